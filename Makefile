@@ -1,0 +1,50 @@
+# How to work on the collection: `make` lists the targets.
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+tools = tests/toolchain
+run = $(tools)/run
+
+.PHONY: help demo test lint sanity unit integration bench build clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
+
+demo: ## see a lost node found and registered again
+	@echo '== demo: a lost node is found and registered again'
+	@tests/demo/run
+
+test: lint sanity unit integration ## everything below that checks, cheap first
+	@echo '== test: lint, sanity, unit and integration passed'
+
+lint: ## style, types and metadata, from the source alone
+	@echo '== lint: style, types and metadata, from the source alone'
+	@$(run) $(tools)/lint
+
+sanity: ## ansible-test sanity, with nothing skipped
+	@echo '== sanity: what Ansible asks of every collection'
+	@$(tools)/ansible_test sanity --venv --python "$$($(run) python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+
+unit: ## pytest tests/unit
+	@echo '== unit: each part by itself, without Erlang'
+	@$(run) pytest -p no:cacheprovider tests/unit
+
+integration: ## pytest tests/integration, with real nodes of OTP 23 and 25 on a private host
+	@echo '== integration: real nodes of OTP 23 and 25 on a private host'
+	@BEAMOPS_OTP_23=$$($(tools)/otp 23) && BEAMOPS_OTP_25=$$($(tools)/otp 25) && \
+	export BEAMOPS_OTP_23 BEAMOPS_OTP_25 && \
+	$(run) $(tools)/private_host pytest -p no:cacheprovider tests/integration
+
+bench: ## measure
+	@echo '== bench: measurements'
+	@$(run) python benchmarks/run.py
+
+build: ## the artifact for Ansible Galaxy, in dist/
+	@echo '== build: the artifact for Ansible Galaxy, in dist/'
+	@$(run) ansible-galaxy collection build --force --output-path "$(CURDIR)/dist"
+
+clean: ## delete what was built in this checkout; tools and Erlangs stay in the cache
+	@echo '== clean: delete what was built in this checkout'
+	@rm -rf dist .ansible tests/output .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +

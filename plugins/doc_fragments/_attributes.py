@@ -1,0 +1,34 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This doc fragment is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""What the modules promise about check mode, diff mode and the like (Ansible's documented attributes)."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Attributes of the module that repairs."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description:
+      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    support: full
+    details:
+      - Shows the table of each epmd, as C(epmd -names) prints it.
+  idempotent:
+    description:
+      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    support: full
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: linux
+    support: full
+"""

@@ -1,0 +1,119 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""What the command line and the environment of an Erlang VM say. Pure.
+
+Standard: `erlexec.c` of erts, which writes the command line; `init.erl` and `auth.erl` of
+kernel and stdlib, which read it. A flag is `-name value ...`, up to the next flag or `--`.
+"""
+
+from __future__ import annotations
+
+from typing import Mapping, NamedTuple, Sequence
+
+BLANK = "***"
+
+
+class CommandLine(NamedTuple):
+    """What a node was told at its start. None or empty: it was not told.
+
+    name: `vic` or `vic@host`. epmd_port: also from ERL_EPMD_PORT. cookie, cookie_source: see
+    `_cookies.py`; never to be shown. kernel: parameters of the application kernel.
+    """
+
+    name: str | None
+    cookie: str | None
+    cookie_source: str
+    home: str | None
+    config_home: str | None
+    bindir: str | None
+    epmd_port: int | None
+    epmd_module: str | None
+    erl_epmd_port: str | None
+    epmd_environment: dict[str, str]
+    listens: bool
+    hidden: bool
+    inet6: bool
+    tls: bool
+    listen_range: tuple[int, int] | None
+
+
+def _flags(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
+    # What stands before the first `--` are flags of the emulator, which have other meanings.
+    start = arguments.index("--") if "--" in arguments else 0
+    flags: list[tuple[str, list[str]]] = []
+    values: list[str] = []
+    for argument in arguments[start:]:
+        if argument == "-extra":
+            break
+        if argument == "--":
+            values = []
+        elif argument.startswith("-") and len(argument) > 1:
+            values = []
+            flags.append((argument[1:], values))
+        else:
+            values.append(argument)
+    return flags
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() and 0 < int(text) < 65536 else None
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLine:
+    """Read a command line (`argv`, with the program first) and an environment."""
+    flags = _flags(list(arguments[1:]))
+
+    def every(flag: str) -> list[list[str]]:
+        return [values for name, values in flags if name == flag]
+
+    def first(flag: str) -> str | None:
+        return next((values[0] for values in every(flag) if values), None)
+
+    kernel = {key: value for values in every("kernel") for key, value in zip(values[::2], values[1::2])}
+    cookie, source = _cookie(every("setcookie"), environment)
+    protocol = first("proto_dist") or ""
+    low, high = (
+        _number(kernel.get("inet_dist_listen_min")),
+        _number(kernel.get("inet_dist_listen_max")),
+    )
+    return CommandLine(
+        name=first("sname") or first("name"),
+        cookie=cookie,
+        cookie_source=source,
+        home=first("home") or environment.get("HOME"),
+        config_home=environment.get("XDG_CONFIG_HOME"),
+        bindir=first("bindir") or environment.get("BINDIR"),
+        epmd_port=_number(first("epmd_port")) or _number(environment.get("ERL_EPMD_PORT")),
+        epmd_module=first("epmd_module"),
+        erl_epmd_port=first("erl_epmd_port"),
+        epmd_environment={key: value for key, value in environment.items() if key.startswith("ERL_EPMD_")},
+        listens=first("dist_listen") != "false" and first("sname") != "undefined",
+        hidden=bool(every("hidden")),
+        inet6=protocol.startswith("inet6"),
+        tls=protocol.endswith("_tls"),
+        listen_range=(low, high or low) if low else None,
+    )
+
+
+def _cookie(setcookie: list[list[str]], environment: Mapping[str, str]) -> tuple[str | None, str]:
+    # auth.erl: of the options with fewer than two values there must be one, with one; else the file counts.
+    own = [values for values in setcookie if len(values) < 2]
+    if len(own) == 1 and own[0]:
+        return own[0][0], "-setcookie on its command line"
+    if environment.get("RELEASE_COOKIE"):
+        return environment["RELEASE_COOKIE"], "RELEASE_COOKIE in its environment"
+    return None, ""
+
+
+def shown(arguments: Sequence[str], limit: int = 160) -> str:
+    """A command line for a person: its cookie blanked, its length limited."""
+    parts: list[str] = []
+    for argument in arguments:
+        secret = bool(parts) and parts[-1] in ("-setcookie", "--cookie", BLANK)
+        # After -setcookie come one or two values, and either may be a cookie.
+        parts.append(BLANK if secret and not argument.startswith("-") else argument)
+    text = " ".join(parts)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

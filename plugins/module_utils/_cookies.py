@@ -1,0 +1,98 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""Where the cookie of a node is.
+
+Standard: `auth.erl` of kernel: the command line, else `.erlang.cookie` in the home that the
+node was started with, else (OTP 25 and newer) in `erlang` under XDG_CONFIG_HOME; the file is
+regular, of the node's user, and for nobody else to read. Options of the user come before all.
+
+The cookie leaves this room only for the digest. No message here has it in it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import NamedTuple
+
+from ._errors import EpmdError
+from ._processes import Vm
+
+MAX_BYTES = 4096
+
+# check_cookie in auth.erl: printable characters, then nothing but line ends and spaces.
+_CONTENT = re.compile(rb"([ -~]+)[\r\n ]*")
+
+
+class Cookie(NamedTuple):
+    """A cookie as bytes, and where it was found."""
+
+    value: bytes
+    source: str
+
+    def __repr__(self) -> str:
+        return f"Cookie(***, {self.source!r})"
+
+
+def find(vm: Vm, option: str | None, option_file: str | None) -> Cookie:
+    """The cookie of this node. Errors: EpmdError, which names the place that failed."""
+    if option is not None:
+        return Cookie(_encoded(option, "the option cookie"), "the option cookie")
+    if option_file is not None:
+        return Cookie(_read(option_file, owner=None), option_file)
+    if vm.said.cookie is not None:
+        return Cookie(_encoded(vm.said.cookie, vm.said.cookie_source), vm.said.cookie_source)
+    paths = []
+    if vm.said.home:
+        paths.append(os.path.join(vm.said.home, ".erlang.cookie"))
+        config = vm.said.config_home or os.path.join(vm.said.home, ".config")
+        paths.append(os.path.join(config, "erlang", ".erlang.cookie"))
+    for path in paths:
+        try:
+            return Cookie(_read(path, owner=vm), path)
+        except FileNotFoundError:
+            continue
+    where = " or ".join(paths) or "its command line (and its home is not known)"
+    raise EpmdError(f"no cookie at {where}: give cookie or cookie_file")
+
+
+def _encoded(text: str, source: str) -> bytes:
+    try:
+        value = text.encode("latin-1")
+    except UnicodeEncodeError:
+        value = b""
+    if not value:
+        raise EpmdError(f"the cookie from {source} is empty or has characters that no cookie can have")
+    return value
+
+
+def _read(path: str, owner: Vm | None) -> bytes:
+    """A cookie file. With `owner`, it has to be that VM's own; then a missing one is FileNotFoundError."""
+    try:
+        # Not to block on a FIFO that somebody put there.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if owner is not None:
+            raise
+        raise EpmdError(f"the cookie file {path} does not exist") from None
+    except OSError as error:
+        raise EpmdError(f"the cookie file {path} can't be read ({error.strerror}): run with become") from None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise EpmdError(f"the cookie file {path} is no regular file")
+        if owner is not None and status.st_uid != owner.uid:
+            raise EpmdError(
+                f"the cookie file {path} is not of {owner.user}, whose node this is: give cookie or cookie_file"
+            )
+        if owner is not None and status.st_mode & 0o077:
+            raise EpmdError(f"the cookie file {path} is open to others than its owner: chmod 400 it, as Erlang wants")
+        content = file.read(MAX_BYTES + 1)
+    match = _CONTENT.fullmatch(content)
+    if match is None or len(content) > MAX_BYTES:
+        raise EpmdError(f"the cookie file {path} holds no cookie: one line of printable characters is due")
+    return match.group(1)

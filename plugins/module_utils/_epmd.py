@@ -1,0 +1,212 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""What is said to epmd and what it answers: bytes <-> values. Pure.
+
+Standard: ERTS User's Guide, "Distribution Protocol", section "EPMD Protocol"; `epmd_srv.c` of
+erts. Requests carry a 2-byte length, replies carry none: NAMES and PORT_PLEASE2 end with the
+connection, ALIVE2 has a fixed size that its first byte tells. Names are bytes on the wire; here
+they are str, with surrogate escapes where they are no UTF-8, so that nothing is lost.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import NamedTuple, Union
+
+from ._errors import ProtocolError
+
+DEFAULT_PORT = 4369
+MAX_NAME_BYTES = 255
+MAX_REPLY_BYTES = 1 << 20
+
+ALIVE2_REQ = 120
+PORT_PLEASE2_REQ = 122
+NAMES_REQ = 110
+ALIVE2_RESP = 121
+ALIVE2_X_RESP = 118
+PORT2_RESP = 119
+
+NORMAL_NODE = 77
+HIDDEN_NODE = 72
+TCP_IPV4 = 0
+HIGHEST_VERSION = 6
+LOWEST_VERSION = 5
+
+_LENGTH = struct.Struct(">H")
+_ALIVE2 = struct.Struct(">HBBHH")
+_U16 = struct.Struct(">H")
+_U32 = struct.Struct(">I")
+_NAME_LINE = re.compile(rb"name (.*) at port ([0-9]{1,5})")
+
+
+class Names(NamedTuple):
+    """NAMES_REQ: everything that is registered."""
+
+
+class PortPlease2(NamedTuple):
+    """PORT_PLEASE2_REQ: what is registered under this name (no host part)."""
+
+    name: str
+
+
+class Alive2(NamedTuple):
+    """ALIVE2_REQ: register this name, for as long as this connection lives."""
+
+    name: str
+    port: int
+    node_type: int = NORMAL_NODE
+    protocol: int = TCP_IPV4
+    highest: int = HIGHEST_VERSION
+    lowest: int = LOWEST_VERSION
+    extra: bytes = b""
+
+
+Request = Union[Names, PortPlease2, Alive2]
+
+
+class NamesReply(NamedTuple):
+    """The port that this epmd says it listens on, and its table: name to distribution port."""
+
+    port: int
+    names: dict[str, int]
+
+
+class Alive2Reply(NamedTuple):
+    """The answer to ALIVE2: result 0 is success. `wide`: creation has 32 bits (ALIVE2_X_RESP)."""
+
+    result: int
+    creation: int
+    wide: bool = True
+
+
+def _name_bytes(name: str) -> bytes:
+    data = name.encode("utf-8", "surrogateescape")
+    if not 1 <= len(data) <= MAX_NAME_BYTES:
+        raise ValueError(f"a node name has 1 to {MAX_NAME_BYTES} bytes, this one has {len(data)}")
+    return data
+
+
+def _name_text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def encode_request(request: Request) -> bytes:
+    """The bytes to send, with their length. Errors: ValueError for a name that is no name."""
+    if isinstance(request, Names):
+        body = bytes([NAMES_REQ])
+    elif isinstance(request, PortPlease2):
+        body = bytes([PORT_PLEASE2_REQ]) + _name_bytes(request.name)
+    else:
+        name = _name_bytes(request.name)
+        body = b"%c%b%b%b%b%b" % (
+            ALIVE2_REQ,
+            _ALIVE2.pack(request.port, request.node_type, request.protocol, request.highest, request.lowest),
+            _U16.pack(len(name)),
+            name,
+            _U16.pack(len(request.extra)),
+            request.extra,
+        )
+    return _LENGTH.pack(len(body)) + body
+
+
+def decode_request(data: bytes) -> Request:
+    """What a client asked for, from the bytes with their length. Errors: ProtocolError."""
+    if len(data) < 3 or _LENGTH.unpack_from(data)[0] != len(data) - 2:
+        raise ProtocolError(f"a request to epmd of {len(data)} bytes does not have the length that it claims")
+    tag, body = data[2], data[3:]
+    if tag == NAMES_REQ and not body:
+        return Names()
+    if tag == PORT_PLEASE2_REQ and 1 <= len(body) <= MAX_NAME_BYTES:
+        return PortPlease2(_name_text(body))
+    if tag == ALIVE2_REQ:
+        return _decode_alive2(body, with_name_of=0)[0]
+    raise ProtocolError(f"an unknown request to epmd: tag {tag} with {len(body)} bytes")
+
+
+def _decode_alive2(body: bytes, with_name_of: int) -> tuple[Alive2, int]:
+    """ALIVE2's fields, which PORT2_RESP repeats behind `with_name_of` bytes."""
+    try:
+        fixed = _ALIVE2.unpack_from(body, with_name_of)
+        start = with_name_of + _ALIVE2.size
+        name, start = _counted(body, start)
+        extra, start = _counted(body, start)
+    except struct.error:
+        raise ProtocolError(f"a registration of {len(body)} bytes is cut off") from None
+    if start != len(body) or not 1 <= len(name) <= MAX_NAME_BYTES:
+        raise ProtocolError("the lengths in a registration do not fit its bytes")
+    port, node_type, protocol, highest, lowest = fixed
+    return Alive2(_name_text(name), port, node_type, protocol, highest, lowest, extra), start
+
+
+def _counted(data: bytes, start: int) -> tuple[bytes, int]:
+    size = _U16.unpack_from(data, start)[0]
+    piece = data[start + 2 : start + 2 + size]
+    if len(piece) != size:
+        raise ProtocolError(f"{size} bytes are claimed, {len(piece)} are there")
+    return piece, start + 2 + size
+
+
+def encode_names_reply(reply: NamesReply) -> bytes:
+    """The table as epmd sends it."""
+    lines = [b"name %b at port %d\n" % (_name_bytes(name), port) for name, port in reply.names.items()]
+    return _U32.pack(reply.port) + b"".join(lines)
+
+
+def decode_names_reply(data: bytes) -> NamesReply:
+    """All that came until epmd closed. Errors: ProtocolError."""
+    if len(data) < _U32.size:
+        raise ProtocolError(f"its table has {len(data)} bytes, not even a port")
+    port, text = _U32.unpack_from(data)[0], data[_U32.size :]
+    if text and not text.endswith(b"\n"):
+        raise ProtocolError("its table is cut off")
+    names = {}
+    for line in text.split(b"\n")[:-1]:
+        match = _NAME_LINE.fullmatch(line)
+        if match is None:
+            raise ProtocolError(f"its table has a line that is none: {line[:40]!r}")
+        names[_name_text(match.group(1))] = int(match.group(2))
+    return NamesReply(port, names)
+
+
+def encode_port_reply(registration: Alive2 | None) -> bytes:
+    """PORT2_RESP: the registration, or that there is none."""
+    if registration is None:
+        return bytes([PORT2_RESP, 1])
+    return bytes([PORT2_RESP, 0]) + encode_request(registration)[3:]
+
+
+def decode_port_reply(data: bytes) -> Alive2 | None:
+    """The registration under a name, None where there is none. Errors: ProtocolError."""
+    if len(data) < 2 or data[0] != PORT2_RESP:
+        raise ProtocolError(f"its answer about a name starts with {data[:2]!r}")
+    if data[1] != 0:
+        return None
+    return _decode_alive2(data, with_name_of=2)[0]
+
+
+def encode_alive2_reply(reply: Alive2Reply) -> bytes:
+    """ALIVE2_X_RESP, or ALIVE2_RESP where the creation is to be short."""
+    if reply.wide:
+        return b"%c%c%b" % (ALIVE2_X_RESP, reply.result, _U32.pack(reply.creation))
+    return b"%c%c%b" % (ALIVE2_RESP, reply.result, _U16.pack(reply.creation))
+
+
+def decode_alive2_reply(data: bytes) -> Alive2Reply:
+    """The answer to ALIVE2 in either form. Errors: ProtocolError."""
+    if len(data) == 6 and data[0] == ALIVE2_X_RESP:
+        return Alive2Reply(data[1], _U32.unpack_from(data, 2)[0], wide=True)
+    if len(data) == 4 and data[0] == ALIVE2_RESP:
+        return Alive2Reply(data[1], _U16.unpack_from(data, 2)[0], wide=False)
+    raise ProtocolError(f"its answer to a registration is none: {data[:8]!r}")
+
+
+def render(port: int, names: dict[str, int] | None) -> str:
+    """A table as `epmd -names` prints it; None is an epmd that is down."""
+    if names is None:
+        return "epmd: Cannot connect to local epmd\n"
+    lines = [f"name {name} at port {value}\n" for name, value in sorted(names.items())]
+    return f"epmd: up and running on port {port} with data:\n" + "".join(lines)

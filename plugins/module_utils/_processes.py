@@ -1,0 +1,128 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""The Erlang VMs of this host. Needs psutil, and says so where it is missing.
+
+Standard: `/proc/PID/comm` is what the kernel calls a process (proc(5)); the emulators of erts
+are called `beam.smp`, `beam.debug.smp` and the like.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from typing import Any, NamedTuple
+
+from . import _command_line
+from ._command_line import CommandLine
+from ._errors import EpmdError, NotPermitted
+
+try:
+    import psutil
+except ImportError:
+    HAS_PSUTIL = False
+else:
+    HAS_PSUTIL = True
+
+_EMULATOR = re.compile(r"beam(\.\w+)*")
+
+
+class Vm(NamedTuple):
+    """A running Erlang VM; pid None is one of which only the port is known."""
+
+    pid: int | None
+    uid: int | None
+    user: str | None
+    executable: str | None
+    said: CommandLine
+
+
+UNKNOWN = Vm(None, None, None, None, _command_line.parse([], {}))
+
+
+def require_psutil() -> None:
+    """Errors: EpmdError where psutil is missing."""
+    if not HAS_PSUTIL:
+        raise EpmdError(
+            "psutil is missing for this host's Python, and without it no node can be found: install it "
+            "(python3-psutil), or give name, port and cookie"
+        )
+
+
+def pids_called(pattern: str | re.Pattern[str]) -> list[int]:
+    """The pids whose command name matches fully, in ascending order."""
+    found = []
+    for pid in psutil.pids():
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                name = file.read().rstrip("\n")
+        except OSError:
+            continue  # it ended meanwhile
+        if re.fullmatch(pattern, name):
+            found.append(pid)
+    return found
+
+
+def find_vms() -> list[Vm]:
+    """Every Erlang VM that can be seen, in the order of pids. Errors: EpmdError without psutil."""
+    require_psutil()
+    vms = []
+    for pid in pids_called(_EMULATOR):
+        try:
+            vms.append(_read(psutil.Process(pid)))
+        except (psutil.NoSuchProcess, FileNotFoundError):
+            continue  # it ended meanwhile
+    return vms
+
+
+def _read(process: Any) -> Vm:
+    uid = process.uids().effective
+    return Vm(
+        process.pid,
+        uid,
+        user_name(uid),
+        _allowed(process.exe, None),
+        _command_line.parse(_allowed(process.cmdline, []), _environment(process)),
+    )
+
+
+def _environment(process: Any) -> dict[str, str]:
+    found: dict[str, str] = _allowed(process.environ, {})
+    return found
+
+
+def _allowed(read: Any, otherwise: Any) -> Any:
+    try:
+        return read()
+    except psutil.AccessDenied:
+        return otherwise
+
+
+def user_name(uid: int) -> str:
+    """The name of a user, or its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def describe(pid: int) -> str:
+    """A process for a person: pid, user, command line with its cookie blanked."""
+    try:
+        process = psutil.Process(pid)
+        line = _command_line.shown(process.cmdline()) or process.name()
+        return f"pid {pid} of user {user_name(process.uids().effective)} ({line})"
+    except psutil.Error:
+        return f"pid {pid}"
+
+
+def not_permitted(vm: Vm) -> NotPermitted:
+    """The error for a process whose sockets this user may not see."""
+    name = f"{vm.said.name} " if vm.said.name else ""
+    return NotPermitted(
+        f"the node {name}with pid {vm.pid} belongs to {vm.user}, and {user_name(os.geteuid())} may not see its "
+        "sockets: run with become"
+    )

@@ -1,0 +1,127 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""Verdict -> actions -> proof, for one node.
+
+Standard: "Repair" and "Prove" in the way of the data; `register_node` in erl_epmd.erl. The node
+registers itself, so that the name belongs to its own connection. What is reported is what epmd
+says afterwards, never what was sent.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import _cookies, _diagnosis, _etf, _observation, _start_epmd
+from ._cookies import Cookie
+from ._diagnosis import Diagnosis, Observation
+from ._errors import EpmdError
+from ._etf import Atom, Term
+from ._node import NodeConnection
+from ._observation import Seen
+from ._transport import Deadline
+
+# net_kernel gives up a handshake after 7 s (net_setuptime); past this age it is not worth going on with.
+_HANDSHAKE_SECONDS = 5
+
+
+class Repair(NamedTuple):
+    """What came of it. `names`: the table of epmd afterwards, None where it is down."""
+
+    changed: bool
+    registered: bool
+    msg: str
+    names: dict[str, int] | None
+    started_epmd: bool = False
+
+
+def prepare(seen: Seen, diagnosis: Diagnosis, cookie: str | None, cookie_file: str | None, start_epmd: bool) -> Cookie:
+    """Everything that can be known to fail before anything is touched. Errors: EpmdError."""
+    if diagnosis.verdict == _diagnosis.EPMD_DOWN and not start_epmd:
+        raise EpmdError(f"epmd is down on port {seen.daemon.port}, and start_epmd=false: start it")
+    if seen.connection is None:
+        raise EpmdError(f"{diagnosis.msg}, but the node does not answer: {seen.observation.trouble}")
+    return _cookies.find(seen.vm, cookie, cookie_file)
+
+
+def predict(seen: Seen) -> Repair:
+    """What `repair` would report if all goes well."""
+    names = dict(seen.observation.table.names or {})
+    names[str(seen.observation.alive)] = int(seen.observation.port or 0)
+    started = seen.observation.table.names is None
+    return Repair(
+        True,
+        False,
+        "epmd would be started and the node registered" if started else "would be registered",
+        names,
+        started,
+    )
+
+
+def repair(seen: Seen, cookie: Cookie, deadline: Deadline) -> Repair:
+    """Register the node, starting its epmd first where that is down. Errors: EpmdError."""
+    observation, started = seen.observation, False
+    if observation.table.names is None:
+        table = _start_epmd.start(seen.vm, seen.daemon, deadline)
+        observation, started = observation._replace(table=table), True
+    reply: Term = None
+    if not _is_registered(observation):
+        reply = _register(seen, cookie)
+        observation = _observation.look_again(seen, deadline)
+    return _prove(seen, observation, reply, started)
+
+
+def _is_registered(observation: Observation) -> bool:
+    return (observation.table.names or {}).get(str(observation.alive)) == observation.port
+
+
+def _register(seen: Seen, cookie: Cookie) -> Term:
+    """Have the node register itself; gives what it answered."""
+    connection, observation = seen.connection, seen.observation
+    assert isinstance(connection, NodeConnection)  # `prepare` has seen to it
+    where = f"{seen.listener.reachable} port {observation.port}" if seen.listener else f"port {observation.port}"
+    try:
+        connection.authenticate(cookie.value)
+    except EpmdError as error:
+        raise EpmdError(
+            f"{error} (at {where}, with the cookie from {cookie.source}): give the node's own cookie or cookie_file"
+        ) from None
+    arguments: list[Term] = [list(str(observation.alive).encode("utf-8")), observation.port]
+    if seen.vm.said.inet6:
+        arguments.append(Atom("inet6"))
+    try:
+        return _etf.decode(connection.call("erl_epmd", "register_node", arguments))
+    except EpmdError as error:
+        raise EpmdError(f"{error} (at {where}, asked to register itself): run again") from None
+
+
+def _prove(seen: Seen, observation: Observation, reply: Term, started: bool) -> Repair:
+    names = observation.table.names
+    if observation.table.trouble:
+        raise EpmdError(
+            f"the node was asked to register itself, but epmd gives no table now: {observation.table.trouble}"
+        )
+    own = reply is not None and type(reply) is tuple and reply[:1] == ("ok",)
+    if _is_registered(observation) and observation.holds is not False:
+        did = "registered" if own else "registered by itself meanwhile"
+        return Repair(own or started, True, f"epmd was started; {did}" if started else did, names, started)
+    raise EpmdError(_explain(seen, observation, reply))
+
+
+def _explain(seen: Seen, observation: Observation, reply: Term) -> str:
+    """Why a node that was asked to register itself is not registered."""
+    epmd = f"epmd on port {seen.daemon.port}"
+    if reply == ("error", "already_registered"):
+        return (
+            f"the node believes that it is registered, but {epmd} does not have its name: its connection to an "
+            "earlier epmd is dead without its knowing"
+        )
+    if reply == ("error", "duplicate_name"):
+        return f"{epmd} gave the name {observation.alive} to somebody else meanwhile: run again"
+    if reply == ("error", "econnrefused"):
+        return f"the node can't reach {epmd} at the loopback address"
+    if type(reply) is tuple and reply[:1] == ("badrpc",):
+        return "the node has no erl_epmd to register with: it runs with its own -epmd_module"
+    return f"the node answered {reply!r:.80}, and {epmd} does not have its name: run again"

@@ -1,0 +1,174 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""Starts an epmd that is down, as the distribution or else as the node itself would have done it.
+
+Standard: `start_epmd` in `erlexec.c` of erts (`BINDIR/epmd -daemon`, with the environment of
+the node); systemd.unit(5), systemd-run(1). It must outlive the Ansible connection, and where
+logind ends what a login started, the login: so under systemd it gets a unit of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+import shutil
+import subprocess
+import time
+
+from . import _epmd_client, _processes
+from ._epmd import DEFAULT_PORT
+from ._epmd_client import Daemon, Table
+from ._errors import EpmdError
+from ._processes import Vm
+from ._transport import Deadline
+
+SYSTEMD = "/run/systemd/system"
+"""There while systemd runs as the init of this host (sd_booted(3))."""
+
+UNITS = ("epmd.socket", "epmd.service")
+POLL_SECONDS = 0.01
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Table:
+    """Start the epmd of this node, wait until it answers, and give its table. Errors: EpmdError."""
+    unit = _unit_for(daemon.port, deadline) if os.path.isdir(SYSTEMD) else None
+    if unit:
+        _run(["systemctl", "start", unit], deadline, f"its unit {unit} could not be started")
+    else:
+        _start_as_node(vm, daemon, deadline)
+    return _wait(daemon, deadline)
+
+
+def _wait(daemon: Daemon, deadline: Deadline) -> Table:
+    while True:
+        table = _epmd_client.ask_names(daemon, deadline)
+        if table.names is not None and not table.trouble:
+            return table
+        if deadline.left() < POLL_SECONDS * 2:
+            raise EpmdError(f"epmd was started, but does not answer on {daemon.address} port {daemon.port}")
+        time.sleep(POLL_SECONDS)
+
+
+def _run(command: list[str], deadline: Deadline, failure: str) -> str:
+    """The output of a command. Errors: EpmdError with the failure and its last line."""
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=deadline.left(),
+        )
+    except subprocess.TimeoutExpired:
+        raise EpmdError(f"{failure}: {command[0]} did not end within {deadline.seconds:g} s") from None
+    except OSError as error:
+        raise EpmdError(f"{failure}: {error.strerror}") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        hint = "" if os.geteuid() == 0 else "; run with become"
+        raise EpmdError(f"{failure}: {last}{hint}")
+    return done.stdout
+
+
+def _unit_for(port: int, deadline: Deadline) -> str | None:
+    """The installed unit that runs epmd on this port."""
+    if shutil.which("systemctl") is None:
+        return None
+    properties = "--property=Id,LoadState,Listen,ExecStart,Environment"
+    shown = _run(["systemctl", "show", properties, *UNITS], deadline, "its systemd units can't be read")
+    return choose_unit(shown, port)
+
+
+def choose_unit(shown: str, port: int) -> str | None:
+    """From `systemctl show` of the units: the one to start for this port.
+
+    A socket unit decides by where it listens, a service without one by its command.
+    """
+    units = {}
+    for block in shown.split("\n\n"):
+        lines = [line.partition("=") for line in block.splitlines() if "=" in line]
+        unit: dict[str, str] = {}
+        for key, _equals, value in lines:
+            unit[key] = f"{unit[key]}\n{value}" if key in unit else value
+        if unit.get("LoadState") == "loaded":
+            units[unit.get("Id", "")] = unit
+    listens = units.get("epmd.socket", {}).get("Listen", "")
+    if re.search(rf":{port} \(Stream\)", listens):
+        # The service pulls its socket in, and answers without waiting for a first client.
+        return "epmd.service" if "epmd.service" in units else "epmd.socket"
+    if listens or "epmd.service" not in units:
+        return None
+    service = units["epmd.service"]
+    said = re.search(r"-port[ =](\d+)", service.get("ExecStart", "")) or re.search(
+        r"ERL_EPMD_PORT=(\d+)", service.get("Environment", "")
+    )
+    return "epmd.service" if port == (int(said.group(1)) if said else DEFAULT_PORT) else None
+
+
+def _start_as_node(vm: Vm, daemon: Daemon, deadline: Deadline) -> None:
+    command = _program(vm)
+    environment = {**vm.said.epmd_environment, "PATH": _PATH, "ERL_EPMD_PORT": str(daemon.port)}
+    uid = os.geteuid() if vm.uid is None else vm.uid
+    if os.geteuid() not in (0, uid):
+        raise EpmdError(f"epmd is down, and only root or {vm.user} may start it as the node would: run with become")
+    if os.path.isdir(SYSTEMD) and os.geteuid() == 0 and shutil.which("systemd-run"):
+        unit = [f"--unit=beamops-epmd-{daemon.port}", "--collect", "--quiet", f"--uid={uid}"]
+        settings = [f"--setenv={key}={value}" for key, value in environment.items()]
+        _run(
+            ["systemd-run", *unit, *settings, "--", command],
+            deadline,
+            "systemd-run could not start epmd",
+        )
+        return
+    # setsid and -daemon: no terminal and no session of a login can take it down.
+    change = _user_change(uid)
+    quoted = f"exec {shlex.quote(command)} -daemon"
+    try:
+        child = subprocess.Popen(
+            [*change, "/bin/sh", "-c", quoted],
+            cwd="/",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        code = child.wait(timeout=deadline.left())
+    except subprocess.TimeoutExpired:
+        raise EpmdError(f"{command} -daemon did not go into the background within {deadline.seconds:g} s") from None
+    except OSError as error:
+        raise EpmdError(f"{command} could not be started: {error.strerror}") from None
+    if code != 0:
+        raise EpmdError(f"{command} -daemon ended with exit code {code}")
+
+
+def _user_change(uid: int) -> list[str]:
+    """The command that becomes this user; empty where we are this user."""
+    if os.geteuid() == uid:
+        return []
+    gid = pwd.getpwuid(uid).pw_gid if _known(uid) else uid
+    groups = "--init-groups" if _known(uid) else "--clear-groups"
+    return ["setpriv", f"--reuid={uid}", f"--regid={gid}", groups, "--"]
+
+
+def _known(uid: int) -> bool:
+    return _processes.user_name(uid) != str(uid)
+
+
+def _program(vm: Vm) -> str:
+    """The epmd of the node's own erts; the one on the PATH where that is gone or not known."""
+    for directory in (os.path.dirname(vm.executable or ""), vm.said.bindir):
+        if directory and os.access(os.path.join(directory, "epmd"), os.X_OK):
+            return os.path.join(directory, "epmd")
+    found = shutil.which("epmd", path=_PATH)
+    if found is None:
+        raise EpmdError("epmd is down, and neither the node's own epmd nor one on the PATH can be found: start it")
+    return found

@@ -1,0 +1,156 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""Sockets, framing and one deadline: the only I/O on the wire.
+
+Standard: ERTS User's Guide, "Distribution Protocol": packets have a 2-byte length in the
+handshake and a 4-byte length after it.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+
+from ._errors import Closed, ProtocolError, Refused, TimedOut, Unreachable
+
+_U16 = struct.Struct(">H")
+_U32 = struct.Struct(">I")
+_CHUNK = 1 << 16
+
+
+class Deadline:
+    """An absolute end for all the work on one node. `seconds` from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left, above 0. Errors: TimedOut."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimedOut(f"no answer within {self.seconds:g} s")
+        return left
+
+    def share(self, parts: int) -> Deadline:
+        """An earlier end, so that `parts` tries fit into what is left."""
+        return Deadline(self.left() / parts)
+
+
+class Connection:
+    """A TCP connection whose every wait ends at the deadline.
+
+    Errors of all methods: Unreachable and its kinds, ProtocolError for a length over the limit.
+    """
+
+    def __init__(self, address: str, port: int, deadline: Deadline) -> None:
+        self.deadline = deadline
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            self._socket = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise Unreachable(f"no socket to be had: {error.strerror}") from None
+        try:
+            self._socket.settimeout(deadline.left())
+            self._socket.connect((address, port))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            self.close()
+            raise self._translated(error) from None
+        except TimedOut:
+            self.close()
+            raise
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def _translated(self, error: OSError) -> Unreachable:
+        if isinstance(error, socket.timeout):
+            return TimedOut(f"no answer within {self.deadline.seconds:g} s")
+        if isinstance(error, ConnectionRefusedError):
+            return Refused("nothing listens there")
+        if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+            return Closed("it closed the connection")
+        return Unreachable(f"it can't be reached: {error.strerror or error}")
+
+    def send(self, data: bytes) -> None:
+        """Send all of these bytes."""
+        self._socket.settimeout(self.deadline.left())
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise self._translated(error) from None
+
+    def _receive(self, size: int) -> bytes:
+        self._socket.settimeout(self.deadline.left())
+        try:
+            return self._socket.recv(size)
+        except OSError as error:
+            raise self._translated(error) from None
+
+    def receive_exactly(self, size: int) -> bytes:
+        """This many bytes."""
+        parts = []
+        while size:
+            part = self._receive(min(size, _CHUNK))
+            if not part:
+                raise Closed("it closed the connection")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def receive_until_closed(self, limit: int) -> bytes:
+        """All that comes until the peer closes."""
+        data = bytearray()
+        while True:
+            part = self._receive(_CHUNK)
+            if not part:
+                return bytes(data)
+            data += part
+            if len(data) > limit:
+                raise ProtocolError(f"more than {limit} bytes of answer")
+
+    def send_handshake(self, packet: bytes) -> None:
+        """A packet with a 2-byte length."""
+        self.send(_U16.pack(len(packet)) + packet)
+
+    def receive_handshake(self, limit: int) -> bytes:
+        """A packet that came with a 2-byte length."""
+        return self._packet(_U16, limit)
+
+    def send_packet(self, packet: bytes) -> None:
+        """A packet with a 4-byte length."""
+        self.send(_U32.pack(len(packet)) + packet)
+
+    def receive_packet(self, limit: int) -> bytes:
+        """A packet that came with a 4-byte length. Ticks are answered on the way."""
+        while True:
+            packet = self._packet(_U32, limit)
+            if packet:
+                return packet
+            self.send_packet(b"")
+
+    def _packet(self, length: struct.Struct, limit: int) -> bytes:
+        first = self.receive_exactly(length.size)
+        size = length.unpack(first)[0]
+        if size > limit:
+            raise ProtocolError(f"a packet of {size} bytes (its first bytes: {first!r}), more than {limit}")
+        return self.receive_exactly(size)
+
+
+def ask(address: str, port: int, request: bytes, limit: int, deadline: Deadline) -> bytes:
+    """Send a request and take all that comes until the peer closes."""
+    with Connection(address, port, deadline) as connection:
+        connection.send(request)
+        return connection.receive_until_closed(limit)

@@ -1,0 +1,262 @@
+#!/usr/bin/python
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: epmd_register
+short_description: Register running Erlang nodes at epmd again
+version_added: 0.1.0
+description:
+  - Finds the Erlang nodes of a host that epmd has forgotten, and has each of them register itself again,
+    without a restart.
+  - Such a node runs on, but C(ejabberdctl), C(rabbitmqctl) or a remote shell say C(nodedown),
+    and C(epmd -names) does not list it.
+  - Speaks the distribution protocol itself, as a hidden node. No Erlang is needed on the target beside the node.
+  - Nothing is stopped, killed or restarted. A node that epmd has is only asked for its name.
+    A node that epmd has not gets one short hidden connection.
+  - Safe to run often. The second run changes nothing.
+extends_documentation_fragment:
+  - beamops.epmd._attributes
+requirements:
+  - psutil 5.4 or newer on the target, unless O(name), O(port) and one of O(cookie) and O(cookie_file) are given
+options:
+  name:
+    description:
+      - The nodes to look after, as V(ejabberd) or V(ejabberd@host).
+      - A node that is named and does not run is a failure. The message lists those that do.
+      - Without it, all running nodes.
+    type: list
+    elements: str
+  port:
+    description:
+      - The distribution port of the one node in O(name), if it should not be searched for.
+    type: int
+  cookie:
+    description:
+      - The cookie of the nodes.
+      - Without it and without O(cookie_file) the cookie comes from the node's command line, its environment
+        (E(RELEASE_COOKIE)), or C(.erlang.cookie) in its home.
+      - It is never sent. A digest of it is sent to the node, which has to prove that it knows it too.
+    type: str
+  cookie_file:
+    description:
+      - A file on the target with the cookie of the nodes.
+    type: path
+  epmd_port:
+    description:
+      - The port of epmd. Without it, the port that each node uses (E(ERL_EPMD_PORT) at its start), else 4369.
+    type: int
+  start_epmd:
+    description:
+      - Whether to start an epmd that is down.
+      - It is started through its systemd unit where one is installed for its port, else from the node's own
+        installation and as the node's user.
+    type: bool
+    default: true
+  timeout:
+    description:
+      - Bound on all the work for one node, in seconds.
+    type: float
+    default: 10
+seealso:
+  - name: epmd
+    description: The Erlang Port Mapper Daemon.
+    link: https://www.erlang.org/doc/apps/erts/epmd_cmd.html
+  - name: Distribution Protocol
+    description: What this module speaks with epmd and with nodes.
+    link: https://www.erlang.org/doc/apps/erts/erl_dist_protocol.html
+author:
+  - beamops contributors (@beamops)
+"""
+
+EXAMPLES = r"""
+- name: Register every running node that epmd has forgotten
+  beamops.epmd.epmd_register:
+  become: true
+
+- name: Look after one node, and leave epmd alone
+  beamops.epmd.epmd_register:
+    name: ejabberd
+    start_epmd: false
+  become: true
+
+- name: Say where the node is, on a host without psutil
+  beamops.epmd.epmd_register:
+    name: rabbit
+    port: 25672
+    cookie_file: /var/lib/rabbitmq/.erlang.cookie
+  become: true
+"""
+
+RETURN = r"""
+msg:
+  description: What was found and done, in one line.
+  returned: always
+  type: str
+  sample: "registered: ejabberd@web1"
+nodes:
+  description: The nodes that were looked at.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description:
+        - Full name of the node, as the node itself says it. The name on its command line if it does not answer.
+      returned: always
+      type: str
+      sample: ejabberd@web1
+    pid:
+      description: Process of the Erlang VM. V(null) if only its port is known.
+      returned: always
+      type: int
+      sample: 1432
+    user:
+      description: User that the Erlang VM runs as.
+      returned: always
+      type: str
+      sample: ejabberd
+    address:
+      description: Address that the node listens on for other nodes.
+      returned: always
+      type: str
+      sample: 0.0.0.0
+    port:
+      description: Distribution port of the node.
+      returned: always
+      type: int
+      sample: 42815
+    tls:
+      description: Whether the node speaks TLS with other nodes.
+      returned: always
+      type: bool
+      sample: false
+    hidden:
+      description: Whether the node was started as a hidden node.
+      returned: always
+      type: bool
+      sample: false
+    epmd_port:
+      description: Port of the epmd that the node uses.
+      returned: always
+      type: int
+      sample: 4369
+    verdict:
+      description:
+        - What was found before anything was done.
+        - V(registered) epmd has the name with the node's port. Nothing is done.
+        - V(missing) epmd has no such name. The node is registered.
+        - V(epmd_down) nothing listens on the node's epmd port. epmd is started and the node registered.
+        - V(borrowed) epmd has the name, but another process holds it. Nothing is done, and there is a warning.
+        - V(conflict) epmd has the name with another port. Nothing is done, and the module fails.
+        - V(epmd_unresponsive) epmd does not answer, or answers garbage. Nothing is done, and the module fails.
+        - V(not_applicable) the node does not use epmd. Nothing is done.
+        - V(unidentified) an Erlang VM whose name can't be learnt. Nothing is done. The module fails if it was asked for
+          this node, and warns otherwise.
+      returned: always
+      type: str
+      sample: missing
+    registered:
+      description: Whether epmd has the name with the node's port now.
+      returned: always
+      type: bool
+      sample: true
+    changed:
+      description: Whether something was done for this node, or would be in check mode.
+      returned: always
+      type: bool
+      sample: true
+    msg:
+      description: What was found or done, or why it failed.
+      returned: always
+      type: str
+      sample: registered
+  sample:
+    - name: ejabberd@web1
+      pid: 1432
+      user: ejabberd
+      address: 0.0.0.0
+      port: 42815
+      tls: false
+      hidden: false
+      epmd_port: 4369
+      verdict: missing
+      registered: true
+      changed: true
+      msg: registered
+epmd:
+  description: The epmds of these nodes.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    port:
+      description: Port that it listens on.
+      returned: always
+      type: int
+      sample: 4369
+    pid:
+      description: Its process, if that can be seen.
+      returned: always
+      type: int
+      sample: 611
+    started:
+      description: Whether it was started, or would be in check mode.
+      returned: always
+      type: bool
+      sample: false
+    names:
+      description: Its table, name to distribution port, as it is now. In check mode, as it would be.
+      returned: always
+      type: dict
+      sample: {"ejabberd": 42815}
+  sample:
+    - port: 4369
+      pid: 611
+      started: false
+      names: {"ejabberd": 42815}
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._ensure import Options, ensure
+from ..module_utils._errors import EpmdError
+
+
+def main() -> None:
+    """Options in, result out; the work is in module_utils."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "list", "elements": "str"},
+            "port": {"type": "int"},
+            "cookie": {"type": "str", "no_log": True},
+            "cookie_file": {"type": "path"},
+            "epmd_port": {"type": "int"},
+            "start_epmd": {"type": "bool", "default": True},
+            "timeout": {"type": "float", "default": 10},
+        },
+        mutually_exclusive=[("cookie", "cookie_file")],
+        supports_check_mode=True,
+    )
+    options = Options(**{**module.params, "name": module.params["name"] or []})
+    try:
+        outcome = ensure(options, module.check_mode)
+    except EpmdError as error:
+        module.fail_json(msg=str(error), nodes=[], epmd=[])
+    result: dict[str, t.Any] = outcome._asdict()
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    if not module._diff:
+        del result["diff"]
+    if result.pop("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real Erlang nodes and epmds, and fakes of both, which tests start and stop.
+
+Nothing here uses the code under test, so that what the lab reports is a second opinion.
+"""
+
+from __future__ import annotations
+
+from ._client import client_pings
+from ._epmd import Epmd
+from ._fakes import FakeServer, Handler, Squatter, answer, hang
+from ._node import EvalError, Node
+from ._otp import Otp
+from ._process import LabError, free_port, holders, listeners, wait_until
+
+__all__ = [
+    "Epmd",
+    "EvalError",
+    "FakeServer",
+    "Handler",
+    "LabError",
+    "Node",
+    "Otp",
+    "Squatter",
+    "answer",
+    "client_pings",
+    "free_port",
+    "hang",
+    "holders",
+    "listeners",
+    "wait_until",
+]

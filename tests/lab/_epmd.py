@@ -1,0 +1,129 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real epmd of the test's own."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from ._process import LabError, end, erlang_environment, free_port, listeners, spawn, wait_until
+
+_NAMES_REQUEST = b"\x00\x01n"
+
+
+class Epmd:
+    """An epmd in the foreground, which answers once this is constructed."""
+
+    def __init__(
+        self, program: Path, port: int | None, address: str | None, args: Sequence[str]
+    ) -> None:
+        self.port = free_port() if port is None else port
+        self._program = program
+        self._command: list[str | Path] = [program, "-port", str(self.port)]
+        if address:
+            self._command += ["-address", address]
+        self._command += args
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        """The pid of the epmd which runs now."""
+        return self._running().pid
+
+    def start(self) -> None:
+        """Start again, on the same port, after kill()."""
+        if taken := listeners(self.port):
+            raise LabError(f"port {self.port} is taken by pid {', '.join(map(str, taken))}")
+        self._process = process = spawn(self._command, env=erlang_environment())
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                command = " ".join(map(str, self._command))
+                raise LabError(f"exit code {process.returncode} of {command}")
+            try:
+                self.names()
+            except OSError:
+                return False
+            return True
+
+        try:
+            wait_until(answers, f"epmd to answer on port {self.port}")
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """Kill it as the OOM killer would: the names are forgotten, the nodes live on."""
+        end(self._running())
+        self._process = None
+
+    def suspend(self) -> None:
+        """Let it accept connections (the kernel does that) and never answer."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it answer again."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def names(self) -> dict[str, int]:
+        """Ask for the table, in epmd's own protocol."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(_NAMES_REQUEST)
+            with connection.makefile("rb") as stream:
+                reply = stream.read()
+        if len(reply) < 4:
+            raise ConnectionError(f"epmd on port {self.port} answered {reply!r}")
+        lines = reply[4:].decode().splitlines()
+        found = [re.fullmatch(r"name (.+) at port (\d+)", line) for line in lines]
+        return {match[1]: int(match[2]) for match in found if match}
+
+    def names_output(self) -> str:
+        """Return what `epmd -names` prints to a person."""
+        asked = subprocess.run(
+            [self._program, "-port", str(self.port), "-names"],
+            env=erlang_environment(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        return asked.stdout
+
+    def close(self) -> None:
+        """End it, and any epmd which a node or the code under test has put in its place."""
+        if self._process:
+            self.kill()
+        for pid in listeners(self.port):
+            try:
+                successor = psutil.Process(pid)
+                if successor.name() == "epmd":
+                    successor.kill()
+                    successor.wait(30)
+            except psutil.NoSuchProcess:
+                continue
+
+    def __enter__(self) -> Epmd:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise LabError(f"the epmd of port {self.port} has been killed")
+        return self._process

@@ -1,0 +1,163 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stand-ins which misbehave on purpose: squatters of names, and servers which hang or babble."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+from ._process import LabError
+
+Handler = Callable[[socket.socket], None]
+
+_ALIVE2_REQUEST, _ALIVE2_REPLY, _ALIVE2_EXTENDED_REPLY = 120, 121, 118
+_PUBLISHED_NODE, _TCP_IPV4, _HIGHEST_VERSION, _LOWEST_VERSION = 77, 0, 6, 5
+
+
+class Squatter:
+    """A client which registers a name at an epmd on 127.0.0.1, and holds it until closed."""
+
+    def __init__(self, epmd_port: int, name: str, port: int) -> None:
+        self.name = name
+        self.port = port
+        encoded = name.encode()
+        request = (
+            struct.pack(">BHBBHH", _ALIVE2_REQUEST, port, _PUBLISHED_NODE, _TCP_IPV4,
+                        _HIGHEST_VERSION, _LOWEST_VERSION)
+            + struct.pack(">H", len(encoded))
+            + encoded
+            + struct.pack(">H", 0)
+        )  # fmt: skip
+        self._connection = socket.create_connection(("127.0.0.1", epmd_port), timeout=10)
+        try:
+            self._connection.sendall(struct.pack(">H", len(request)) + request)
+            reply = self._connection.recv(6)
+            if len(reply) < 2 or reply[0] not in (_ALIVE2_REPLY, _ALIVE2_EXTENDED_REPLY):
+                raise LabError(f"epmd answered the registration of {name} with {reply!r}")
+            if reply[1] != 0:
+                raise LabError(f"epmd refused to register {name}")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the name up."""
+        self._connection.close()
+
+    def __enter__(self) -> Squatter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class FakeServer:
+    """A listening server which hands every connection to the handler, in a thread.
+
+    The handler may return, which closes the connection, or wait for its peer for as long as the
+    test lasts: close() wakes it. An error of the handler other than a broken connection is raised
+    by close().
+    """
+
+    def __init__(self, handler: Handler, port: int = 0, address: str = "127.0.0.1") -> None:
+        self.accepted = 0
+        self._handler = handler
+        self._errors: list[Exception] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._connections: set[socket.socket] = set()
+        self._handlers: list[threading.Thread] = []
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = socket.create_server((address, port), family=family)
+        self.port: int = self._listener.getsockname()[1]
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
+
+    def close(self) -> None:
+        """Close every connection and wait for the threads."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            # Closing alone would wake neither accept() nor recv() in another thread.
+            for open_socket in (self._listener, *self._connections):
+                _shut_down(open_socket)
+        self._acceptor.join(10)
+        for thread in self._handlers:
+            thread.join(10)
+        self._listener.close()
+        if any(thread.is_alive() for thread in (self._acceptor, *self._handlers)):
+            raise LabError("a handler of the fake server does not end")
+        if self._errors:
+            raise self._errors[0]
+
+    def __enter__(self) -> FakeServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _peer = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                if self._closed:
+                    connection.close()
+                    return
+                self.accepted += 1
+                self._connections.add(connection)
+            thread = threading.Thread(target=self._handle, args=(connection,), daemon=True)
+            self._handlers.append(thread)
+            thread.start()
+
+    def _handle(self, connection: socket.socket) -> None:
+        try:
+            self._handler(connection)
+        except OSError:
+            pass
+        except Exception as error:
+            self._errors.append(error)
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+            connection.close()
+
+
+def hang(connection: socket.socket) -> None:
+    """Handle a connection by reading all and answering nothing, until the peer goes."""
+    while connection.recv(4096):
+        pass
+
+
+def answer(reply: bytes) -> Handler:
+    """Return a handler which waits for the first bytes, sends this reply and closes."""
+
+    def handler(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(reply)
+
+    return handler
+
+
+def _shut_down(open_socket: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the peer may have been faster
+        open_socket.shutdown(socket.SHUT_RDWR)

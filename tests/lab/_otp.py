@@ -1,0 +1,96 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One Erlang/OTP installation, from which epmds and nodes are started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ._epmd import Epmd
+from ._node import Node
+from ._process import LabError, erlang_environment
+
+
+@dataclass(frozen=True)
+class Otp:
+    """An OTP root directory: the one which holds `erts-*`, `lib` and `releases`."""
+
+    release: int
+    root: Path
+
+    @classmethod
+    def of(cls, release: int) -> Otp:
+        """Return the OTP of this release, which BEAMOPS_OTP_<release> points to."""
+        variable = f"BEAMOPS_OTP_{release}"
+        if not os.environ.get(variable):
+            raise LabError(f"set {variable} to the root directory of an Erlang/OTP {release}")
+        otp = cls(release, Path(os.environ[variable]))
+        if not (otp.root / "releases" / str(release)).is_dir():
+            raise LabError(f"{variable}={otp.root} holds no Erlang/OTP {release}")
+        return otp
+
+    @property
+    def bindir(self) -> Path:
+        """The directory of erlexec, beam.smp and epmd."""
+        found = sorted(self.root.glob("erts-*/bin"))
+        if len(found) != 1:
+            raise LabError(f"{self.root} holds {len(found)} directories erts-*/bin, not one")
+        return found[0]
+
+    @property
+    def erlexec(self) -> Path:
+        """The program which becomes beam.smp: without the `erl` script, the pid stays the same."""
+        return self.bindir / "erlexec"
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """Return what `erl` sets up for erlexec."""
+        return erlang_environment(
+            ROOTDIR=str(self.root),
+            BINDIR=str(self.bindir),
+            EMU="beam",
+            PROGNAME="erl",
+            **settings,
+        )
+
+    def epmd(
+        self, port: int | None = None, address: str | None = None, args: Sequence[str] = ()
+    ) -> Epmd:
+        """Start an epmd, on a private port unless one is named."""
+        return Epmd(self.bindir / "epmd", port, address, args)
+
+    def node(
+        self,
+        name: str | None,
+        *,
+        epmd_port: int,
+        cookie: str = "secret",
+        home: Path | None = None,
+        args: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        long_names: bool = False,
+        user: str | None = None,
+        set_cookie_arg: bool = True,
+        start_epmd: bool = False,
+    ) -> Node:
+        """Start a node and wait until it runs; without a name it is not distributed (yet).
+
+        With long names, a name without a host gets 127.0.0.1, which needs no resolver.
+        Without set_cookie_arg the cookie is only in `.erlang.cookie`.
+        """
+        return Node(
+            self,
+            name,
+            epmd_port=epmd_port,
+            cookie=cookie,
+            home=home,
+            args=args,
+            env=env or {},
+            long_names=long_names,
+            user=user,
+            set_cookie_arg=set_cookie_arg,
+            start_epmd=start_epmd,
+        )

@@ -1,0 +1,121 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes which never outlive the tests, and the questions one asks the system about them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import random
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+# The death signal comes when the thread that forked ends, not the process: a test which starts
+# nodes from a thread of its own would lose them with it. So one lasting thread does every fork.
+_forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-forker")
+
+
+class LabError(Exception):
+    """The lab itself could not do what a test asked for."""
+
+
+def wait_until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
+    """Poll until the condition holds, and return its value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"waited {seconds:g} s for {what}; the last answer was {value!r}")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """Return a TCP port on which nothing listens.
+
+    It lies below the range from which the kernel takes the ports of outgoing connections: there,
+    a client which retries a dead epmd could meet its own socket, or take the port away from it.
+    """
+    for port in random.sample(range(10_000, 32_000), 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            return port
+    raise LabError("no free TCP port found")
+
+
+def holders(port: int) -> set[int]:
+    """Return the pids which hold an established connection to this port of an epmd."""
+    return _owners(lambda at: at.status == psutil.CONN_ESTABLISHED and at.raddr[1:] == (port,))
+
+
+def listeners(port: int) -> set[int]:
+    """Return the pids which listen on this port."""
+    return _owners(lambda at: at.status == psutil.CONN_LISTEN and at.laddr[1:] == (port,))
+
+
+def erlang_environment(**settings: str) -> dict[str, str]:
+    """Return an environment free of whatever the person who runs the tests has set for Erlang."""
+    wanted = ("PATH", "LD_LIBRARY_PATH")
+    inherited = {name: os.environ[name] for name in wanted if name in os.environ}
+    return {"LANG": "C.UTF-8", **inherited, **settings}
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    output: int | IO[bytes] = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+    cwd: Path | None = None,
+    user: str | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a process which is killed by the kernel should the tests die first."""
+    account = pwd.getpwnam(user) if user else None
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *command],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=pass_fds,
+            cwd=cwd,
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+            start_new_session=True,
+        )
+
+    return _forker.submit(start).result()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and wait until it and its helpers (erl_child_setup, inet_gethost) are gone."""
+    try:
+        helpers = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        helpers = []
+    process.kill()
+    process.wait(30)
+    for helper in psutil.wait_procs(helpers, timeout=5)[1]:
+        helper.kill()
+
+
+def _owners(wanted: Callable[[Any], bool]) -> set[int]:
+    sockets = psutil.net_connections("tcp")
+    return {at.pid for at in sockets if at.pid is not None and wanted(at)}

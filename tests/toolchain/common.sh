@@ -1,0 +1,42 @@
+# What the scripts beside this file share; POSIX shell, read with `.`.
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh disable=SC2034 # variables are for those who read this
+
+toolchain=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+checkout=${toolchain%/tests/toolchain}
+
+# Everything that is built lies here, outside of the checkout, and can be deleted at any time.
+# Exported, because `run` gives its command another HOME.
+BEAMOPS_CACHE=${BEAMOPS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/beamops.epmd}
+export BEAMOPS_CACHE
+mkdir -p "$BEAMOPS_CACHE"
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+die() {
+    say "${0##*/}: $*"
+    exit 1
+}
+
+# Let nobody else build the thing NAME at the same time: hold its lock until this script ends.
+lock() {
+    exec 9>"$BEAMOPS_CACHE/$1.lock"
+    flock 9
+}
+
+# apt PACKAGE: install a package of Debian's, or say in one sentence that it is needed.
+apt() {
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        die "please install the package '$1' first (on Debian, as root: apt-get install $1)."
+    fi
+    say "Installing Debian's $1."
+    {
+        apt-get update --quiet=2
+        DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
+            -o DPkg::Lock::Timeout=300 "$1"
+    } >/dev/null </dev/null || die "apt-get could not install '$1'."
+}
