@@ -54,7 +54,7 @@ def decode_message(packet: bytes) -> Message:
     if not 1 <= len(terms) <= 2:
         raise ProtocolError(f"a message of {len(terms)} terms")
     control = _etf.decode(terms[0])
-    if type(control) is not tuple or not control or type(control[0]) is not int:
+    if not isinstance(control, tuple) or not control or not isinstance(control[0], int):
         raise ProtocolError("a control message that is no tuple with an operation")
     return Message(control, terms[1] if len(terms) == 2 else None)
 
@@ -76,6 +76,6 @@ def answer(packet: bytes, caller: Pid, reference: Reference) -> Raw | None:
     if to is None or message.payload is None or message.control[to:] != (caller,):
         return None
     payload = _etf.decode(message.payload)
-    if type(payload) is not tuple or len(payload) != 2 or payload[0] != reference:
+    if not isinstance(payload, tuple) or len(payload) != 2 or payload[0] != reference:
         return None
     return _etf.elements(message.payload)[1]

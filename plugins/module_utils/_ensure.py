@@ -142,14 +142,14 @@ class Ensure:
         error: EpmdError | None = None
         if diagnosis.verdict in _diagnosis.REPAIRABLE:
             try:
-                cookie = _repair.prepare(
+                ready = _repair.prepare(
                     seen,
                     diagnosis,
                     self.options.cookie,
                     self.options.cookie_file,
                     self.options.start_epmd,
                 )
-                outcome = _repair.predict(seen) if self.check_mode else _repair.repair(seen, cookie, deadline)
+                outcome = _repair.predict(seen) if self.check_mode else _repair.repair(seen, ready, deadline)
             except EpmdError as trouble:
                 error = trouble
         if diagnosis.verdict != _diagnosis.NOT_APPLICABLE:

@@ -213,7 +213,7 @@ class _Reader:
 
     def small_integer(self, depth: int) -> int:
         value = self.term(depth + 1)
-        if isinstance(value, bool) or not isinstance(value, int):
+        if not isinstance(value, int):
             raise ProtocolError(f"an integer is due before offset {self.position}")
         return value
 
@@ -427,7 +427,7 @@ def encode(term: Term) -> bytes:
         return _encode_atom(term)
     if isinstance(term, bytes):
         return b"%c%b%b" % (BINARY_EXT, _U32.pack(len(term)), term)
-    if isinstance(term, int) and not isinstance(term, bool):
+    if _is_integer(term):
         return _encode_integer(term)
     if isinstance(term, float):
         return b"%c%b" % (NEW_FLOAT_EXT, _F64.pack(term))
@@ -443,11 +443,18 @@ def encode(term: Term) -> bytes:
         return _encode_identity(PID_EXT, NEW_PID_EXT, term.node, (term.id, term.serial), term.creation)
     if isinstance(term, Reference):
         return _encode_reference(term)
-    if type(term) is tuple:
+    if isinstance(term, (Port, Fun, Export)):
+        raise TypeError(f"a {type(term).__name__} only goes back as Raw")
+    if isinstance(term, tuple):
         if len(term) < 256:
             return b"%c%c" % (SMALL_TUPLE_EXT, len(term)) + b"".join(map(encode, term))
         return _encode_items(LARGE_TUPLE_EXT, term)
     raise TypeError(f"no encoding for a {type(term).__name__}")
+
+
+def _is_integer(term: Term) -> bool:
+    # To Python a bool is an int, to Erlang it is an atom.
+    return isinstance(term, int) and not isinstance(term, bool)
 
 
 def _encode_items(tag: int, counted: Any, items: Any = None) -> bytes:
@@ -479,7 +486,7 @@ def _encode_integer(value: int) -> bytes:
 def _encode_list(items: list[Term]) -> bytes:
     if not items:
         return _U8.pack(NIL_EXT)
-    if len(items) < 1 << 16 and all(type(item) is int and 0 <= item < 256 for item in items):
+    if len(items) < 1 << 16 and all(_is_integer(item) and 0 <= item < 256 for item in items):
         return b"%c%b%b" % (STRING_EXT, _U16.pack(len(items)), bytes(items))
     return _encode_items(LIST_EXT, items) + _U8.pack(NIL_EXT)
 
@@ -513,6 +520,6 @@ def text(term: Term) -> str | None:
         return str(term)
     if isinstance(term, bytes):
         return term.decode("utf-8", "replace")
-    if isinstance(term, list) and all(type(item) is int and 0 <= item < 0x110000 for item in term):
+    if isinstance(term, list) and all(_is_integer(item) and 0 <= item < 0x110000 for item in term):
         return "".join(map(chr, term))
     return None

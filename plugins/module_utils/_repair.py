@@ -23,8 +23,12 @@ from ._node import NodeConnection
 from ._observation import Seen
 from ._transport import Deadline
 
-# net_kernel gives up a handshake after 7 s (net_setuptime); past this age it is not worth going on with.
-_HANDSHAKE_SECONDS = 5
+
+class Ready(NamedTuple):
+    """What a repair needs of us: a connection at its challenge, and the cookie."""
+
+    connection: NodeConnection
+    cookie: Cookie
 
 
 class Repair(NamedTuple):
@@ -37,13 +41,13 @@ class Repair(NamedTuple):
     started_epmd: bool = False
 
 
-def prepare(seen: Seen, diagnosis: Diagnosis, cookie: str | None, cookie_file: str | None, start_epmd: bool) -> Cookie:
+def prepare(seen: Seen, diagnosis: Diagnosis, cookie: str | None, cookie_file: str | None, start_epmd: bool) -> Ready:
     """Everything that can be known to fail before anything is touched. Errors: EpmdError."""
     if diagnosis.verdict == _diagnosis.EPMD_DOWN and not start_epmd:
         raise EpmdError(f"epmd is down on port {seen.daemon.port}, and start_epmd=false: start it")
     if seen.connection is None:
         raise EpmdError(f"{diagnosis.msg}, but the node does not answer: {seen.observation.trouble}")
-    return _cookies.find(seen.vm, cookie, cookie_file)
+    return Ready(seen.connection, _cookies.find(seen.vm, cookie, cookie_file))
 
 
 def predict(seen: Seen) -> Repair:
@@ -60,7 +64,7 @@ def predict(seen: Seen) -> Repair:
     )
 
 
-def repair(seen: Seen, cookie: Cookie, deadline: Deadline) -> Repair:
+def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
     """Register the node, starting its epmd first where that is down. Errors: EpmdError."""
     observation, started = seen.observation, False
     if observation.table.names is None:
@@ -68,7 +72,7 @@ def repair(seen: Seen, cookie: Cookie, deadline: Deadline) -> Repair:
         observation, started = observation._replace(table=table), True
     reply: Term = None
     if not _is_registered(observation):
-        reply = _register(seen, cookie)
+        reply = _register(seen, ready)
         observation = _observation.look_again(seen, deadline)
     return _prove(seen, observation, reply, started)
 
@@ -77,10 +81,9 @@ def _is_registered(observation: Observation) -> bool:
     return (observation.table.names or {}).get(str(observation.alive)) == observation.port
 
 
-def _register(seen: Seen, cookie: Cookie) -> Term:
+def _register(seen: Seen, ready: Ready) -> Term:
     """Have the node register itself; gives what it answered."""
-    connection, observation = seen.connection, seen.observation
-    assert isinstance(connection, NodeConnection)  # `prepare` has seen to it
+    (connection, cookie), observation = ready, seen.observation
     where = f"{seen.listener.reachable} port {observation.port}" if seen.listener else f"port {observation.port}"
     try:
         connection.authenticate(cookie.value)
@@ -103,7 +106,7 @@ def _prove(seen: Seen, observation: Observation, reply: Term, started: bool) -> 
         raise EpmdError(
             f"the node was asked to register itself, but epmd gives no table now: {observation.table.trouble}"
         )
-    own = reply is not None and type(reply) is tuple and reply[:1] == ("ok",)
+    own = isinstance(reply, tuple) and reply[:1] == ("ok",)
     if _is_registered(observation) and observation.holds is not False:
         did = "registered" if own else "registered by itself meanwhile"
         return Repair(own or started, True, f"epmd was started; {did}" if started else did, names, started)
@@ -122,6 +125,6 @@ def _explain(seen: Seen, observation: Observation, reply: Term) -> str:
         return f"{epmd} gave the name {observation.alive} to somebody else meanwhile: run again"
     if reply == ("error", "econnrefused"):
         return f"the node can't reach {epmd} at the loopback address"
-    if type(reply) is tuple and reply[:1] == ("badrpc",):
+    if isinstance(reply, tuple) and reply[:1] == ("badrpc",):
         return "the node has no erl_epmd to register with: it runs with its own -epmd_module"
     return f"the node answered {reply!r:.80}, and {epmd} does not have its name: run again"

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real Erlang nodes and epmds, and fakes of both, which tests start and stop.
 
-Nothing here uses the code under test, so that what the lab reports is a second opinion.
+What the lab reports is a second opinion: it comes from Erlang, the kernel and a few bytes of its
+own. Only the fakes speak with the codec of the collection.
 """
 
 from __future__ import annotations

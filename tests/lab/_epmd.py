@@ -23,9 +23,7 @@ _NAMES_REQUEST = b"\x00\x01n"
 class Epmd:
     """An epmd in the foreground, which answers once this is constructed."""
 
-    def __init__(
-        self, program: Path, port: int | None, address: str | None, args: Sequence[str]
-    ) -> None:
+    def __init__(self, program: Path, port: int | None, address: str | None, args: Sequence[str]) -> None:
         self.port = free_port() if port is None else port
         self._program = program
         self._command: list[str | Path] = [program, "-port", str(self.port)]

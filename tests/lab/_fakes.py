@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import threading
 from collections.abc import Callable
 from types import TracebackType
 
+from ansible_collections.beamops.epmd.plugins.module_utils import _epmd
+
 from ._process import LabError
 
 Handler = Callable[[socket.socket], None]
-
-_ALIVE2_REQUEST, _ALIVE2_REPLY, _ALIVE2_EXTENDED_REPLY = 120, 121, 118
-_PUBLISHED_NODE, _TCP_IPV4, _HIGHEST_VERSION, _LOWEST_VERSION = 77, 0, 6, 5
 
 
 class Squatter:
@@ -26,21 +24,12 @@ class Squatter:
     def __init__(self, epmd_port: int, name: str, port: int) -> None:
         self.name = name
         self.port = port
-        encoded = name.encode()
-        request = (
-            struct.pack(">BHBBHH", _ALIVE2_REQUEST, port, _PUBLISHED_NODE, _TCP_IPV4,
-                        _HIGHEST_VERSION, _LOWEST_VERSION)
-            + struct.pack(">H", len(encoded))
-            + encoded
-            + struct.pack(">H", 0)
-        )  # fmt: skip
+        request = _epmd.encode_request(_epmd.Alive2(name, port))
         self._connection = socket.create_connection(("127.0.0.1", epmd_port), timeout=10)
         try:
-            self._connection.sendall(struct.pack(">H", len(request)) + request)
-            reply = self._connection.recv(6)
-            if len(reply) < 2 or reply[0] not in (_ALIVE2_REPLY, _ALIVE2_EXTENDED_REPLY):
-                raise LabError(f"epmd answered the registration of {name} with {reply!r}")
-            if reply[1] != 0:
+            self._connection.sendall(request)
+            reply = _epmd.decode_alive2_reply(self._connection.recv(6))
+            if reply.result != 0:
                 raise LabError(f"epmd refused to register {name}")
         except BaseException:
             self.close()

@@ -48,7 +48,10 @@ class Otp:
 
     def environment(self, **settings: str) -> dict[str, str]:
         """Return what `erl` sets up for erlexec."""
+        # Where an unpacked release keeps the libraries that this machine does not have.
+        libraries = [str(self.root / "compat"), os.environ.get("LD_LIBRARY_PATH", "")]
         return erlang_environment(
+            LD_LIBRARY_PATH=os.pathsep.join(filter(None, libraries)),
             ROOTDIR=str(self.root),
             BINDIR=str(self.bindir),
             EMU="beam",
@@ -56,9 +59,7 @@ class Otp:
             **settings,
         )
 
-    def epmd(
-        self, port: int | None = None, address: str | None = None, args: Sequence[str] = ()
-    ) -> Epmd:
+    def epmd(self, port: int | None = None, address: str | None = None, args: Sequence[str] = ()) -> Epmd:
         """Start an epmd, on a private port unless one is named."""
         return Epmd(self.bindir / "epmd", port, address, args)
 

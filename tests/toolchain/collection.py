@@ -32,11 +32,7 @@ def same(one: Path, other: Path) -> bool:
     if one.is_symlink() or other.is_symlink() or not other.is_file():
         return False
     left, right = one.stat(), other.stat()
-    return (
-        left.st_mode == right.st_mode
-        and left.st_size == right.st_size
-        and one.read_bytes() == other.read_bytes()
-    )
+    return left.st_mode == right.st_mode and left.st_size == right.st_size and one.read_bytes() == other.read_bytes()
 
 
 def mirror(checkout: Path, copy: Path) -> None:

@@ -1,0 +1,112 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the integration tests share: running the module as a user does, and losing names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, holders, listeners, wait_until
+
+CHECKOUT = Path(__file__).parents[2]
+COOKIE = "a-cookie-that-nobody-may-see"
+REPLY = re.compile(r"^localhost \| (\S+) => (\{.*?^\})$", re.MULTILINE | re.DOTALL)
+
+
+class Run(NamedTuple):
+    """What one ad hoc run gave: the module's result, and all that was printed."""
+
+    result: dict[str, Any]
+    output: str
+    code: int
+
+    @property
+    def failed(self) -> bool:
+        return self.code != 0
+
+    @property
+    def msg(self) -> str:
+        return str(self.result["msg"])
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.result["changed"])
+
+    @property
+    def node(self) -> dict[str, Any]:
+        """The only node of the result."""
+        (node,) = self.result["nodes"]
+        return dict(node)
+
+
+class Register:
+    """`ansible localhost -m epmd_register` in the checkout, with options as keywords."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __call__(self, *flags: str, environment: dict[str, str] | None = None, **options: Any) -> Run:
+        command = ["ansible", "localhost", "-m", "epmd_register", *flags]
+        if options:
+            command += ["-a", json.dumps(options)]
+        settings = {
+            **os.environ,
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCAL_TEMP": str(self._directory / "local"),
+            "ANSIBLE_REMOTE_TEMP": str(self._directory / "remote"),
+            **(environment or {}),
+        }
+        done = subprocess.run(
+            command, check=False, cwd=CHECKOUT, env=settings, capture_output=True, text=True, timeout=120
+        )
+        output = done.stdout + done.stderr
+        match = REPLY.search(done.stdout)
+        assert match, output
+        assert "Traceback" not in output, output
+        assert COOKIE not in output, output
+        return Run(json.loads(match.group(2)), output, done.returncode)
+
+
+def kill_epmd(epmd: Epmd) -> None:
+    """Kill the epmd on this port, whoever started it."""
+    for pid in listeners(epmd.port):
+        if pid == epmd.pid:
+            epmd.kill()
+        else:
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not listeners(epmd.port), "epmd to be gone")
+
+
+def forget(epmd: Epmd, node: Node) -> None:
+    """Leave the node without an epmd."""
+    kill_epmd(epmd)
+    wait_until(lambda: node.pid not in holders(epmd.port), "the node to notice that its epmd is gone")
+
+
+def lose(epmd: Epmd, node: Node) -> None:
+    """Make epmd lose the name for good, in the way that is possible with this release.
+
+    Up to OTP 23.2 a restarted epmd is enough. Newer nodes come back by themselves as soon as there
+    is an epmd, so there it stays dead.
+    """
+    forget(epmd, node)
+    if node.eval("erlang:system_info(otp_release)") == '"23"':
+        epmd.start()
+        assert epmd.names() == {}
+
+
+def life(node: Node) -> tuple[int, str, str]:
+    """What must not change: the process, what it is connected to, its log."""
+    return node.pid, node.eval("nodes()"), node.log
+
+
+def uptime(node: Node) -> int:
+    """Milliseconds that this VM runs."""
+    return int(node.eval("element(1, erlang:statistics(wall_clock))"))

@@ -1,0 +1,238 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lost node comes back, under its own connection, and nothing else happens."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Options, ensure
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, forget, life, lose, uptime
+from ansible_collections.beamops.epmd.tests.lab import (
+    Epmd,
+    Node,
+    Otp,
+    Squatter,
+    client_pings,
+    holders,
+    listeners,
+    wait_until,
+)
+
+
+def test_a_lost_node_is_registered_again(otp: Otp, epmd: Epmd, node: Node, register: Register) -> None:
+    before, started = life(node), uptime(node)
+    lose(epmd, node)
+    assert client_pings(otp, node) == "pang"
+    verdict = "missing" if otp.release == 23 else "epmd_down"
+
+    predicted = register("--check", "--diff", name="vic")
+    assert (predicted.changed, predicted.node["verdict"]) == (True, verdict)
+    assert not predicted.node["registered"]
+    assert f"+name vic at port {node.port}" in predicted.output
+    assert listeners(epmd.port) == ({epmd.pid} if otp.release == 23 else set())
+    assert node.pid not in holders(epmd.port)
+
+    done = register("--diff", name="vic")
+    assert (done.changed, done.node["verdict"], done.node["registered"]) == (True, verdict, True)
+    assert done.node["name"] == node.name
+    assert (done.node["pid"], done.node["port"]) == (node.pid, node.port)
+    assert f"+name vic at port {node.port}" in done.output
+    assert epmd.names() == {"vic": node.port}
+    assert f"name vic at port {node.port}\n" in epmd.names_output()
+    assert holders(epmd.port) == {node.pid}
+    (daemon,) = done.result["epmd"]
+    assert daemon["port"] == epmd.port
+    assert daemon["started"] == (otp.release != 23)
+    assert {daemon["pid"]} == listeners(epmd.port)
+    assert daemon["names"] == {"vic": node.port}
+    assert life(node) == before
+    assert uptime(node) > started
+
+    again = register("--diff", name="vic")
+    assert (again.changed, again.node["verdict"]) == (False, "registered")
+    assert "+name" not in again.output
+    assert client_pings(otp, node) == "pong"
+
+
+def test_a_healthy_node_is_left_alone(epmd: Epmd, node: Node, register: Register) -> None:
+    before, connection = life(node), holders(epmd.port)
+    done = register(name=node.name)
+    assert not done.changed
+    assert done.node["verdict"] == "registered"
+    assert life(node) == before
+    assert holders(epmd.port) == connection == {node.pid}
+
+
+def test_without_options_every_node_is_looked_after(otp: Otp, epmd: Epmd, register: Register) -> None:
+    with (
+        otp.node("one", epmd_port=epmd.port, cookie=COOKIE) as one,
+        otp.node("two", epmd_port=epmd.port, cookie="another-one", set_cookie_arg=False) as two,
+    ):
+        lose(epmd, one)
+        wait_until(lambda: not holders(epmd.port), "both to lose their connection")
+        done = register()
+        assert done.changed, done.output
+        assert {found["name"] for found in done.result["nodes"]} == {one.name, two.name}
+        assert epmd.names() == {"one": one.port, "two": two.port}
+        assert holders(epmd.port) == {one.pid, two.pid}
+        assert not register().changed
+
+
+def test_fifty_runs_leave_no_trace(otp: Otp, epmd: Epmd, node: Node) -> None:
+    """The module's own code, in this process: fifty times `ansible` would only take longer."""
+    options = Options(["vic"], None, None, None, None, True, 10)
+    watched = (
+        "{erlang:system_info(atom_count), length(nodes(known)), erlang:system_info(process_count),"
+        " erlang:system_info(port_count)}"
+    )
+
+    def once() -> None:
+        forget(epmd, node)
+        if otp.release == 23:
+            epmd.start()
+        outcome = ensure(options, check_mode=False)
+        assert outcome.changed, outcome.msg
+        assert not ensure(options, check_mode=True).changed
+
+    known = int(node.eval("length(nodes(known))"))
+    node.eval(watched)
+    once()
+    after_first = wait_until(lambda: node.eval(watched), "an answer")
+    for _unused in range(49):
+        once()
+    wait_until(lambda: node.eval(watched) == after_first, f"the node to be as after the first run, {after_first}")
+    assert int(node.eval("length(nodes(known))")) <= known + 1
+    assert node.eval("nodes(connected)") == "[]"
+    assert node.log == ""
+
+
+@pytest.mark.parametrize("option", ["cookie", "cookie_file"])
+def test_port_name_and_cookie_suffice_without_psutil(
+    epmd: Epmd, node: Node, register: Register, tmp_path: Path, option: str
+) -> None:
+    broken = tmp_path / "psutil.py"
+    broken.write_text("raise ImportError('psutil is not installed')\n")
+    without = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    (tmp_path / "cookie").write_text(COOKIE + "\n")
+    value = COOKIE if option == "cookie" else str(tmp_path / "cookie")
+    forget(epmd, node)
+
+    nothing = register(environment=without, name="vic")
+    assert nothing.failed
+    assert "psutil is missing" in nothing.msg
+    done = register(environment=without, name="vic", port=node.port, epmd_port=epmd.port, **{option: value})
+    assert done.changed
+    assert done.node["registered"]
+    assert epmd.names() == {"vic": node.port}
+    assert holders(epmd.port) == {node.pid}
+    assert not register(name="vic").changed
+
+
+def test_an_epmd_that_was_started_is_the_nodes_own_and_outlives_the_run(
+    open_otp: Otp, epmd: Epmd, register: Register
+) -> None:
+    with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False) as node:
+        forget(epmd, node)
+        kept = register(name="vic", start_epmd=False)
+        assert kept.failed
+        assert "start_epmd=false" in kept.msg
+        assert listeners(epmd.port) == set()
+        done = register(name="vic")
+        assert done.changed, done.output
+        (pid,) = listeners(epmd.port)
+        assert Path(f"/proc/{pid}/exe").resolve() == (open_otp.bindir / "epmd").resolve()
+        assert Path(f"/proc/{pid}").stat().st_uid == Path(f"/proc/{node.pid}").stat().st_uid
+        # A session and a process group of its own: no terminal's end reaches it.
+        assert os.getsid(pid) not in (os.getsid(0), os.getsid(node.pid))
+        assert Path(f"/proc/{pid}/cwd").resolve() == Path("/")
+        assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
+
+
+def test_epmd_listens_where_the_node_was_told(otp: Otp, epmd: Epmd, register: Register) -> None:
+    told = {"ERL_EPMD_ADDRESS": "127.0.0.1"}
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, env=told) as node:
+        forget(epmd, node)
+        assert register(name="vic").changed
+        (pid,) = listeners(epmd.port)
+        assert f"ERL_EPMD_PORT={epmd.port}" in Path(f"/proc/{pid}/environ").read_text().split("\0")
+        assert "ERL_EPMD_ADDRESS=127.0.0.1" in Path(f"/proc/{pid}/environ").read_text().split("\0")
+
+
+def test_a_name_with_another_port_is_a_conflict(epmd: Epmd, node: Node, register: Register) -> None:
+    epmd.kill()
+    epmd.start()
+    with Squatter(epmd.port, "vic", 4711):
+        before = life(node)
+        done = register(name="vic")
+        assert done.failed
+        assert not done.changed
+        assert (done.node["verdict"], done.node["registered"]) == ("conflict", False)
+        assert f"pid {os.getpid()} " in done.msg
+        assert "port 4711" in done.msg
+        assert epmd.names() == {"vic": 4711}
+        assert life(node) == before
+
+
+def test_a_name_that_somebody_else_holds_is_borrowed(epmd: Epmd, node: Node, register: Register) -> None:
+    epmd.kill()
+    epmd.start()
+    with Squatter(epmd.port, "vic", node.port):
+        done = register(name="vic")
+        assert not done.failed
+        assert not done.changed
+        assert done.node["verdict"] == "borrowed"
+        assert f"pid {os.getpid()} " in done.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["-epmd_module", "my_discovery"], "-epmd_module my_discovery"),
+        (["-dist_listen", "false"], "-dist_listen false"),
+    ],
+)
+def test_a_node_that_has_no_use_for_epmd_is_left_alone(
+    otp: Otp, epmd: Epmd, register: Register, tmp_path: Path, flags: list[str], reason: str
+) -> None:
+    if flags[0] == "-dist_listen" and otp.release == 23:
+        pytest.skip("OTP 23.2 listens all the same")
+    module = tmp_path / "my_discovery.erl"
+    module.write_text(
+        "-module(my_discovery).\n"
+        "-export([start_link/0, register_node/3, listen_port_please/2, names/1, init/1, handle_call/3]).\n"
+        "start_link() -> ignore.\n"
+        "register_node(_, _, _) -> {ok, 1}.\nlisten_port_please(_, _) -> {ok, 0}.\nnames(_) -> {ok, []}.\n"
+        "init(_) -> {ok, []}.\nhandle_call(_, _, S) -> {reply, ok, S}.\n"
+    )
+    with otp.node(None, epmd_port=epmd.port) as compiler:
+        source, target = str(module.with_suffix("")), str(tmp_path)
+        compiler.eval(f'{{ok, _}} = compile:file("{source}", [{{outdir, "{target}"}}])')
+    with otp.node("vic", epmd_port=epmd.port, args=["-pa", str(tmp_path), *flags]):
+        done = register(name="vic")
+        assert not done.failed, done.output
+        assert not done.changed
+        assert done.node["verdict"] == "not_applicable"
+        assert reason in done.node["msg"]
+
+
+def test_a_node_that_can_do_without_epmd_gets_none(otp: Otp, epmd: Epmd, register: Register) -> None:
+    with otp.node("vic", epmd_port=epmd.port, args=["-erl_epmd_port", "4711"]) as node:
+        forget(epmd, node)
+        done = register(name="vic")
+        assert (done.failed, done.changed, done.node["verdict"]) == (False, False, "not_applicable")
+        assert listeners(epmd.port) == set()
+
+
+def test_a_name_that_only_the_challenge_tells_is_found(otp: Otp, epmd: Epmd, register: Register) -> None:
+    with otp.node(None, epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False) as node:
+        node.eval("{ok, _} = net_kernel:start([late, shortnames])")
+        lose(epmd, node)
+        done = register(name="late")
+        assert done.changed, done.output
+        assert epmd.names() == {"late": node.port}
+        assert holders(epmd.port) == {node.pid}
