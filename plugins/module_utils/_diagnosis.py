@@ -71,7 +71,7 @@ def diagnose(seen: Observation) -> Diagnosis:
     if seen.port is None:
         return Diagnosis(NOT_APPLICABLE, "it listens nowhere, so no other node can connect to it")
     if seen.alive is None:
-        return Diagnosis(UNIDENTIFIED, f"it says its name nowhere: {seen.trouble}")
+        return Diagnosis(UNIDENTIFIED, f"no node answers, {seen.trouble}")
     if seen.name and seen.said_name and not agrees(seen.said_name, seen.name):
         return Diagnosis(
             UNIDENTIFIED,

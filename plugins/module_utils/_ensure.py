@@ -20,6 +20,9 @@ from ._observation import Seen
 from ._processes import Vm
 from ._transport import Deadline
 
+MAX_TIMEOUT = 3600
+"""Seconds for one node; a longer wait is no check."""
+
 
 class Options(NamedTuple):
     """The options of the module, as its documentation has them."""
@@ -66,8 +69,8 @@ def check(options: Options) -> None:
     for option, port in (("port", options.port), ("epmd_port", options.epmd_port)):
         if port is not None and not 0 < port < 65536:
             raise EpmdError(f"{option} {port} is no TCP port: give 1 to 65535")
-    if options.timeout <= 0:
-        raise EpmdError(f"timeout {options.timeout:g} leaves no time: give seconds above 0")
+    if not 0 < options.timeout <= MAX_TIMEOUT:  # which NaN is not, either
+        raise EpmdError(f"timeout {options.timeout:g} is no time to wait: give seconds above 0, up to {MAX_TIMEOUT}")
 
 
 class Ensure:

@@ -39,6 +39,7 @@ options:
       - The cookie of the nodes.
       - Without it and without O(cookie_file) the cookie comes from the node's command line, its environment
         (E(RELEASE_COOKIE)), or C(.erlang.cookie) in its home.
+      - Give it as a variable. Ansible shows the arguments of an ad hoc task that fails as they were typed.
       - It is never sent. A digest of it is sent to the node, which has to prove that it knows it too.
     type: str
   cookie_file:

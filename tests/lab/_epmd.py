@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
@@ -61,9 +62,19 @@ class Epmd:
             raise
 
     def kill(self) -> None:
-        """Kill it as the OOM killer would: the names are forgotten, the nodes live on."""
-        end(self._running())
-        self._process = None
+        """Kill it as the OOM killer would: the names are forgotten, the nodes live on.
+
+        Also where it is one that a node or the code under test started on this port.
+        """
+        if self._process is not None:
+            end(self._process)
+            self._process = None
+        for pid in listeners(self.port):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                successor = psutil.Process(pid)
+                if successor.name() == "epmd":
+                    successor.kill()
+                    successor.wait(30)
 
     def suspend(self) -> None:
         """Let it accept connections (the kernel does that) and never answer."""
@@ -98,17 +109,8 @@ class Epmd:
         return asked.stdout
 
     def close(self) -> None:
-        """End it, and any epmd which a node or the code under test has put in its place."""
-        if self._process:
-            self.kill()
-        for pid in listeners(self.port):
-            try:
-                successor = psutil.Process(pid)
-                if successor.name() == "epmd":
-                    successor.kill()
-                    successor.wait(30)
-            except psutil.NoSuchProcess:
-                continue
+        """End it, and any that has taken its place."""
+        self.kill()
 
     def __enter__(self) -> Epmd:
         return self

@@ -1,0 +1,177 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong gets one sentence: what, where, and what to do. The node stays as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Options, ensure
+from ansible_collections.beamops.epmd.tests.integration.support import (
+    COOKIE,
+    Register,
+    Run,
+    forget,
+    life,
+    lose,
+)
+from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp, answer, hang, holders
+
+
+def refused(run: Run, *words: str) -> Run:
+    """The run failed with one sentence that has these words."""
+    assert run.failed, run.output
+    assert not run.changed
+    assert "\n" not in run.msg
+    for word in words:
+        assert word in run.msg, run.msg
+    return run
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "a@b@c"}, ["'a@b@c'", "ejabberd@host"]),
+        ({"name": "@host"}, ["'@host'"]),
+        ({"name": "vic@"}, ["'vic@'"]),
+        ({"name": "x" * 256}, ["255 bytes"]),
+        ({"name": "\u00e9" * 128}, ["255 bytes"]),
+        ({"name": ["one", "two"], "port": 4711}, ["port 4711", "exactly one node", "has 2"]),
+        ({"port": 4711}, ["port 4711", "has 0"]),
+        ({"name": "vic", "port": 65536}, ["port 65536", "1 to 65535"]),
+        ({"epmd_port": 0}, ["epmd_port 0", "1 to 65535"]),
+        ({"timeout": 0}, ["timeout 0", "above 0"]),
+        ({"timeout": "nan"}, ["timeout nan"]),
+        ({"timeout": "inf"}, ["timeout inf", "up to 3600"]),
+        ({"name": "vic", "cookie": "a-cookie", "cookie_file": "/x"}, ["mutually exclusive"]),
+        ({"name": "vic"}, ["vic", "no such node", "no Erlang node is running"]),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_options_that_cannot_be_meant(register: Register, options: dict[str, Any], words: list[str]) -> None:
+    refused(register(**options), *words)
+
+
+def test_a_node_that_does_not_run(node: Node, register: Register) -> None:
+    refused(register(name=["vic", "nope@here"]), "nope@here", "no such node", f"running: {node.name}")
+    refused(register(name="vic@elsewhere"), "vic@elsewhere", "no such node", f"running: {node.name}")
+
+
+def test_a_wrong_cookie(otp: Otp, epmd: Epmd, node: Node, register: Register) -> None:
+    lose(epmd, node)
+    done = refused(register(name="vic", cookie="no-such-cookie"), "refused the cookie", "from the option cookie", str(node.port))
+    assert not done.node["registered"]
+    assert "no-such-cookie" not in done.output
+    if otp.release == 23:  # a newer one comes back by itself as soon as there is an epmd
+        assert epmd.names() == {}
+        assert register(name="vic").changed
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["does not exist"]),
+        ("", ["holds no cookie"]),
+        ("two\nlines\n", ["holds no cookie"]),
+        ("x" * 5000, ["holds no cookie"]),
+    ],
+    ids=["missing", "empty", "two lines", "too long"],
+)
+def test_a_cookie_file_without_a_cookie(
+    epmd: Epmd, node: Node, register: Register, tmp_path: Path, content: str | None, words: list[str]
+) -> None:
+    before = life(node)
+    forget(epmd, node)
+    path = tmp_path / "cookie"
+    if content is not None:
+        path.write_text(content)
+    refused(register(name="vic", cookie_file=str(path)), str(path), *words)
+    assert not holders(epmd.port)
+    assert life(node) == before
+
+
+@pytest.mark.usefixtures("node")
+def test_a_port_where_no_node_listens(register: Register) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        free = unused.getsockname()[1]
+    refused(register(name="vic", port=free, cookie=COOKIE), f"port {free}", "nothing listens there")
+    refused(register(name="vic", port=free), f"port {free}", "running")
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        (answer(b"SSH-2.0-OpenSSH_9.2p1\r\n"), ["SS", "more than"]),
+        (answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"), ["HT", "more than"]),
+        (answer(b""), ["closed the connection"]),
+        (answer(b"\x00\x03sok\x00\x00"), ["b'sok'"]),
+        (hang, ["no answer within"]),
+    ],
+    ids=["ssh", "http", "closes", "other status", "hangs"],
+)
+def test_a_port_that_speaks_something_else(epmd: Epmd, register: Register, handler: Any, words: list[str]) -> None:
+    with FakeServer(handler) as server:
+        done = register(name="vic", port=server.port, cookie=COOKIE, epmd_port=epmd.port, timeout=2)
+        refused(done, f"port {server.port}", *words)
+    assert epmd.names() == {}
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        (hang, ["no answer within"]),
+        (answer(b"\x00\x00\x11\x11name vic at port xyz\n"), ["line that is none"]),
+        (answer(b"HTTP/1.1 400 Bad Request"), ["cut off"]),
+        (answer(b""), ["0 bytes"]),
+    ],
+    ids=["hangs", "garbage", "http", "closes"],
+)
+def test_an_epmd_that_is_none(epmd: Epmd, node: Node, register: Register, handler: Any, words: list[str]) -> None:
+    forget(epmd, node)
+    before = life(node)
+    with FakeServer(handler, port=epmd.port):
+        done = refused(register(name="vic", timeout=4), "epmd gives no table", f"pid {os.getpid()} ", *words)
+        assert done.node["verdict"] == "epmd_unresponsive"
+        assert life(node) == before
+    assert register(name="vic").changed
+
+
+def test_a_stopped_epmd(epmd: Epmd, node: Node, register: Register) -> None:
+    before = life(node)
+    epmd.suspend()
+    done = refused(register(name="vic", timeout=4), "epmd gives no table", f"pid {epmd.pid} ")
+    assert done.node["verdict"] == "epmd_unresponsive"
+    epmd.resume()
+    assert life(node) == before
+    assert not register(name="vic").changed
+
+
+def test_without_rights_to_see_the_process(epmd: Epmd, node: Node) -> None:
+    """In a child that gives up root: a controller of another user may not be able to read this checkout."""
+    lose(epmd, node)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            outcome = ensure(Options(["vic"], None, None, None, None, True, 10), check_mode=False)
+            os.write(writing, json.dumps([outcome.failed, outcome.changed, outcome.msg]).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as said:
+        failed, changed, msg = json.loads(said.read())
+    os.waitpid(child, 0)
+    assert (failed, changed) == (True, False)
+    for words in ("vic", f"pid {node.pid}", "belongs to root", "nobody may not see", "run with become"):
+        assert words in msg
+    assert node.pid not in holders(epmd.port)

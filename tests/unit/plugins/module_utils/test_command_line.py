@@ -1,0 +1,267 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Command lines of Erlang VMs as they are found on real hosts."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.beamops.epmd.plugins.module_utils import _command_line
+from ansible_collections.beamops.epmd.plugins.module_utils._command_line import CommandLine
+
+SECRET = "SECRETCOOKIE"
+
+ERTS = "/usr/lib/erlang/erts-13.1.5/bin"
+START = f"{ERTS}/beam.smp -- -root /usr/lib/erlang -bindir {ERTS} -progname erl -- -home /root --"
+
+ERL = f"{START} -sname vic"
+EJABBERD = (
+    f"{ERTS}/beam.smp -K true -P 250000 -- -root /usr/lib/erlang -bindir {ERTS} -progname erl -- "
+    "-home /var/lib/ejabberd -- -sname ejabberd@localhost -smp auto -pa /usr/lib/ejabberd/ebin "
+    '-mnesia dir "/var/lib/ejabberd" -ejabberd log_rate_limit 200 -s ejabberd start -noshell -noinput'
+)
+RABBITMQ = (
+    f"{ERTS}/beam.smp -W w -MBas ageffcbf -MHas ageffcbf -P 1048576 -t 5000000 -stbt db -zdbbl 128000 -sbwt none "
+    f"-- -root /usr/lib/erlang -bindir {ERTS} -progname erl -- -home /var/lib/rabbitmq -- "
+    "-pa  -noshell -noinput -s rabbit boot -boot start_sasl -syslog logger [] -syslog syslog_error_logger false "
+    "-kernel prevent_overlapping_partitions false"
+)
+RELEASE = (
+    "/srv/app/erts-13.1.5/bin/beam.smp -- -root /srv/app -bindir /srv/app/erts-13.1.5/bin -progname erl -- "
+    f"-home /srv/app -- -noshell -s elixir start_cli -mode embedded -setcookie {SECRET} -name app@10.0.0.5 "
+    "-config /srv/app/tmp/app.runtime -boot /srv/app/releases/0.1.0/start -boot_var RELEASE_LIB /srv/app/lib "
+    "-- -extra --no-halt"
+)
+
+
+def parse(line: str, **environment: str) -> CommandLine:
+    return _command_line.parse(line.split(" "), environment)
+
+
+def flags(more: str, **environment: str) -> CommandLine:
+    return parse(f"{ERL} {more}", **environment)
+
+
+def test_erl_sname() -> None:
+    assert parse(ERL) == CommandLine(
+        name="vic",
+        cookie=None,
+        cookie_source="",
+        home="/root",
+        config_home=None,
+        bindir=ERTS,
+        epmd_port=None,
+        epmd_module=None,
+        erl_epmd_port=None,
+        epmd_environment={},
+        listens=True,
+        hidden=False,
+        inet6=False,
+        tls=False,
+        listen_range=None,
+    )
+
+
+def test_ejabberd() -> None:
+    said = parse(EJABBERD, HOME="/root")
+    assert (said.name, said.home, said.cookie) == ("ejabberd@localhost", "/var/lib/ejabberd", None)
+
+
+def test_rabbitmq_says_no_name() -> None:
+    said = parse(RABBITMQ, RABBITMQ_NODENAME="rabbit@web1")
+    assert (said.name, said.home, said.listens) == (None, "/var/lib/rabbitmq", True)
+
+
+def test_an_elixir_release() -> None:
+    said = parse(RELEASE, RELEASE_COOKIE="OTHER", RELEASE_NODE="app")
+    assert (said.name, said.cookie, said.bindir) == ("app@10.0.0.5", SECRET, "/srv/app/erts-13.1.5/bin")
+
+
+def test_nothing_is_said_by_a_process_that_hides_its_command_line() -> None:
+    for arguments in ([], ["beam.smp"], ["beam.smp", "--"], ["beam.smp", ""]):
+        said = _command_line.parse(arguments, {})
+        assert (said.name, said.cookie, said.home, said.listens) == (None, None, None, True)
+
+
+def test_flags_of_the_emulator_and_of_the_application_are_not_those_of_the_node() -> None:
+    said = parse(f"beam.smp -name em -hidden {START.partition(' ')[2]} -extra -sname x -setcookie {SECRET} --cookie y")
+    assert (said.name, said.cookie, said.hidden) == (None, None, False)
+
+
+def test_the_name_of_the_program_is_no_flag() -> None:
+    assert _command_line.parse(["-sname", "vic"], {}).name is None
+
+
+def test_a_value_ends_at_the_next_flag_or_dashes() -> None:
+    assert parse(f"{START} -sname -- vic").name is None
+    assert parse(f"{START} -sname -noshell vic").name is None
+    assert parse(f"{START} -name vic@web1.example.org").name == "vic@web1.example.org"
+
+
+@pytest.mark.parametrize(
+    ("more", "environment", "cookie"),
+    [
+        (f"-setcookie {SECRET}", {}, SECRET),
+        ("", {}, None),
+        ("-setcookie", {}, None),
+        (f"-setcookie {SECRET} -setcookie {SECRET}", {}, None),
+        (f"-setcookie {SECRET} -setcookie", {}, None),
+        ("-setcookie other@web1 OTHER", {}, None),
+        (f"-setcookie other@web1 OTHER -setcookie {SECRET}", {}, SECRET),
+        (f"-setcookie {SECRET} -setcookie other@web1 OTHER -setcookie b@web1 B", {}, SECRET),
+        ("-setcookie a b c", {}, None),
+        (f"-setcookie {SECRET} -setcookie a b c", {}, SECRET),
+        ("", {"RELEASE_COOKIE": SECRET}, SECRET),
+        ("", {"RELEASE_COOKIE": ""}, None),
+        (f"-setcookie {SECRET}", {"RELEASE_COOKIE": "OTHER"}, SECRET),
+        (f"-extra --cookie {SECRET}", {}, None),
+    ],
+)
+def test_the_cookie_is_the_one_that_auth_erl_takes(more: str, environment: dict[str, str], cookie: str | None) -> None:
+    said = flags(more, **environment)
+    assert said.cookie == cookie
+    assert bool(said.cookie_source) == (cookie is not None)
+    assert SECRET not in said.cookie_source
+
+
+def test_a_cookie_does_not_show_in_what_is_printed_of_a_command_line() -> None:
+    assert SECRET not in repr(flags(f"-setcookie {SECRET}"))
+    assert SECRET not in repr(flags("", RELEASE_COOKIE=SECRET))
+
+
+@pytest.mark.parametrize(
+    ("more", "environment", "port"),
+    [
+        ("-epmd_port 4370", {}, 4370),
+        ("-epmd_port 1", {}, 1),
+        ("-epmd_port 65535", {}, 65535),
+        ("-epmd_port 0", {}, None),
+        ("-epmd_port 65536", {}, None),
+        ("-epmd_port -1", {}, None),
+        ("-epmd_port", {}, None),
+        ("-epmd_port x", {}, None),
+        ("", {"ERL_EPMD_PORT": "4371"}, 4371),
+        ("", {"ERL_EPMD_PORT": ""}, None),
+        ("", {"ERL_EPMD_PORT": "43 71"}, None),
+        ("", {"ERL_EPMD_PORT": "\u00b2"}, None),
+        ("", {"ERL_EPMD_PORT": "9" * 5000}, None),
+        ("-epmd_port 4370", {"ERL_EPMD_PORT": "4371"}, 4370),
+    ],
+)
+def test_the_port_of_epmd(more: str, environment: dict[str, str], port: int | None) -> None:
+    assert flags(more, **environment).epmd_port == port
+
+
+@pytest.mark.parametrize(
+    ("more", "range_"),
+    [
+        ("", None),
+        ("-kernel inet_dist_listen_min 9100 inet_dist_listen_max 9105", (9100, 9105)),
+        ("-kernel inet_dist_listen_min 25672 -kernel inet_dist_listen_max 25672", (25672, 25672)),
+        ("-kernel inet_dist_listen_max 9105 inet_dist_listen_min 9100", (9100, 9105)),
+        ("-kernel inet_dist_listen_min 9100", (9100, 9100)),
+        ("-kernel inet_dist_listen_max 9105", None),
+        ("-kernel inet_dist_listen_min 0 inet_dist_listen_max 0", None),
+        ("-kernel inet_dist_listen_min", None),
+        ("-kernel inet_dist_listen_min x", None),
+        ("-kernel shell_history enabled inet_dist_listen_min 1 inet_dist_listen_max 65535", (1, 65535)),
+        ("-other inet_dist_listen_min 9100", None),
+    ],
+)
+def test_the_range_of_ports_to_listen_on(more: str, range_: tuple[int, int] | None) -> None:
+    assert flags(more).listen_range == range_
+
+
+@pytest.mark.parametrize(
+    ("more", "inet6", "tls"),
+    [
+        ("", False, False),
+        ("-proto_dist inet_tcp", False, False),
+        ("-proto_dist inet6_tcp", True, False),
+        ("-proto_dist inet_tls", False, True),
+        ("-proto_dist inet6_tls", True, True),
+        ("-proto_dist", False, False),
+    ],
+)
+def test_the_protocol_of_the_distribution(more: str, inet6: bool, tls: bool) -> None:
+    said = flags(more)
+    assert (said.inet6, said.tls) == (inet6, tls)
+
+
+@pytest.mark.parametrize(
+    ("line", "listens"),
+    [
+        (ERL, True),
+        (f"{ERL} -dist_listen true", True),
+        (f"{ERL} -dist_listen false", False),
+        (f"{START} -sname undefined", False),
+        (f"{START} -name undefined", False),
+        (f"{START} -name undefined@web1", False),
+        (f"{START} -name undefined1@web1", True),
+    ],
+)
+def test_a_node_without_a_listener_is_known_by_its_flags(line: str, listens: bool) -> None:
+    assert parse(line).listens is listens
+
+
+@pytest.mark.parametrize(
+    ("more", "hidden"),
+    [("", False), ("-hidden", True), ("-hidden true", True), ("-hidden false", False), ("-hidden -hidden false", True)],
+)
+def test_a_hidden_node_is_known_by_its_flag(more: str, hidden: bool) -> None:
+    assert flags(more).hidden is hidden
+
+
+def test_what_else_a_node_says_about_epmd() -> None:
+    said = flags("-epmd_module my_epmd -erl_epmd_port 9100", ERL_EPMD_ADDRESS="127.0.0.1", ERL_EPMD_PORT="4", PATH="/")
+    assert (said.epmd_module, said.erl_epmd_port) == ("my_epmd", "9100")
+    assert said.epmd_environment == {"ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": "4"}
+
+
+def test_the_environment_helps_where_the_command_line_is_silent() -> None:
+    said = _command_line.parse(["beam.smp"], {"HOME": "/h", "BINDIR": "/b", "XDG_CONFIG_HOME": "/x"})
+    assert (said.home, said.bindir, said.config_home) == ("/h", "/b", "/x")
+    assert parse(ERL, HOME="/h", BINDIR="/b").home == "/root"
+    assert parse(ERL, HOME="/h", BINDIR="/b").bindir == ERTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["erl"], "erl"),
+        (["erl", "-setcookie", SECRET], "erl -setcookie ***"),
+        (["erl", "-setcookie", SECRET, "-sname", "vic"], "erl -setcookie *** -sname vic"),
+        (["erl", "-setcookie", "b@web1", SECRET, "-noshell"], "erl -setcookie *** *** -noshell"),
+        (["erl", "-setcookie", SECRET, "-setcookie", SECRET], "erl -setcookie *** -setcookie ***"),
+        (["elixir", "--cookie", SECRET, "--sname", "vic"], "elixir --cookie *** --sname vic"),
+        (["erl", "-sname", "vic", "-setcookie"], "erl -sname vic -setcookie"),
+        ([], ""),
+    ],
+)
+def test_a_command_line_is_shown_with_its_cookie_blanked(arguments: list[str], shown: str) -> None:
+    assert _command_line.shown(arguments) == shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        RELEASE.split(" "),
+        ["beam.smp", "--", "-extra", "--erl", f"-setcookie {SECRET}", "-S", "mix"],
+        ["beam.smp", "--", "-extra", "--erl", f"-sname a -setcookie  {SECRET}"],
+        ["beam.smp", "--", "-extra", "--erl", f"-setcookie b@web1 {SECRET}"],
+        ["sh", "-c", f"exec erl -sname vic -setcookie {SECRET} -noshell"],
+        ["su", "ejabberd", "-c", f"elixir --cookie {SECRET}"],
+        ["sh", "-c", f"erl -setcookie '{SECRET}'"],
+        ["sh", "-c", f"erl\n-setcookie\n{SECRET}"],
+    ],
+    ids=lambda arguments: " ".join(arguments)[-50:],
+)
+def test_a_command_line_that_is_shown_never_leaks_a_cookie(arguments: list[str]) -> None:
+    assert SECRET not in _command_line.shown(arguments, limit=10_000)
+
+
+@pytest.mark.parametrize(("size", "length"), [(159, 159), (160, 160), (161, 160), (5000, 160)])
+def test_a_command_line_is_shown_up_to_a_limit(size: int, length: int) -> None:
+    shown = _command_line.shown(["x" * size])
+    assert len(shown) == length
+    assert shown.endswith("...") == (size > 160)

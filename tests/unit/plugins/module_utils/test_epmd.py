@@ -1,0 +1,230 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests and replies of epmd against the bytes of the ERTS User's Guide."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.beamops.epmd.plugins.module_utils import _epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._epmd import (
+    Alive2,
+    Alive2Reply,
+    Names,
+    NamesReply,
+    PortPlease2,
+    Request,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
+
+BROKEN_UTF8 = "vic\udcff"
+"""The name b"vic\\xff"."""
+
+VIC = Alive2("vic", 25672)
+BODY = bytes.fromhex("6448 4d 00 0006 0005 0003 766963 0000")
+
+REQUESTS: list[tuple[Request, bytes]] = [
+    (Names(), bytes.fromhex("0001 6e")),
+    (PortPlease2("vic"), bytes.fromhex("0004 7a 766963")),
+    (PortPlease2("\u00e9"), bytes.fromhex("0003 7a c3a9")),
+    (PortPlease2(BROKEN_UTF8), bytes.fromhex("0005 7a 766963ff")),
+    (PortPlease2("a" * 255), bytes.fromhex("0100 7a") + b"a" * 255),
+    (VIC, bytes.fromhex("0010 78") + BODY),
+    (
+        Alive2("v", 65535, _epmd.HIDDEN_NODE, protocol=0, highest=5, lowest=5, extra=b"\x00\xff"),
+        bytes.fromhex("0010 78 ffff 48 00 0005 0005 0001 76 0002 00ff"),
+    ),
+    (Alive2(BROKEN_UTF8, 0), bytes.fromhex("0011 78 0000 4d 00 0006 0005 0004 766963ff 0000")),
+    (Alive2("a" * 255, 1), bytes.fromhex("010c 78 0001 4d 00 0006 0005 00ff") + b"a" * 255 + b"\0\0"),
+]
+
+
+@pytest.mark.parametrize(("request_", "data"), REQUESTS, ids=lambda value: repr(value)[:30])
+def test_requests_have_the_bytes_of_the_standard(request_: Request, data: bytes) -> None:
+    assert _epmd.encode_request(request_) == data
+    assert _epmd.decode_request(data) == request_
+    assert type(_epmd.decode_request(data)) is type(request_)
+
+
+@pytest.mark.parametrize("name", ["", "a" * 256, "\u00e9" * 128], ids=["empty", "256 bytes", "256 bytes of UTF-8"])
+def test_a_name_that_is_empty_or_too_long_is_never_sent(name: str) -> None:
+    with pytest.raises(ValueError, match="1 to 255 bytes"):
+        _epmd.encode_request(PortPlease2(name))
+    with pytest.raises(ValueError, match="1 to 255 bytes"):
+        _epmd.encode_request(Alive2(name, 1))
+    with pytest.raises(ValueError, match="1 to 255 bytes"):
+        _epmd.encode_names_reply(NamesReply(4369, {name: 1}))
+
+
+@pytest.mark.parametrize(("request_", "data"), REQUESTS, ids=lambda value: repr(value)[:30])
+def test_a_request_that_is_cut_off_or_too_long_is_a_protocol_error(request_: Request, data: bytes) -> None:
+    for end in range(len(data)):
+        with pytest.raises(ProtocolError):
+            _epmd.decode_request(data[:end])
+        if isinstance(request_, Alive2):
+            with pytest.raises(ProtocolError):
+                _epmd.decode_request(max(end - 2, 0).to_bytes(2, "big") + data[2:end])
+    with pytest.raises(ProtocolError):
+        _epmd.decode_request(data + b"x")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes.fromhex("0000"),
+        bytes.fromhex("0001 00"),
+        bytes.fromhex("0001 ff"),
+        bytes.fromhex("0002 6e 00"),
+        bytes.fromhex("0001 7a"),
+        bytes.fromhex("0101 7a") + b"a" * 256,
+        bytes.fromhex("0001 78"),
+        bytes.fromhex("000d 78 6448 4d 00 0006 0005 0000 0000"),
+        bytes.fromhex("010d 78 0001 4d 00 0006 0005 0100") + b"a" * 256 + b"\0\0",
+        bytes.fromhex("0010 78 6448 4d 00 0006 0005 ffff 766963 0000"),
+        bytes.fromhex("0010 78 6448 4d 00 0006 0005 0003 766963 ffff"),
+        bytes.fromhex("0010 78 6448 4d 00 0006 0005 0002 766963 0000"),
+        bytes.fromhex("0011 78 6448 4d 00 0006 0005 0003 766963 0000 00"),
+    ],
+    ids=lambda data: data.hex()[:30],
+)
+def test_what_is_no_request_is_a_protocol_error(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        _epmd.decode_request(data)
+
+
+TABLES = [
+    (NamesReply(4369, {}), b"\x00\x00\x11\x11"),
+    (NamesReply(4369, {"vic": 25672}), b"\x00\x00\x11\x11name vic at port 25672\n"),
+    (
+        NamesReply(65535, {"a": 1, "\u00e9": 65535, BROKEN_UTF8: 2}),
+        b"\x00\x00\xff\xffname a at port 1\nname \xc3\xa9 at port 65535\nname vic\xff at port 2\n",
+    ),
+    (NamesReply(1, {"x at port 5": 6}), b"\x00\x00\x00\x01name x at port 5 at port 6\n"),
+    (NamesReply(1, {"name": 6, " ": 7}), b"\x00\x00\x00\x01name name at port 6\nname   at port 7\n"),
+    (NamesReply(1, {"a" * 255: 6}), b"\x00\x00\x00\x01name " + b"a" * 255 + b" at port 6\n"),
+]
+
+
+@pytest.mark.parametrize(("reply", "data"), TABLES, ids=lambda value: repr(value)[:40])
+def test_tables_have_the_bytes_of_the_standard(reply: NamesReply, data: bytes) -> None:
+    assert _epmd.encode_names_reply(reply) == data
+    assert _epmd.decode_names_reply(data) == reply
+
+
+def test_a_table_keeps_the_order_of_epmd() -> None:
+    table = _epmd.decode_names_reply(b"\x00\x00\x11\x11name b at port 1\nname a at port 2\n")
+    assert list(table.names) == ["b", "a"]
+
+
+def test_a_table_that_is_cut_off_is_a_protocol_error_except_between_lines() -> None:
+    lines = [b"\x00\x00\x11\x11", b"name a at port 1\n", b"name bb at port 25672\n"]
+    data = b"".join(lines)
+    whole = {len(b"".join(lines[:count])): count - 1 for count in range(1, 4)}
+    for end in range(len(data)):
+        if end in whole:
+            assert len(_epmd.decode_names_reply(data[:end]).names) == whole[end]
+        else:
+            with pytest.raises(ProtocolError):
+                _epmd.decode_names_reply(data[:end])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\n",
+        b"HTTP/1.0 400 Bad Request\r\n\r\n",
+        b"name a at port 1\r\n",
+        b"name a at port\n",
+        b"name a at port \n",
+        b"name a at port -1\n",
+        b"name a at port +1\n",
+        b"name a at port 1x\n",
+        b"name a at port \xd9\xa1\n",
+        b"name a at port 100000\n",
+        b"name a at port 1\n\n",
+        b" name a at port 1\n",
+        b"Name a at port 1\n",
+        b"name a\nb at port 1\n",
+        b"name a at port 1",
+        b"\x00" * 100 + b"\n",
+        b"\xff" * 100 + b"\n",
+        b"active name     <a> at port 1, fd = 5\n",
+    ],
+    ids=repr,
+)
+def test_a_garbage_table_is_a_protocol_error(text: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        _epmd.decode_names_reply(b"\x00\x00\x11\x11" + text)
+
+
+@pytest.mark.parametrize("port", [65536, 99999])
+def test_a_table_with_a_port_that_no_node_can_have_is_a_protocol_error(port: int) -> None:
+    with pytest.raises(ProtocolError):
+        _epmd.decode_names_reply(b"\x00\x00\x11\x11name a at port %d\n" % port)
+
+
+def test_a_garbage_table_is_quoted_shortly() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        _epmd.decode_names_reply(b"\x00\x00\x11\x11" + b"\x1b" * 100_000 + b"\n")
+    assert len(str(caught.value)) < 300
+    assert "\x1b" not in str(caught.value)
+
+
+def test_a_port_reply_has_the_bytes_of_the_standard() -> None:
+    found = b"\x77\x00" + BODY
+    assert _epmd.encode_port_reply(VIC) == found
+    assert _epmd.decode_port_reply(found) == VIC
+    assert _epmd.encode_port_reply(None) == b"\x77\x01"
+    assert _epmd.decode_port_reply(b"\x77\x01") is None
+    assert _epmd.decode_port_reply(b"\x77\xff") is None
+
+
+@pytest.mark.parametrize("registration", [request for request, _data in REQUESTS if isinstance(request, Alive2)])
+def test_a_port_reply_survives_a_round_trip_and_no_cut(registration: Alive2) -> None:
+    data = _epmd.encode_port_reply(registration)
+    assert _epmd.decode_port_reply(data) == registration
+    for end in range(len(data)):
+        with pytest.raises(ProtocolError):
+            _epmd.decode_port_reply(data[:end])
+    with pytest.raises(ProtocolError):
+        _epmd.decode_port_reply(data + b"\0")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x77", b"\x78\x00", b"HTTP/1.0 400", b"\x77\x00" + bytes(12)])
+def test_a_garbage_port_reply_is_a_protocol_error(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        _epmd.decode_port_reply(data)
+
+
+ALIVE2_REPLIES = [
+    (Alive2Reply(0, 0x65F00D42, wide=True), bytes.fromhex("76 00 65f00d42")),
+    (Alive2Reply(0, 0xFFFFFFFF), bytes.fromhex("76 00 ffffffff")),
+    (Alive2Reply(1, 0, wide=True), bytes.fromhex("76 01 00000000")),
+    (Alive2Reply(0, 3, wide=False), bytes.fromhex("79 00 0003")),
+    (Alive2Reply(0, 0xFFFF, wide=False), bytes.fromhex("79 00 ffff")),
+    (Alive2Reply(1, 99, wide=False), bytes.fromhex("79 01 0063")),
+]
+
+
+@pytest.mark.parametrize(("reply", "data"), ALIVE2_REPLIES)
+def test_both_replies_to_a_registration_have_the_bytes_of_the_standard(reply: Alive2Reply, data: bytes) -> None:
+    assert _epmd.encode_alive2_reply(reply) == data
+    assert _epmd.decode_alive2_reply(data) == reply
+    for end in range(len(data)):
+        with pytest.raises(ProtocolError):
+            _epmd.decode_alive2_reply(data[:end])
+    with pytest.raises(ProtocolError):
+        _epmd.decode_alive2_reply(data + b"\0")
+
+
+@pytest.mark.parametrize("data", [bytes.fromhex("79 00 00000003"), bytes.fromhex("76 00 0003"), b"abcd", b"abcdef"])
+def test_a_reply_to_a_registration_of_the_wrong_form_is_a_protocol_error(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        _epmd.decode_alive2_reply(data)
+
+
+def test_a_table_is_shown_as_epmd_names_prints_it() -> None:
+    up = "epmd: up and running on port 4369 with data:\n"
+    assert _epmd.render(4369, {}) == up
+    assert _epmd.render(4369, {"b": 2, "a": 1}) == up + "name a at port 1\nname b at port 2\n"
+    assert _epmd.render(4369, None) == "epmd: Cannot connect to local epmd\n"

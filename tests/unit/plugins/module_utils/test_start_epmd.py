@@ -1,0 +1,123 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which systemd unit is chosen to start an epmd, from what `systemctl show` prints."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.beamops.epmd.plugins.module_utils._start_epmd import choose_unit
+
+
+def executes(command: str) -> str:
+    return (
+        f"ExecStart={{ path={command.split(' ')[0]} ; argv[]={command} ; ignore_errors=no ; start_time=[n/a] ; "
+        "stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }\n"
+    )
+
+
+def show(*units: str) -> str:
+    """Blocks are parted by an empty line, and the last one ends with a line end."""
+    return "\n".join(units)
+
+
+def socket(*listens: str) -> str:
+    lines = "".join(f"Listen={listen}\n" for listen in listens)
+    return f"{lines}Id=epmd.socket\nLoadState=loaded\n"
+
+
+def service(command: str = "/usr/bin/epmd -systemd", environment: str = "") -> str:
+    return f"{executes(command)}Environment={environment}\nId=epmd.service\nLoadState=loaded\n"
+
+
+NO_SOCKET = "Id=epmd.socket\nLoadState=not-found\n"
+NO_SERVICE = "Environment=\nId=epmd.service\nLoadState=not-found\n"
+MASKED_SOCKET = "Id=epmd.socket\nLoadState=masked\n"
+MASKED_SERVICE = "Environment=\nId=epmd.service\nLoadState=masked\n"
+
+DEBIAN = show(socket("[::]:4369 (Stream)"), service())
+FEDORA = show(socket("127.0.0.1:4369 (Stream)"), service("/usr/bin/epmd -systemd"))
+BOTH_LOOPBACKS = show(socket("127.0.0.1:4369 (Stream)", "[::1]:4369 (Stream)"), service())
+SUSE = show(NO_SOCKET, service("/usr/sbin/epmd"))
+WITH_PORT = show(NO_SOCKET, service("/usr/bin/epmd -port 4370 -relaxed_command_check"))
+
+
+@pytest.mark.parametrize(
+    ("shown", "port", "unit"),
+    [
+        pytest.param(DEBIAN, 4369, "epmd.service", id="Debian"),
+        pytest.param(DEBIAN, 4370, None, id="Debian, other port"),
+        pytest.param(DEBIAN, 369, None, id="Debian, end of the port"),
+        pytest.param(DEBIAN, 436, None, id="Debian, start of the port"),
+        pytest.param(DEBIAN, 14369, None, id="Debian, longer port"),
+        pytest.param(FEDORA, 4369, "epmd.service", id="Fedora"),
+        pytest.param(FEDORA, 4370, None, id="Fedora, other port"),
+        pytest.param(BOTH_LOOPBACKS, 4369, "epmd.service", id="two addresses"),
+        pytest.param(
+            show(socket("127.0.0.1:4370 (Stream)", "127.0.0.1:4369 (Stream)"), service()),
+            4369,
+            "epmd.service",
+            id="two ports, the second",
+        ),
+        pytest.param(
+            show(socket("127.0.0.1:4370 (Stream)", "127.0.0.1:4369 (Stream)"), service()),
+            4370,
+            "epmd.service",
+            id="two ports, the first",
+        ),
+        pytest.param(show(socket("[::]:4369 (Datagram)"), service()), 4369, None, id="no stream"),
+        pytest.param(show(socket("/run/epmd.sock (Stream)"), service()), 4369, None, id="no port"),
+        pytest.param(show(NO_SOCKET, NO_SERVICE), 4369, None, id="not found"),
+        pytest.param(show(MASKED_SOCKET, MASKED_SERVICE), 4369, None, id="masked"),
+        pytest.param(show(MASKED_SOCKET, NO_SERVICE), 4369, None, id="socket masked"),
+        pytest.param(
+            show("Listen=[::]:4369 (Stream)\nId=epmd.socket\nLoadState=bad-setting\n", NO_SERVICE),
+            4369,
+            None,
+            id="bad setting",
+        ),
+        pytest.param(show(socket("[::]:4369 (Stream)"), NO_SERVICE), 4369, "epmd.socket", id="socket alone"),
+        pytest.param(SUSE, 4369, "epmd.service", id="service alone"),
+        pytest.param(SUSE, 4370, None, id="service alone, other port"),
+        pytest.param(WITH_PORT, 4370, "epmd.service", id="service with -port"),
+        pytest.param(WITH_PORT, 4369, None, id="service with -port, default port"),
+        pytest.param(WITH_PORT, 437, None, id="service with -port, start of the port"),
+        pytest.param(
+            show(NO_SOCKET, service("/usr/bin/epmd", "ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=4370")),
+            4370,
+            "epmd.service",
+            id="service with its port in the environment",
+        ),
+        pytest.param(
+            show(NO_SOCKET, service("/usr/bin/epmd", "ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=4370")),
+            4369,
+            None,
+            id="service with another port in the environment",
+        ),
+        pytest.param(
+            show(NO_SOCKET, service("/usr/bin/epmd -port 4371", "ERL_EPMD_PORT=4370")),
+            4371,
+            "epmd.service",
+            id="-port before the environment",
+        ),
+        pytest.param(show(service(), socket("[::]:4369 (Stream)")), 4369, "epmd.service", id="other order"),
+        pytest.param("", 4369, None, id="nothing"),
+        pytest.param("\n\n\n", 4369, None, id="empty lines"),
+        pytest.param("Id=epmd.service\n", 4369, None, id="no state"),
+        pytest.param("garbage", 4369, None, id="garbage"),
+    ],
+)
+def test_the_unit_that_runs_epmd_on_this_port_is_chosen(shown: str, port: int, unit: str | None) -> None:
+    assert choose_unit(shown, port) == unit
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        show(socket("[::]:4369 (Stream)"), MASKED_SERVICE),
+        show(MASKED_SOCKET, service("/usr/bin/epmd -systemd")),
+    ],
+    ids=["service masked", "socket masked"],
+)
+def test_a_unit_that_systemd_would_refuse_to_start_is_not_chosen(shown: str) -> None:
+    assert choose_unit(shown, 4369) is None
