@@ -11,6 +11,7 @@ kernel and stdlib, which read it. A flag is `-name value ...`, up to the next fl
 
 from __future__ import annotations
 
+import re
 from typing import Mapping, NamedTuple, Sequence
 
 BLANK = "***"
@@ -39,6 +40,9 @@ class CommandLine(NamedTuple):
     tls: bool
     listen_range: tuple[int, int] | None
 
+    def __repr__(self) -> str:
+        return f"CommandLine({self.name!r})"
+
 
 def _flags(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
     # What stands before the first `--` are flags of the emulator, which have other meanings.
@@ -59,7 +63,7 @@ def _flags(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() and 0 < int(text) < 65536 else None
+    return int(text) if text and re.fullmatch("[0-9]{1,5}", text) and 0 < int(text) < 65536 else None
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLine:
@@ -90,8 +94,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
         epmd_module=first("epmd_module"),
         erl_epmd_port=first("erl_epmd_port"),
         epmd_environment={key: value for key, value in environment.items() if key.startswith("ERL_EPMD_")},
-        listens=first("dist_listen") != "false" and first("sname") != "undefined",
-        hidden=bool(every("hidden")),
+        listens=first("dist_listen") != "false"
+        and (first("sname") or first("name") or "").partition("@")[0] != "undefined",
+        hidden=every("hidden")[:1] == [[]] or first("hidden") == "true",
         inet6=protocol.startswith("inet6"),
         tls=protocol.endswith("_tls"),
         listen_range=(low, high or low) if low else None,
@@ -111,9 +116,12 @@ def _cookie(setcookie: list[list[str]], environment: Mapping[str, str]) -> tuple
 def shown(arguments: Sequence[str], limit: int = 160) -> str:
     """A command line for a person: its cookie blanked, its length limited."""
     parts: list[str] = []
-    for argument in arguments:
-        secret = bool(parts) and parts[-1] in ("-setcookie", "--cookie", BLANK)
+    secret = False
+    # An argument can be a whole command line itself (sh -c, elixir --erl), so its words count.
+    for word in " ".join(arguments).split():
         # After -setcookie come one or two values, and either may be a cookie.
-        parts.append(BLANK if secret and not argument.startswith("-") else argument)
+        if word.startswith("-"):
+            secret = word in ("-setcookie", "--cookie")
+        parts.append(BLANK if secret and not word.startswith("-") else word)
     text = " ".join(parts)
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -81,7 +81,7 @@ def _read(path: str, owner: Vm | None) -> bytes:
         raise EpmdError(f"the cookie file {path} does not exist") from None
     except OSError as error:
         raise EpmdError(f"the cookie file {path} can't be read ({error.strerror}): run with become") from None
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise EpmdError(f"the cookie file {path} is no regular file")
@@ -91,7 +91,9 @@ def _read(path: str, owner: Vm | None) -> bytes:
             )
         if owner is not None and status.st_mode & 0o077:
             raise EpmdError(f"the cookie file {path} is open to others than its owner: chmod 400 it, as Erlang wants")
-        content = file.read(MAX_BYTES + 1)
+        content = os.read(descriptor, MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     match = _CONTENT.fullmatch(content)
     if match is None or len(content) > MAX_BYTES:
         raise EpmdError(f"the cookie file {path} holds no cookie: one line of printable characters is due")

@@ -10,15 +10,18 @@ Standard: "The way of the data" in the documentation. One node's failure never s
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _diagnosis, _epmd, _listeners, _observation, _processes, _repair
+from . import _diagnosis, _epmd, _listeners, _observation, _processes
 from ._diagnosis import Diagnosis
 from ._epmd_client import Daemon
 from ._errors import EpmdError
 from ._observation import Seen
 from ._processes import Vm
 from ._transport import Deadline
+
+if TYPE_CHECKING:
+    from ._repair import Repair
 
 MAX_TIMEOUT = 3600
 """Seconds for one node; a longer wait is no check."""
@@ -103,9 +106,9 @@ class Ensure:
         # Whose port it is decides whose cookie it gets; processes that hide their sockets can't be it.
         return [vm for vm in vms if self._listens(vm, options.port)]
 
-    @staticmethod
-    def _listens(vm: Vm, port: int) -> bool:
-        return any(listener.port == port for listener in _listeners.of(vm).listeners)
+    def _listens(self, vm: Vm, port: int) -> bool:
+        epmd_port = _observation.daemon_of(vm, self.options.epmd_port).port
+        return any(listener.port == port for listener in _listeners.of(vm, epmd_port).listeners)
 
     def _wanted(self, name: str) -> bool:
         return not self.options.name or any(_diagnosis.agrees(wanted, name) for wanted in self.options.name)
@@ -141,9 +144,12 @@ class Ensure:
             return
         diagnosis = _diagnosis.diagnose(observation)
         names = observation.table.names
-        outcome: _repair.Repair | None = None
+        outcome: Repair | None = None
         error: EpmdError | None = None
         if diagnosis.verdict in _diagnosis.REPAIRABLE:
+            # Here and not above: a healthy host, which is the usual one, need not compile it.
+            from . import _repair  # noqa: PLC0415
+
             try:
                 ready = _repair.prepare(
                     seen,
@@ -159,7 +165,7 @@ class Ensure:
             self._note_table(seen.daemon, names, outcome)
         self._report(seen.vm, seen, diagnosis, error, outcome)
 
-    def _note_table(self, daemon: Daemon, names: dict[str, int] | None, outcome: _repair.Repair | None) -> None:
+    def _note_table(self, daemon: Daemon, names: dict[str, int] | None, outcome: Repair | None) -> None:
         known = self.tables.get(daemon, Tables(names, names, False))
         if outcome is None:
             self.tables[daemon] = known
@@ -175,7 +181,7 @@ class Ensure:
         seen: Seen | None,
         diagnosis: Diagnosis,
         error: EpmdError | None = None,
-        outcome: _repair.Repair | None = None,
+        outcome: Repair | None = None,
     ) -> None:
         name = vm.said.name
         if seen:
@@ -220,7 +226,7 @@ class Ensure:
         seen: Seen | None,
         diagnosis: Diagnosis,
         error: EpmdError | None,
-        outcome: _repair.Repair | None,
+        outcome: Repair | None,
     ) -> str:
         if error:
             return str(error)

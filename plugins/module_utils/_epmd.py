@@ -166,7 +166,7 @@ def decode_names_reply(data: bytes) -> NamesReply:
     names = {}
     for line in text.split(b"\n")[:-1]:
         match = _NAME_LINE.fullmatch(line)
-        if match is None:
+        if match is None or int(match.group(2)) > 65535:
             raise ProtocolError(f"its table has a line that is none: {line[:40]!r}")
         names[_name_text(match.group(1))] = int(match.group(2))
     return NamesReply(port, names)

@@ -72,6 +72,7 @@ MANDATORY_26 = DFLAG_V4_NC | DFLAG_UNLINK_ID
 # Hidden, without atom cache and without fragments: messages then come whole and self-contained.
 OUR_FLAGS = MANDATORY_25 | MANDATORY_26 | DFLAG_MANDATORY_25_DIGEST
 
+MAX_NAME = 255
 OLD_VERSION = 5
 
 _OLD_NAME = struct.Struct(">cHI")
@@ -205,7 +206,8 @@ class Handshake:
             raise ProtocolError("it lends a name that nobody asked for")
         size = _U16.unpack_from(rest)[0] if len(rest) >= _U16.size else 0
         name, tail = _text(rest[_U16.size : _U16.size + size]), rest[_U16.size + size :]
-        if len(tail) < _U32.size or name.count("@") != 1 or not name.endswith("@" + self.name):
+        alive, _at, host = name.partition("@")
+        if len(tail) < _U32.size or not alive or host != self.name or len(name) > MAX_NAME:
             raise ProtocolError(f"it lends a name that is none: {rest[:40]!r}")
         self.name = name
         self.creation = _U32.unpack_from(tail)[0]
@@ -234,7 +236,7 @@ class Handshake:
     def _challenged(self, name: bytes, flags: int, creation: int) -> bytes:
         text = _text(name)
         alive, _at, host = text.partition("@")
-        if not alive or not host or "@" in host:
+        if not alive or not host or "@" in host or len(text) > MAX_NAME:
             raise ProtocolError(f"it calls itself {text[:80]!r}, which is no node name")
         if flags & DFLAG_MANDATORY_25_DIGEST:
             flags |= MANDATORY_25

@@ -5,21 +5,25 @@
 # This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
 """The TCP sockets of processes: what they listen on, and which hold a connection to epmd.
 
-Standard: psutil's `Process.net_connections`, called `connections` before psutil 6.0.
+Standard: proc(5), `/proc/PID/fd`, joined by inode with what sock_diag(7) says; where the kernel
+does not offer that, psutil's `Process.net_connections`, called `connections` before psutil 6.0.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, NamedTuple
+import os
+import socket
+from typing import Any, Callable, NamedTuple
 
-from . import _processes
+from . import _processes, _sock_diag
 from ._processes import Vm
 
 with contextlib.suppress(ImportError):  # _processes.require_psutil() says so
     import psutil
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 class Listener(NamedTuple):
@@ -36,14 +40,68 @@ class Listener(NamedTuple):
 
 
 class Sockets(NamedTuple):
-    """Listening sockets by descriptor, lowest first, and the remote ports of loopback connections."""
+    """Listening sockets by descriptor, lowest first, and whether there is a connection to epmd."""
 
     listeners: list[Listener]
-    connected_ports: set[int]
+    holds: bool
 
 
-def _loopback(address: str) -> bool:
-    return address == "::1" or address.replace("::ffff:", "").startswith("127.")
+def of(vm: Vm, epmd_port: int) -> Sockets:
+    """The sockets of a VM; none if it has ended. Errors: NotPermitted."""
+    pid = vm.pid or 0
+    try:
+        try:
+            return from_kernel(pid, epmd_port)
+        except PermissionError:
+            raise _processes.not_permitted(vm) from None
+        except FileNotFoundError:
+            return Sockets([], False)
+        except OSError:
+            return from_psutil(pid, epmd_port)
+    except psutil.AccessDenied:
+        raise _processes.not_permitted(vm) from None
+    except psutil.NoSuchProcess:
+        return Sockets([], False)
+
+
+def from_kernel(pid: int, epmd_port: int) -> Sockets:
+    """As `of`, by sock_diag. Errors: OSError."""
+    descriptors = _descriptors(pid)
+    listeners = [
+        Listener(descriptors[found.inode], found.address, found.port)
+        for family in _FAMILIES
+        for found in _sock_diag.sockets(family, _sock_diag.LISTEN)
+        if found.inode in descriptors
+    ]
+    holds = any(
+        found.inode in descriptors
+        for family in _FAMILIES
+        for found in _sock_diag.sockets(family, _sock_diag.ESTABLISHED, remote_port=epmd_port)
+    )
+    return Sockets(sorted(listeners), holds)
+
+
+def _descriptors(pid: int) -> dict[int, int]:
+    """Inode to descriptor, for every socket of a process. Errors: OSError."""
+    found = {}
+    directory = f"/proc/{pid}/fd"
+    for name in os.listdir(directory):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            target = os.readlink(f"{directory}/{name}")
+            if target.startswith("socket:["):
+                found[int(target[len("socket:[") : -1])] = int(name)
+    return found
+
+
+def from_psutil(pid: int, epmd_port: int) -> Sockets:
+    """As `of`, by psutil. Errors: those of psutil."""
+    connections = _tcp(psutil.Process(pid))
+    listeners = [
+        Listener(found.fd, found.laddr.ip, found.laddr.port)
+        for found in connections
+        if found.status == psutil.CONN_LISTEN
+    ]
+    return Sockets(sorted(listeners), any(_is_holding(found, epmd_port) for found in connections))
 
 
 def _tcp(source: Any) -> list[Any]:
@@ -52,38 +110,27 @@ def _tcp(source: Any) -> list[Any]:
     return found
 
 
-def of(vm: Vm) -> Sockets:
-    """The sockets of a VM. Errors: NotPermitted, EpmdError where it has ended."""
-    try:
-        connections = _tcp(psutil.Process(vm.pid))
-    except psutil.AccessDenied:
-        raise _processes.not_permitted(vm) from None
-    except psutil.NoSuchProcess:
-        return Sockets([], set())
-    listeners = [
-        Listener(found.fd, found.laddr.ip, found.laddr.port)
-        for found in connections
-        if found.status == psutil.CONN_LISTEN
-    ]
-    connected = {
-        found.raddr.port
-        for found in connections
-        if found.status == psutil.CONN_ESTABLISHED and _loopback(found.raddr.ip)
-    }
-    return Sockets(sorted(listeners), connected)
+def _is_holding(found: Any, port: int) -> bool:
+    return bool(found.status == psutil.CONN_ESTABLISHED and found.raddr and found.raddr.port == port)
 
 
 def epmd_pid(port: int) -> int | None:
     """The pid of the process called epmd that listens on this port, if it can be seen."""
-    for pid in _processes.pids_called("epmd"):
-        try:
-            if any(
-                found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in _tcp(psutil.Process(pid))
-            ):
-                return pid
-        except psutil.Error:
-            continue  # not ours to see, or gone
-    return None
+    try:
+        inodes = {
+            found.inode
+            for family in _FAMILIES
+            for found in _sock_diag.sockets(family, _sock_diag.LISTEN)
+            if found.port == port
+        }
+        for pid in _processes.pids_called("epmd"):
+            with contextlib.suppress(OSError):  # not ours to see, or gone
+                if inodes & set(_descriptors(pid)):
+                    return pid
+        return None
+    except OSError:
+        named = (pid for pid in listening_pids(port) if pid in _processes.pids_called("epmd"))
+        return next(named, None)
 
 
 def listening_pids(port: int) -> list[int]:
@@ -93,10 +140,10 @@ def listening_pids(port: int) -> list[int]:
 
 def holding_pids(port: int) -> list[int]:
     """The pids that hold a connection to this port. Reads every socket of the host."""
-    return _pids(lambda found: found.status == psutil.CONN_ESTABLISHED and found.raddr and found.raddr.port == port)
+    return _pids(lambda found: _is_holding(found, port))
 
 
-def _pids(wanted: Any) -> list[int]:
+def _pids(wanted: Callable[[Any], Any]) -> list[int]:
     try:
         return sorted({found.pid for found in _tcp(psutil) if found.pid and wanted(found)})
     except psutil.Error:

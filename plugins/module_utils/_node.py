@@ -11,12 +11,15 @@ Standard: as `_handshake.py` and `_control.py`, which hold the bytes; here is th
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
-from . import _control, _handshake
+from . import _handshake
 from ._errors import Closed, EpmdError
-from ._etf import Atom, Pid, Raw, Reference, Term
 from ._handshake import Handshake, Peer, State
 from ._transport import Connection, Deadline
+
+if TYPE_CHECKING:
+    from ._etf import Raw, Term
 
 HOST = "epmd_register"
 """The host part of our name. Always the same, so that a node never has to learn a second one."""
@@ -83,6 +86,10 @@ class NodeConnection:
 
     def call(self, module: str, function: str, arguments: list[Term]) -> Raw:
         """`rpc:call` in the node: the result, encoded as it came. Errors: Unreachable, ProtocolError."""
+        # Here and not above: most connections end at the challenge, and need no terms.
+        from . import _control  # noqa: PLC0415
+        from ._etf import Atom, Pid, Reference  # noqa: PLC0415
+
         self._calls += 1
         own = Atom(self._handshake.name)
         caller = Pid(own, 1, 0, self._handshake.creation)
@@ -96,7 +103,7 @@ class NodeConnection:
 
     def close(self) -> None:
         """Hang up."""
-        self._connection.close()
+        self._connection.hang_up()
 
 
 def _step(connection: Connection, handshake: Handshake) -> None:

@@ -42,7 +42,7 @@ def observe(vm: Vm, epmd_port: int | None, port: int | None, deadline: Deadline)
     """Look at one node, at the cost of one challenge. Errors: NotPermitted."""
     daemon = daemon_of(vm, epmd_port)
     exempt = _exempt(vm)
-    sockets = _sockets(vm, port)
+    sockets = _sockets(vm, daemon, port)
     candidates = [] if exempt else _candidates(vm, sockets.listeners)
     # Half of the time is for epmd, so that a hanging one leaves time to say so.
     table = Table(None) if exempt else _epmd_client.ask_names(daemon, deadline.share(2))
@@ -56,7 +56,7 @@ def observe(vm: Vm, epmd_port: int | None, port: int | None, deadline: Deadline)
         exempt=exempt,
         epmd_optional=_epmd_optional(vm),
         table=table,
-        holds=None if vm.pid is None else daemon.port in sockets.connected_ports,
+        holds=None if vm.pid is None else sockets.holds,
     )
     return Seen(vm, daemon, listener, observation, connection)
 
@@ -65,7 +65,7 @@ def look_again(seen: Seen, deadline: Deadline) -> Observation:
     """The same node with what epmd has now, and with who holds the name now."""
     holds = None
     if seen.vm.pid is not None:
-        holds = seen.daemon.port in _listeners.of(seen.vm).connected_ports
+        holds = _listeners.of(seen.vm, seen.daemon.port).holds
     return seen.observation._replace(table=_epmd_client.ask_names(seen.daemon, deadline), holds=holds)
 
 
@@ -83,11 +83,11 @@ def _epmd_optional(vm: Vm) -> str:
     return f"it runs with -erl_epmd_port {vm.said.erl_epmd_port}, and there is no epmd: it needs none"
 
 
-def _sockets(vm: Vm, port: int | None) -> Sockets:
+def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
     if vm.pid is None:
         loopback = [Listener(-1, address, port or 0) for address in ("127.0.0.1", "::1")]
-        return Sockets(loopback, set())
-    sockets = _listeners.of(vm)
+        return Sockets(loopback, False)
+    sockets = _listeners.of(vm, daemon.port)
     if port is None:
         return sockets
     return sockets._replace(listeners=[found for found in sockets.listeners if found.port == port])

@@ -73,8 +73,7 @@ def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
     reply: Term = None
     if not _is_registered(observation):
         reply = _register(seen, ready)
-        observation = _observation.look_again(seen, deadline)
-    return _prove(seen, observation, reply, started)
+    return _prove(seen, _observation.look_again(seen, deadline), reply, started)
 
 
 def _is_registered(observation: Observation) -> bool:

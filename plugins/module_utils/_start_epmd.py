@@ -98,6 +98,8 @@ def choose_unit(shown: str, port: int) -> str | None:
         unit: dict[str, str] = {}
         for key, _equals, value in lines:
             unit[key] = f"{unit[key]}\n{value}" if key in unit else value
+        if unit.get("LoadState") == "masked":
+            return None
         if unit.get("LoadState") == "loaded":
             units[unit.get("Id", "")] = unit
     listens = units.get("epmd.socket", {}).get("Listen", "")

@@ -11,11 +11,15 @@ handshake and a 4-byte length after it.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
 
 from ._errors import Closed, ProtocolError, Refused, TimedOut, Unreachable
+
+HANG_UP_SECONDS = 0.25
+"""How long a peer has to see that we hung up; one that hangs takes longer, and is left at that."""
 
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
@@ -74,6 +78,20 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
+
+    def hang_up(self) -> None:
+        """Close, and let the peer close first if it does so at once.
+
+        A node lends a name to one connection at a time. Whoever connects next, in this run or another,
+        finds it free only when the node has seen the end of this one, and else costs it a new atom.
+        """
+        with self._socket, contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            end = time.monotonic() + HANG_UP_SECONDS
+            while time.monotonic() < end:
+                self._socket.settimeout(HANG_UP_SECONDS)
+                if not self._socket.recv(_CHUNK):
+                    break
 
     def _translated(self, error: OSError) -> Unreachable:
         if isinstance(error, socket.timeout):

@@ -101,7 +101,8 @@ class Epmd:
         asked = subprocess.run(
             [self._program, "-port", str(self.port), "-names"],
             env=erlang_environment(),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             timeout=30,
             check=False,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.beamops.epmd.plugins.module_utils import _command_line
 from ansible_collections.beamops.epmd.plugins.module_utils._command_line import CommandLine
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.beamops.epmd.plugins.module_utils import _control, _etf
 from ansible_collections.beamops.epmd.plugins.module_utils._control import Message
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError

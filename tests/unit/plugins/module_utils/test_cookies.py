@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.beamops.epmd.plugins.module_utils import _command_line, _cookies
 from ansible_collections.beamops.epmd.plugins.module_utils._cookies import Cookie
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError

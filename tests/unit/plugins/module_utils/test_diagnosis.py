@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from ansible_collections.beamops.epmd.plugins.module_utils import _diagnosis
 from ansible_collections.beamops.epmd.plugins.module_utils._diagnosis import Observation
 from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Table

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
 
 import pytest
+
 from ansible_collections.beamops.epmd.plugins.module_utils import _etf
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
 from ansible_collections.beamops.epmd.plugins.module_utils._etf import (
@@ -170,7 +170,7 @@ ALL = {**GOLDEN, **DECODED_ONLY}
 SHORT = {name: row for name, row in ALL.items() if len(row[0]) < 1200}
 
 
-def table(rows: dict[str, tuple[str, Term]]) -> Any:
+def table(rows: dict[str, tuple[str, Term]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         ("data", "term"), [pytest.param(bytes.fromhex(data), term, id=name) for name, (data, term) in rows.items()]
     )
@@ -351,6 +351,12 @@ def test_a_huge_count_with_few_bytes_is_a_protocol_error(data: bytes) -> None:
         _etf.decode(data)
     with pytest.raises(ProtocolError):
         _etf.elements(data)
+
+
+@pytest.mark.parametrize("tag", [b"\x69", b"\x6c", b"\x74", b"\x75"], ids=lambda tag: str(tag[0]))
+def test_a_huge_count_is_refused_before_its_parts_are_looked_at(tag: bytes) -> None:
+    with pytest.raises(ProtocolError, match="a term claims 4294967295 parts with 2 bytes left"):
+        _etf.decode(tag + b"\xff\xff\xff\xff\x6a\x6a")
 
 
 @pytest.mark.parametrize(

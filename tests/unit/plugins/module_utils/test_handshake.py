@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Callable
+from collections.abc import Callable
 
 import pytest
+
 from ansible_collections.beamops.epmd.plugins.module_utils import _handshake
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, ProtocolError
 from ansible_collections.beamops.epmd.plugins.module_utils._handshake import Handshake, Peer, State
@@ -136,6 +137,7 @@ def accepted(make: Callable[[], Handshake]) -> Handshake:
 def challenged(make: Callable[[], Handshake]) -> Handshake:
     handshake = accepted(make)
     assert handshake.receive(CHALLENGE) == b""
+    assert handshake.state is State.CHALLENGED
     return handshake
 
 
@@ -184,7 +186,6 @@ def test_the_whole_of_version_6_with_a_dynamic_name() -> None:
     assert handshake.name == "1F2E3D4C5B6A@epmd_register"
     assert handshake.creation == 7
     assert handshake.receive(challenge) == b""
-    assert handshake.state is State.CHALLENGED
     assert handshake.peer == Peer("ejabberd@web1", peer.flags, CREATION)
     (reply,) = packets(handshake.reply(COOKIE))
     assert reply.hex() == "72" + "12345678" + "e0e6f6339db71a821c2fb369590a21d8"

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.beamops.epmd.plugins.module_utils._start_epmd import choose_unit
 
 
 def executes(command: str) -> str:
     return (
-        f"ExecStart={{ path={command.split(' ')[0]} ; argv[]={command} ; ignore_errors=no ; start_time=[n/a] ; "
+        f"ExecStart={{ path={command.partition(' ')[0]} ; argv[]={command} ; ignore_errors=no ; start_time=[n/a] ; "
         "stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }\n"
     )
 

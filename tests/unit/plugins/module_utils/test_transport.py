@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from ansible_collections.beamops.epmd.plugins.module_utils import _transport
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import (
     Closed,
@@ -160,43 +161,43 @@ def test_ticks_are_answered_on_the_way_to_a_packet(peer: Peer) -> None:
         assert read(there, 3 * 4 + 7) == bytes(4) * 3 + b"\0\0\0\x03end"
 
 
-def test_ticks_for_ever_end_at_the_deadline(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection, there = peer.connect()
-    ticks = itertools_limit(1000)
-    monkeypatch.setattr(connection, "_packet", lambda _length, _limit: next(ticks))
-    connection.deadline = Deadline(SHORT)
-    with connection, pytest.raises(TimedOut):
-        connection.receive_packet(100)
-    del there
+def test_ticks_for_ever_end_at_the_deadline(peer: Peer, clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, there = peer.connect(10)
+    send = connection.send
 
+    def slow(data: bytes) -> None:
+        clock[0] += 4
+        send(data)
 
-def itertools_limit(count: int) -> Iterator[bytes]:
-    """As many ticks, and then one that comes after any deadline."""
-    for _tick in range(count):
-        yield b""
-    time.sleep(0)
-    while True:
-        yield b""
+    monkeypatch.setattr(connection, "send", slow)
+    there.sendall(bytes(4) * 3)
+    with connection:
+        with pytest.raises(TimedOut):
+            connection.receive_packet(100)
+        assert read(there, 8) == bytes(8)
 
 
 @pytest.mark.parametrize("what", ["receive_handshake", "receive_packet", "receive_exactly", "receive_until_closed"])
 @pytest.mark.parametrize("sent", [b"", b"\0"])
 def test_a_silent_peer_ends_at_the_deadline(peer: Peer, what: str, sent: bytes) -> None:
-    connection, there = peer.connect(SHORT)
+    connection, there = peer.connect()
     there.sendall(sent)
+    connection.deadline = Deadline(SHORT)
     with connection, pytest.raises(TimedOut, match=r"no answer within 0\.02 s"):
         getattr(connection, what)(100)
 
 
 def test_a_peer_that_stops_within_a_packet_ends_at_the_deadline(peer: Peer) -> None:
-    connection, there = peer.connect(SHORT)
+    connection, there = peer.connect()
     there.sendall(b"\0\0\0\x64half")
+    connection.deadline = Deadline(SHORT)
     with connection, pytest.raises(TimedOut):
         connection.receive_packet(100)
 
 
 def test_a_peer_that_does_not_read_ends_at_the_deadline(peer: Peer) -> None:
-    connection, _there = peer.connect(SHORT)
+    connection, _there = peer.connect()
+    connection.deadline = Deadline(SHORT)
     with connection, pytest.raises(TimedOut):
         connection.send(bytes(1 << 26))
 
@@ -210,7 +211,8 @@ def test_nothing_is_sent_or_waited_for_after_the_deadline(peer: Peer, clock: lis
             connection.send(b"x")
         with pytest.raises(TimedOut):
             connection.receive_handshake(100)
-    assert read(there, 1) == b""
+        with pytest.raises(BlockingIOError):
+            there.recv(1, socket.MSG_DONTWAIT)
     with pytest.raises(TimedOut):
         Connection("127.0.0.1", peer.port, connection.deadline)
 
@@ -243,8 +245,7 @@ def test_sending_to_a_connection_that_is_reset_is_closed(peer: Peer) -> None:
     connection, there = peer.connect()
     reset(there)
     with connection, pytest.raises(Closed):
-        for _try in range(2):
-            connection.send(b"x")
+        connection.send(b"x")
 
 
 def test_all_that_comes_until_the_peer_closes(peer: Peer) -> None:
@@ -268,7 +269,7 @@ def test_a_port_where_nothing_listens_is_refused(peer: Peer) -> None:
         Connection("127.0.0.1", peer.port, Deadline(LONG))
 
 
-@pytest.mark.parametrize("address", ["255.255.255.255", "ff02::1:2:3:4:5%lo", "1::2::3"])
+@pytest.mark.parametrize("address", ["255.255.255.255", "ff02::1:2:3:4:5%lo"])
 def test_an_address_that_no_connection_can_have_is_unreachable(address: str) -> None:
     with pytest.raises(Unreachable):
         Connection(address, 1, Deadline(LONG))
@@ -282,14 +283,12 @@ def test_a_connection_hangs_up_when_it_is_left(peer: Peer) -> None:
 
 
 def test_a_question_is_sent_and_answered(peer: Peer) -> None:
-    # The answer can be there before the question: the kernel holds the connection for the listener.
-    pending: list[socket.socket] = []
-
     class Answering(Connection):
+        """Has the peer answer as soon as it was asked."""
+
         def send(self, data: bytes) -> None:
             super().send(data)
             there, _address = peer.listener.accept()
-            pending.append(there)
             assert read(there, len(data)) == data
             there.sendall(b"answer")
             there.close()
@@ -297,7 +296,6 @@ def test_a_question_is_sent_and_answered(peer: Peer) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_transport, "Connection", Answering)
         assert _transport.ask("127.0.0.1", peer.port, b"question", 100, Deadline(LONG)) == b"answer"
-    assert len(pending) == 1
 
 
 def test_a_question_that_is_not_answered_ends_at_the_deadline(peer: Peer) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from ansible_collections.beamops.epmd.plugins.module_utils import _diagnosis, _ensure
 from ansible_collections.beamops.epmd.plugins.modules import epmd_register
 
