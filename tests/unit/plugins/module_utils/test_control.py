@@ -108,7 +108,7 @@ def test_an_answer_is_found_and_kept_as_it_came(result: Term) -> None:
     for control in [(2, Atom(""), CALLER), (22, SOMEBODY, CALLER)]:
         found = _control.answer(message(control, (REFERENCE, result)), CALLER, REFERENCE)
         assert found == _etf.encode(result)
-        assert type(found) is Raw
+        assert isinstance(found, Raw)
 
 
 def test_an_answer_may_be_what_this_collection_could_not_encode() -> None:

@@ -252,7 +252,7 @@ def test_elements_are_slices_that_are_sent_again_to_the_letter(data: bytes, term
     tuple_of_three = packed(b"\x61\x07", data, b"\x6a")
     assert _etf.elements(tuple_of_three) == [b"\x61\x07", data, b"\x6a"]
     raw = _etf.elements(tuple_of_three)[1]
-    assert type(raw) is Raw
+    assert isinstance(raw, Raw)
     assert _etf.encode(raw) == data
     assert _etf.encode((7, raw, [])) == tuple_of_three
     assert _etf.encode([raw]) == b"\x6c\x00\x00\x00\x01" + data + b"\x6a"

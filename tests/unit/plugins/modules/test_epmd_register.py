@@ -79,7 +79,7 @@ def test_check_mode_is_supported(taken: dict[str, Any]) -> None:
 def test_every_returned_value_is_documented_with_a_sample_of_its_type(value: dict[str, Any]) -> None:
     assert value["description"]
     assert value["returned"]
-    assert type(value["sample"]) is TYPES[value["type"]]
+    assert value["sample"].__class__ is TYPES[value["type"]]
 
 
 @EVERY_VALUE
@@ -89,7 +89,7 @@ def test_a_sample_of_a_list_has_all_that_its_elements_contain(value: dict[str, A
         for element in value["sample"]:
             assert list(element) == list(value["contains"])
             for name, part in value["contains"].items():
-                assert type(element[name]) is TYPES[part["type"]]
+                assert element[name].__class__ is TYPES[part["type"]]
 
 
 def test_every_verdict_is_documented() -> None:
