@@ -99,7 +99,8 @@ class Ensure:
     def _vms(self) -> list[Vm]:
         options = self.options
         if options.port is not None and (options.cookie is not None or options.cookie_file is not None):
-            return [_processes.UNKNOWN]
+            uid = _listeners.listening_uid(options.port)
+            return [_processes.UNKNOWN._replace(uid=uid, user=None if uid is None else _processes.user_name(uid))]
         vms = _processes.find_vms()
         if options.port is None:
             return vms
@@ -128,7 +129,8 @@ class Ensure:
         try:
             seen = _observation.observe(vm, self.options.epmd_port, self.options.port, deadline)
         except EpmdError as error:
-            self._report(vm, None, Diagnosis(_diagnosis.UNIDENTIFIED, str(error)), error)
+            self.failures.append(f"{vm.said.name or 'an Erlang VM'} (pid {vm.pid}): {error}")
+            self._report(vm, None, Diagnosis(_diagnosis.UNIDENTIFIED, str(error)), None)
             return
         try:
             self._treat(seen, deadline)
@@ -144,26 +146,21 @@ class Ensure:
             return
         diagnosis = _diagnosis.diagnose(observation)
         names = observation.table.names
-        outcome: Repair | None = None
-        error: EpmdError | None = None
-        if diagnosis.verdict in _diagnosis.REPAIRABLE:
-            # Here and not above: a healthy host, which is the usual one, need not compile it.
-            from . import _repair  # noqa: PLC0415
-
-            try:
-                ready = _repair.prepare(
-                    seen,
-                    diagnosis,
-                    self.options.cookie,
-                    self.options.cookie_file,
-                    self.options.start_epmd,
-                )
-                outcome = _repair.predict(seen) if self.check_mode else _repair.repair(seen, ready, deadline)
-            except EpmdError as trouble:
-                error = trouble
+        outcome = self._act(seen, diagnosis, deadline) if diagnosis.verdict in _diagnosis.REPAIRABLE else None
         if diagnosis.verdict != _diagnosis.NOT_APPLICABLE:
             self._note_table(seen.daemon, names, outcome)
-        self._report(seen.vm, seen, diagnosis, error, outcome)
+        self._report(seen.vm, seen, diagnosis, outcome)
+
+    def _act(self, seen: Seen, diagnosis: Diagnosis, deadline: Deadline) -> Repair:
+        # Here and not above: a healthy host, which is the usual one, need not compile it.
+        from . import _repair  # noqa: PLC0415
+
+        options = self.options
+        try:
+            ready = _repair.prepare(seen, diagnosis, options.cookie, options.cookie_file, options.start_epmd)
+        except EpmdError as error:
+            return _repair.failure(seen.observation, error)
+        return _repair.predict(seen) if self.check_mode else _repair.repair(seen, ready, deadline)
 
     def _note_table(self, daemon: Daemon, names: dict[str, int] | None, outcome: Repair | None) -> None:
         known = self.tables.get(daemon, Tables(names, names, False))
@@ -180,15 +177,14 @@ class Ensure:
         vm: Vm,
         seen: Seen | None,
         diagnosis: Diagnosis,
-        error: EpmdError | None = None,
-        outcome: Repair | None = None,
+        outcome: Repair | None,
     ) -> None:
         name = vm.said.name
         if seen:
             name = seen.observation.name or name
         if name is None and self.options.port is not None:
             name = self.options.name[0]
-        msg = self._message(seen, diagnosis, error, outcome)
+        msg = self._message(seen, diagnosis, outcome)
         self.nodes.append(
             {
                 "name": name,
@@ -208,28 +204,18 @@ class Ensure:
             }
         )
         sentence = f"{name or 'an Erlang VM'}{f' (pid {vm.pid})' if vm.pid else ''}: {msg}"
-        if (
-            error
-            or diagnosis.verdict in (_diagnosis.CONFLICT, _diagnosis.EPMD_UNRESPONSIVE)
-            or (
-                diagnosis.verdict == _diagnosis.UNIDENTIFIED
-                and self.options.name
-                and (name is None or self._wanted(name))
-            )
-        ):
+        if (outcome and outcome.failed) or (seen and self._is_failure(diagnosis.verdict, name)):
             self.failures.append(sentence)
-        elif diagnosis.verdict in (_diagnosis.UNIDENTIFIED, _diagnosis.BORROWED):
+        elif seen and diagnosis.verdict in (_diagnosis.UNIDENTIFIED, _diagnosis.BORROWED):
             self.warnings.append(sentence)
 
-    def _message(
-        self,
-        seen: Seen | None,
-        diagnosis: Diagnosis,
-        error: EpmdError | None,
-        outcome: Repair | None,
-    ) -> str:
-        if error:
-            return str(error)
+    def _is_failure(self, verdict: str, name: str | None) -> bool:
+        """Whether a verdict alone is one: what can't be identified only if the user asked for it."""
+        if verdict == _diagnosis.UNIDENTIFIED:
+            return bool(self.options.name) and (name is None or self._wanted(name))
+        return verdict in (_diagnosis.CONFLICT, _diagnosis.EPMD_UNRESPONSIVE)
+
+    def _message(self, seen: Seen | None, diagnosis: Diagnosis, outcome: Repair | None) -> str:
         if outcome:
             return outcome.msg
         if seen is None or not _processes.HAS_PSUTIL:

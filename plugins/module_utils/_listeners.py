@@ -133,6 +133,16 @@ def epmd_pid(port: int) -> int | None:
         return next(named, None)
 
 
+def listening_uid(port: int) -> int | None:
+    """The user whose socket listens on this port. Needs no psutil, and no rights."""
+    with contextlib.suppress(OSError):
+        for family in _FAMILIES:
+            for found in _sock_diag.sockets(family, _sock_diag.LISTEN):
+                if found.port == port:
+                    return found.uid
+    return None
+
+
 def listening_pids(port: int) -> list[int]:
     """The pids that listen on this port, as far as they can be seen. Reads every socket of the host."""
     return _pids(lambda found: found.status == psutil.CONN_LISTEN and found.laddr.port == port)

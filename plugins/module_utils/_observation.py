@@ -47,6 +47,9 @@ def observe(vm: Vm, epmd_port: int | None, port: int | None, deadline: Deadline)
     # Half of the time is for epmd, so that a hanging one leaves time to say so.
     table = Table(None) if exempt else _epmd_client.ask_names(daemon, deadline.share(2))
     candidates.sort(key=lambda listener: listener.port not in (table.names or {}).values())
+    if vm.said.name is None and vm.pid is not None:
+        # Perhaps no node at all: only the likeliest port is disturbed.
+        del candidates[1:]
     listener, connection, trouble = _first_challenge(vm, candidates, deadline)
     observation = Observation(
         said_name=vm.said.name,

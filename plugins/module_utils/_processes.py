@@ -79,11 +79,11 @@ def find_vms() -> list[Vm]:
 
 
 def _read(process: Any) -> Vm:
-    uid = process.uids().effective
+    uids = _allowed(process.uids, None)
     return Vm(
         process.pid,
-        uid,
-        user_name(uid),
+        uids and uids.effective,
+        uids and user_name(uids.effective),
         _allowed(process.exe, None),
         _command_line.parse(_allowed(process.cmdline, []), _environment(process)),
     )

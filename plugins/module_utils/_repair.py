@@ -32,13 +32,19 @@ class Ready(NamedTuple):
 
 
 class Repair(NamedTuple):
-    """What came of it. `names`: the table of epmd afterwards, None where it is down."""
+    """What came of it. `names`: the table of epmd afterwards, None where it is down. `failed`: msg says why."""
 
     changed: bool
     registered: bool
     msg: str
     names: dict[str, int] | None
     started_epmd: bool = False
+    failed: bool = False
+
+
+def failure(observation: Observation, error: EpmdError, started: bool = False) -> Repair:
+    """What to report where the work ended early; `observation` has the table that was seen last."""
+    return Repair(started, False, str(error), observation.table.names, started, failed=True)
 
 
 def prepare(seen: Seen, diagnosis: Diagnosis, cookie: str | None, cookie_file: str | None, start_epmd: bool) -> Ready:
@@ -65,38 +71,48 @@ def predict(seen: Seen) -> Repair:
 
 
 def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
-    """Register the node, starting its epmd first where that is down. Errors: EpmdError."""
+    """Register the node, starting its epmd first where that is down. Never raises EpmdError.
+
+    The cookie comes first: a node that refuses us leaves everything as it was.
+    """
     observation, started = seen.observation, False
-    if observation.table.names is None:
-        table = _start_epmd.start(seen.vm, seen.daemon, deadline)
-        observation, started = observation._replace(table=table), True
-    reply: Term = None
-    if not _is_registered(observation):
-        reply = _register(seen, ready)
-    return _prove(seen, _observation.look_again(seen, deadline), reply, started)
+    try:
+        _authenticate(seen, ready)
+        if observation.table.names is None:
+            table = _start_epmd.start(seen.vm, seen.daemon, deadline)
+            observation, started = observation._replace(table=table), True
+        reply = None if _is_registered(observation) else _register(seen, ready)
+        observation = _observation.look_again(seen, deadline)
+        return _prove(seen, observation, reply, started)
+    except EpmdError as error:
+        return failure(observation, error, started)
 
 
 def _is_registered(observation: Observation) -> bool:
     return (observation.table.names or {}).get(str(observation.alive)) == observation.port
 
 
+def _where(seen: Seen) -> str:
+    return f"{seen.listener.reachable} port {seen.listener.port}" if seen.listener else "its port"
+
+
+def _authenticate(seen: Seen, ready: Ready) -> None:
+    try:
+        ready.connection.authenticate(ready.cookie.value)
+    except EpmdError as error:
+        where = f"at {_where(seen)}, with the cookie from {ready.cookie.source}"
+        raise EpmdError(f"{error} ({where}): give the node's own cookie or cookie_file") from None
+
+
 def _register(seen: Seen, ready: Ready) -> Term:
     """Have the node register itself; gives what it answered."""
-    (connection, cookie), observation = ready, seen.observation
-    where = f"{seen.listener.reachable} port {observation.port}" if seen.listener else f"port {observation.port}"
-    try:
-        connection.authenticate(cookie.value)
-    except EpmdError as error:
-        raise EpmdError(
-            f"{error} (at {where}, with the cookie from {cookie.source}): give the node's own cookie or cookie_file"
-        ) from None
-    arguments: list[Term] = [list(str(observation.alive).encode("utf-8")), observation.port]
+    arguments: list[Term] = [list(str(seen.observation.alive).encode("utf-8")), seen.observation.port]
     if seen.vm.said.inet6:
         arguments.append(Atom("inet6"))
     try:
-        return _etf.decode(connection.call("erl_epmd", "register_node", arguments))
+        return _etf.decode(ready.connection.call("erl_epmd", "register_node", arguments))
     except EpmdError as error:
-        raise EpmdError(f"{error} (at {where}, asked to register itself): run again") from None
+        raise EpmdError(f"{error} (at {_where(seen)}, asked to register itself): run again") from None
 
 
 def _prove(seen: Seen, observation: Observation, reply: Term, started: bool) -> Repair:

@@ -27,15 +27,17 @@ _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBxI")
 _SOCKET_ID = struct.Struct("!HH16s16s12x")
 _MESSAGE = struct.Struct("=BBxx")
-_INODE_OFFSET = _MESSAGE.size + _SOCKET_ID.size + 16
+_OWNER = struct.Struct("=II")
+_OWNER_OFFSET = _MESSAGE.size + _SOCKET_ID.size + 12
 _BUFFER = 1 << 16
 
 
 class Found(NamedTuple):
-    """A socket: its own address and port, and the inode that a descriptor of its process shows."""
+    """A socket: its own address and port, its user, and the inode that a descriptor of its process shows."""
 
     address: str
     port: int
+    uid: int
     inode: int
 
 
@@ -66,5 +68,5 @@ def sockets(family: socket.AddressFamily, state: int, remote_port: int = 0) -> I
 def _found(message: bytes) -> Found:
     family = message[0]
     port, _remote_port, address, _remote = _SOCKET_ID.unpack_from(message, _MESSAGE.size)
-    inode = struct.unpack_from("=I", message, _INODE_OFFSET)[0]
-    return Found(socket.inet_ntop(family, address[: 4 if family == socket.AF_INET else 16]), port, inode)
+    uid, inode = _OWNER.unpack_from(message, _OWNER_OFFSET)
+    return Found(socket.inet_ntop(family, address[: 4 if family == socket.AF_INET else 16]), port, uid, inode)

@@ -118,7 +118,9 @@ def choose_unit(shown: str, port: int) -> str | None:
 def _start_as_node(vm: Vm, daemon: Daemon, deadline: Deadline) -> None:
     command = _program(vm)
     environment = {**vm.said.epmd_environment, "PATH": _PATH, "ERL_EPMD_PORT": str(daemon.port)}
-    uid = os.geteuid() if vm.uid is None else vm.uid
+    uid = vm.uid
+    if uid is None:
+        raise EpmdError("epmd is down, and whose node this is can't be seen: start epmd as the node's user")
     if os.geteuid() not in (0, uid):
         raise EpmdError(f"epmd is down, and only root or {vm.user} may start it as the node would: run with become")
     if os.path.isdir(SYSTEMD) and os.geteuid() == 0 and shutil.which("systemd-run"):

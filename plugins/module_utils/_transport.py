@@ -37,7 +37,7 @@ class Deadline:
         """Seconds left, above 0. Errors: TimedOut."""
         left = self._end - time.monotonic()
         if left <= 0:
-            raise TimedOut(f"no answer within {self.seconds:g} s")
+            raise TimedOut(f"no answer within {self.seconds:.3g} s")
         return left
 
     def share(self, parts: int) -> Deadline:
@@ -95,7 +95,7 @@ class Connection:
 
     def _translated(self, error: OSError) -> Unreachable:
         if isinstance(error, socket.timeout):
-            return TimedOut(f"no answer within {self.deadline.seconds:g} s")
+            return TimedOut(f"no answer within {self.deadline.seconds:.3g} s")
         if isinstance(error, ConnectionRefusedError):
             return Refused("nothing listens there")
         if isinstance(error, (ConnectionResetError, BrokenPipeError)):

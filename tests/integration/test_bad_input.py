@@ -22,7 +22,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     life,
     lose,
 )
-from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp, answer, hang, holders
+from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp, answer, hang, holders, listeners
 
 
 def refused(run: Run, *words: str) -> Run:
@@ -70,6 +70,8 @@ def test_a_wrong_cookie(otp: Otp, epmd: Epmd, node: Node, register: Register) ->
     refused(done, "refused the cookie", "from the option cookie", str(node.port))
     assert not done.node["registered"]
     assert "no-such-cookie" not in done.output
+    assert node.pid not in holders(epmd.port)
+    assert listeners(epmd.port) == ({epmd.pid} if otp.release == 23 else set())
     if otp.release == 23:  # a newer one comes back by itself as soon as there is an epmd
         assert epmd.names() == {}
         assert register(name="vic").changed

@@ -1,0 +1,66 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kernel and psutil say the same of the sockets of this very process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils import _listeners, _sock_diag
+from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Listener
+
+
+@pytest.mark.parametrize(("address", "dialled"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1")])
+def test_kernel_and_psutil_agree(address: str, dialled: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with (
+        socket.create_server((address, 0), family=family) as first,
+        socket.create_server((address, 0), family=family) as second,
+        socket.create_connection((dialled, first.getsockname()[1])),
+    ):
+        held, free = first.getsockname()[1], second.getsockname()[1]
+        for port, holds in ((held, True), (free, False)):
+            found = _listeners.from_kernel(os.getpid(), port)
+            assert found == _listeners.from_psutil(os.getpid(), port)
+            assert found.holds is holds
+            for server in (first, second):
+                assert Listener(server.fileno(), address, server.getsockname()[1]) in found.listeners
+        assert [listener.fd for listener in found.listeners] == sorted(listener.fd for listener in found.listeners)
+        assert _listeners.listening_uid(held) == os.geteuid()
+        assert os.getpid() in _listeners.listening_pids(held)
+        assert os.getpid() in _listeners.holding_pids(held)
+
+
+def test_without_sock_diag_psutil_is_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_unused: Any, **_also_unused: Any) -> Any:
+        raise OSError(93, "Protocol not supported")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        vm = _listeners._processes.UNKNOWN._replace(pid=os.getpid())
+        expected = _listeners.of(vm, port)
+        assert expected.listeners
+        monkeypatch.setattr(_sock_diag, "sockets", refuse)
+        assert _listeners.of(vm, port) == expected
+        assert _listeners.epmd_pid(port) is None
+        assert _listeners.listening_uid(port) is None
+
+
+@pytest.mark.parametrize("spelling", ["connections", "net_connections"])
+def test_both_spellings_of_psutil_are_known(spelling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SimpleNamespace(fd=7, laddr=SimpleNamespace(ip="0.0.0.0", port=4711), raddr=(), status=psutil.CONN_LISTEN)
+    process = SimpleNamespace(**{spelling: lambda kind: [found] if kind == "tcp" else []})
+    monkeypatch.setattr(psutil, "Process", lambda _pid: process)
+    assert _listeners.from_psutil(1, 4369).listeners == [Listener(7, "0.0.0.0", 4711)]
+
+
+def test_a_process_that_has_ended_has_no_sockets() -> None:
+    vm = _listeners._processes.UNKNOWN._replace(pid=2**22 + 1)
+    assert _listeners.of(vm, 4369) == _listeners.Sockets([], False)
