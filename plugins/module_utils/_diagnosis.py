@@ -68,6 +68,8 @@ def diagnose(seen: Observation) -> Diagnosis:
     """The verdict on one node."""
     if seen.exempt:
         return Diagnosis(NOT_APPLICABLE, seen.exempt)
+    if seen.port is None and seen.trouble:
+        return Diagnosis(UNIDENTIFIED, seen.trouble)
     if seen.port is None:
         return Diagnosis(NOT_APPLICABLE, "it listens nowhere, so no other node can connect to it")
     if seen.alive is None:

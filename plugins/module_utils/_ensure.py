@@ -147,7 +147,7 @@ class Ensure:
         diagnosis = _diagnosis.diagnose(observation)
         names = observation.table.names
         outcome = self._act(seen, diagnosis, deadline) if diagnosis.verdict in _diagnosis.REPAIRABLE else None
-        if diagnosis.verdict != _diagnosis.NOT_APPLICABLE:
+        if observation.port is not None and diagnosis.verdict != _diagnosis.NOT_APPLICABLE:
             self._note_table(seen.daemon, names, outcome)
         self._report(seen.vm, seen, diagnosis, outcome)
 

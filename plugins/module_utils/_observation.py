@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import _epmd, _epmd_client, _listeners
+from . import _epmd, _epmd_client, _listeners, _processes
 from ._diagnosis import Observation
 from ._epmd_client import Daemon, Table
 from ._errors import EpmdError
@@ -20,6 +20,8 @@ from ._listeners import Listener, Sockets
 from ._node import NodeConnection
 from ._processes import Vm
 from ._transport import Deadline
+
+_APART = "it is in a network namespace of its own, as in a container: run the module in there"
 
 
 class Seen(NamedTuple):
@@ -42,10 +44,11 @@ def observe(vm: Vm, epmd_port: int | None, port: int | None, deadline: Deadline)
     """Look at one node, at the cost of one challenge. Errors: NotPermitted."""
     daemon = daemon_of(vm, epmd_port)
     exempt = _exempt(vm)
+    apart = vm.pid is not None and not _processes.shares_our_network(vm.pid)
     sockets = _sockets(vm, daemon, port)
-    candidates = [] if exempt else _candidates(vm, sockets.listeners)
+    candidates = [] if exempt or apart else _candidates(vm, sockets.listeners)
     # Half of the time is for epmd, so that a hanging one leaves time to say so.
-    table = Table(None) if exempt else _epmd_client.ask_names(daemon, deadline.share(2))
+    table = Table(None) if exempt or apart else _epmd_client.ask_names(daemon, deadline.share(2))
     candidates.sort(key=lambda listener: listener.port not in (table.names or {}).values())
     if vm.said.name is None and vm.pid is not None:
         # Perhaps no node at all: only the likeliest port is disturbed.
@@ -54,7 +57,7 @@ def observe(vm: Vm, epmd_port: int | None, port: int | None, deadline: Deadline)
     observation = Observation(
         said_name=vm.said.name,
         name=connection.peer.name if connection else None,
-        trouble=trouble,
+        trouble=_APART if apart else trouble,
         port=listener.port if listener else None,
         exempt=exempt,
         epmd_optional=_epmd_optional(vm),
@@ -109,7 +112,7 @@ def _first_challenge(
 ) -> tuple[Listener | None, NodeConnection | None, str]:
     """Ask one after the other, and stop at the first that answers as a node."""
     likeliest = candidates[0] if candidates else None
-    if vm.said.tls:
+    if vm.said.tls and likeliest:
         return likeliest, None, "it speaks TLS distribution, which this version does not"
     troubles = []
     for place, listener in enumerate(candidates):

@@ -101,6 +101,14 @@ def _allowed(read: Any, otherwise: Any) -> Any:
         return otherwise
 
 
+def shares_our_network(pid: int) -> bool:
+    """Whether a process is in our network namespace; also true where that can't be seen (namespaces(7))."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net")
+    except OSError:
+        return True
+
+
 def user_name(uid: int) -> str:
     """The name of a user, or its number where it has none."""
     try:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,8 +52,10 @@ class Register:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def __call__(self, *flags: str, environment: dict[str, str] | None = None, **options: Any) -> Run:
-        command = ["ansible", "localhost", "-m", "epmd_register", *flags]
+    def __call__(
+        self, *flags: str, environment: dict[str, str] | None = None, within: Sequence[str] = (), **options: Any
+    ) -> Run:
+        command = [*within, "ansible", "localhost", "-m", "epmd_register", *flags]
         if "cookie" in options:
             # Ansible itself prints the arguments of an ad hoc task that fails, so a cookie is a variable.
             secrets = self._directory / "secrets.json"

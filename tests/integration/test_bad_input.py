@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Options, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Options, Outcome, ensure
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     Register,
@@ -156,9 +157,10 @@ def test_a_stopped_epmd(epmd: Epmd, node: Node, register: Register) -> None:
     assert not register(name="vic").changed
 
 
-def test_without_rights_to_see_the_process(epmd: Epmd, node: Node) -> None:
-    """In a child that gives up root: a controller of another user may not be able to read this checkout."""
-    lose(epmd, node)
+def as_nobody(options: Options) -> Outcome:
+    """The same code in a child that gives up root: as another user, Ansible may not be able to read this checkout."""
+    # The code is imported when it is needed, and by then it could not be read.
+    importlib.import_module("ansible_collections.beamops.epmd.plugins.module_utils._repair")
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -166,15 +168,30 @@ def test_without_rights_to_see_the_process(epmd: Epmd, node: Node) -> None:
             os.setgroups([])
             os.setgid(65534)
             os.setuid(65534)
-            outcome = ensure(Options(["vic"], None, None, None, None, True, 10), check_mode=False)
-            os.write(writing, json.dumps([outcome.failed, outcome.changed, outcome.msg]).encode())
+            os.write(writing, json.dumps(ensure(options, check_mode=False)).encode())
         finally:
             os._exit(0)
     os.close(writing)
     with open(reading, encoding="utf-8") as said:
-        failed, changed, msg = json.loads(said.read())
+        outcome = Outcome(*json.loads(said.read()))
     os.waitpid(child, 0)
-    assert (failed, changed) == (True, False)
+    return outcome
+
+
+def test_without_rights_to_see_the_process(epmd: Epmd, node: Node) -> None:
+    lose(epmd, node)
+    outcome = as_nobody(Options(["vic"], None, None, None, None, True, 10))
+    assert (outcome.failed, outcome.changed) == (True, False)
     for words in ("vic", f"pid {node.pid}", "belongs to root", "nobody may not see", "run with become"):
-        assert words in msg
+        assert words in outcome.msg
+    assert node.pid not in holders(epmd.port)
+
+
+def test_a_cookie_file_that_may_not_be_read(epmd: Epmd, node: Node) -> None:
+    lose(epmd, node)
+    path = str(node.home / ".erlang.cookie")
+    outcome = as_nobody(Options(["vic"], node.port, None, path, epmd.port, True, 10))
+    assert (outcome.failed, outcome.changed) == (True, False)
+    for words in (path, "can't be read", "run with become"):
+        assert words in outcome.msg
     assert node.pid not in holders(epmd.port)

@@ -188,18 +188,28 @@ def test_a_name_that_somebody_else_holds_is_borrowed(epmd: Epmd, node: Node, reg
         assert f"pid {os.getpid()} " in done.output
 
 
-@pytest.mark.parametrize(
-    ("flags", "reason"),
-    [
-        (["-epmd_module", "my_discovery"], "-epmd_module my_discovery"),
-        (["-dist_listen", "false"], "-dist_listen false"),
-    ],
-)
-def test_a_node_that_has_no_use_for_epmd_is_left_alone(
-    otp: Otp, epmd: Epmd, register: Register, tmp_path: Path, flags: list[str], reason: str
+def test_a_node_without_a_distribution_port_is_left_alone(register: Register) -> None:
+    otp = Otp.of(25)  # the first release with this flag
+    with otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port, args=["-dist_listen", "false"]):
+        done = register(name="vic")
+        assert (done.failed, done.changed, done.node["verdict"]) == (False, False, "not_applicable")
+        assert "-dist_listen false" in done.node["msg"]
+
+
+def test_a_node_in_another_network_is_not_mistaken_for_one_of_this_host(
+    epmd: Epmd, node: Node, register: Register
 ) -> None:
-    if flags[0] == "-dist_listen" and otp.release == 23:
-        pytest.skip("OTP 23.2 listens all the same")
+    before = life(node)
+    apart = register(within=["unshare", "--net"])
+    assert (apart.failed, apart.changed, apart.node["verdict"]) == (False, False, "unidentified")
+    assert "network namespace of its own" in apart.output
+    assert apart.result["epmd"] == []
+    assert register(name="vic", within=["unshare", "--net"]).failed
+    assert life(node) == before
+    assert epmd.names() == {"vic": node.port}
+
+
+def test_a_node_with_its_own_discovery_is_left_alone(otp: Otp, epmd: Epmd, register: Register, tmp_path: Path) -> None:
     module = tmp_path / "my_discovery.erl"
     module.write_text(
         "-module(my_discovery).\n"
@@ -211,12 +221,12 @@ def test_a_node_that_has_no_use_for_epmd_is_left_alone(
     with otp.node(None, epmd_port=epmd.port) as compiler:
         source, target = str(module.with_suffix("")), str(tmp_path)
         compiler.eval(f'{{ok, _}} = compile:file("{source}", [{{outdir, "{target}"}}])')
-    with otp.node("vic", epmd_port=epmd.port, args=["-pa", str(tmp_path), *flags]):
+    with otp.node("vic", epmd_port=epmd.port, args=["-pa", str(tmp_path), "-epmd_module", "my_discovery"]):
         done = register(name="vic")
         assert not done.failed, done.output
         assert not done.changed
         assert done.node["verdict"] == "not_applicable"
-        assert reason in done.node["msg"]
+        assert "-epmd_module my_discovery" in done.node["msg"]
 
 
 def test_a_node_that_can_do_without_epmd_gets_none(otp: Otp, epmd: Epmd, register: Register) -> None:

@@ -63,7 +63,10 @@ NAMELESS = UNHEARD._replace(said_name=None)
         pytest.param(SEEN._replace(table=EMPTY, epmd_optional="needs none"), "missing", ["vic"], id="optional, up"),
         pytest.param(SEEN._replace(exempt="-epmd_module x"), "not_applicable", ["-epmd_module x"], id="exempt"),
         pytest.param(SEEN._replace(port=None), "not_applicable", ["listens nowhere"], id="no listener"),
-        pytest.param(NAMELESS._replace(port=None), "not_applicable", ["listens nowhere"], id="neither name nor port"),
+        pytest.param(
+            NAMELESS._replace(port=None, trouble=""), "not_applicable", ["listens nowhere"], id="neither name nor port"
+        ),
+        pytest.param(SEEN._replace(port=None, trouble="elsewhere"), "unidentified", ["elsewhere"], id="out of reach"),
         pytest.param(NAMELESS, "unidentified", ["no answer within 3 s"], id="nameless"),
         pytest.param(NAMELESS._replace(table=DOWN), "unidentified", ["no answer within 3 s"], id="nameless, no epmd"),
         pytest.param(
