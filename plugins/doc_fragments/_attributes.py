@@ -32,3 +32,15 @@ attributes:
     platforms: linux
     support: full
 """
+
+    FACTS = r"""
+options: {}
+attributes:
+  diff_mode:
+    support: N/A
+    details:
+      - This action does not modify state.
+  facts:
+    description: Action returns an C(ansible_facts) dictionary that will update existing host facts.
+    support: full
+"""

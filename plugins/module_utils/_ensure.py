@@ -10,6 +10,7 @@ Standard: "The way of the data" in the documentation. One node's failure never s
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _diagnosis, _epmd, _listeners, _observation, _processes
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
 MAX_TIMEOUT = 3600
 """Seconds for one node; a longer wait is no check."""
+
+
+class Mode(enum.Enum):
+    """How far to go: up to the verdict, up to what would be done, or all the way."""
+
+    DIAGNOSE = "diagnose"
+    PREDICT = "predict"
+    REPAIR = "repair"
 
 
 class Options(NamedTuple):
@@ -79,9 +88,9 @@ def check(options: Options) -> None:
 class Ensure:
     """One run over one host."""
 
-    def __init__(self, options: Options, check_mode: bool) -> None:
+    def __init__(self, options: Options, mode: Mode) -> None:
         self.options = options
-        self.check_mode = check_mode
+        self.mode = mode
         self.nodes: list[dict[str, Any]] = []
         self.failures: list[str] = []
         self.warnings: list[str] = []
@@ -146,7 +155,9 @@ class Ensure:
             return
         diagnosis = _diagnosis.diagnose(observation)
         names = observation.table.names
-        outcome = self._act(seen, diagnosis, deadline) if diagnosis.verdict in _diagnosis.REPAIRABLE else None
+        outcome = None
+        if diagnosis.verdict in _diagnosis.REPAIRABLE and self.mode is not Mode.DIAGNOSE:
+            outcome = self._act(seen, diagnosis, deadline)
         if observation.port is not None and diagnosis.verdict != _diagnosis.NOT_APPLICABLE:
             self._note_table(seen.daemon, names, outcome)
         self._report(seen.vm, seen, diagnosis, outcome)
@@ -160,17 +171,15 @@ class Ensure:
             ready = _repair.prepare(seen, diagnosis, options.cookie, options.cookie_file, options.start_epmd)
         except EpmdError as error:
             return _repair.failure(seen.observation, error)
-        return _repair.predict(seen) if self.check_mode else _repair.repair(seen, ready, deadline)
+        return _repair.predict(seen) if self.mode is Mode.PREDICT else _repair.repair(seen, ready, deadline)
 
     def _note_table(self, daemon: Daemon, names: dict[str, int] | None, outcome: Repair | None) -> None:
         known = self.tables.get(daemon, Tables(names, names, False))
-        if outcome is None:
-            self.tables[daemon] = known
-            return
-        after = outcome.names
-        if self.check_mode:
-            after = {**(known.after or {}), **(outcome.names or {})}
-        self.tables[daemon] = Tables(known.before, after, known.started or outcome.started_epmd)
+        after = outcome.names if outcome else names
+        if self.mode is not Mode.REPAIR:
+            # What was foretold for one node is not there yet when the next is looked at.
+            after = {**(known.after or {}), **(after or {})} if (known.after, after) != (None, None) else None
+        self.tables[daemon] = Tables(known.before, after, known.started or bool(outcome and outcome.started_epmd))
 
     def _report(
         self,
@@ -287,7 +296,7 @@ class Ensure:
             return "no Erlang node runs here"
         changed = [str(node["name"]) for node in self.nodes if node["changed"]]
         if changed:
-            return f"{'would register' if self.check_mode else 'registered'}: {', '.join(changed)}"
+            return f"{'would register' if self.mode is Mode.PREDICT else 'registered'}: {', '.join(changed)}"
         counts: dict[str, int] = {}
         for node in self.nodes:
             counts[node["verdict"]] = counts.get(node["verdict"], 0) + 1
@@ -296,4 +305,9 @@ class Ensure:
 
 def ensure(options: Options, check_mode: bool) -> Outcome:
     """See to it that nodes are registered. Errors: EpmdError."""
-    return Ensure(options, check_mode).run()
+    return Ensure(options, Mode.PREDICT if check_mode else Mode.REPAIR).run()
+
+
+def diagnose(epmd_port: int | None, timeout: float) -> Outcome:
+    """See how every node is, and change nothing. Errors: EpmdError."""
+    return Ensure(Options([], None, None, None, epmd_port, False, timeout), Mode.DIAGNOSE).run()

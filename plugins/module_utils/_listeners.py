@@ -114,6 +114,27 @@ def _is_holding(found: Any, port: int) -> bool:
     return bool(found.status == psutil.CONN_ESTABLISHED and found.raddr and found.raddr.port == port)
 
 
+def addresses(port: int) -> list[str]:
+    """The addresses of this host on which something listens on this port."""
+    try:
+        return sorted(
+            {
+                found.address
+                for family in _FAMILIES
+                for found in _sock_diag.sockets(family, _sock_diag.LISTEN)
+                if found.port == port
+            }
+        )
+    except OSError:
+        return sorted(
+            {
+                found.laddr.ip
+                for found in _tcp(psutil)
+                if found.status == psutil.CONN_LISTEN and found.laddr.port == port
+            }
+        )
+
+
 def epmd_pid(port: int) -> int | None:
     """The pid of the process called epmd that listens on this port, if it can be seen."""
     try:

@@ -12,10 +12,10 @@ logind ends what a login started, the login: so under systemd it gets a unit of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
-import shlex
 import shutil
 import subprocess
 import time
@@ -40,24 +40,29 @@ def start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Table:
     """Start the epmd of this node, wait until it answers, and give its table. Errors: EpmdError."""
     unit = _unit_for(daemon.port, deadline) if os.path.isdir(SYSTEMD) else None
     if unit:
-        _run(["systemctl", "start", unit], deadline, f"its unit {unit} could not be started")
+        # Units that failed too often are not started again without this: the start limit of systemd.unit(5).
+        with contextlib.suppress(EpmdError):
+            _run(["systemctl", "--no-ask-password", "reset-failed", *UNITS], deadline, "")
+        failure = f"its unit {unit} could not be started"
+        _run(["systemctl", "--no-ask-password", "start", unit], deadline, failure)
     else:
-        _start_as_node(vm, daemon, deadline)
-    return _wait(daemon, deadline)
+        unit = _start_as_node(vm, daemon, deadline)
+    return _wait(daemon, unit, deadline)
 
 
-def _wait(daemon: Daemon, deadline: Deadline) -> Table:
+def _wait(daemon: Daemon, unit: str | None, deadline: Deadline) -> Table:
     while True:
         table = _epmd_client.ask_names(daemon, deadline)
         if table.names is not None and not table.trouble:
             return table
         if deadline.left() < POLL_SECONDS * 2:
-            raise EpmdError(f"epmd was started, but does not answer on {daemon.address} port {daemon.port}")
+            hint = f": see journalctl -u {unit}" if unit else ""
+            raise EpmdError(f"epmd was started, but does not answer on {daemon.address} port {daemon.port}{hint}")
         time.sleep(POLL_SECONDS)
 
 
 def _run(command: list[str], deadline: Deadline, failure: str) -> str:
-    """The output of a command. Errors: EpmdError with the failure and its last line."""
+    """The output of a command. Errors: EpmdError with the failure and the first line, where systemctl has the cause."""
     try:
         done = subprocess.run(
             command,
@@ -72,9 +77,9 @@ def _run(command: list[str], deadline: Deadline, failure: str) -> str:
     except OSError as error:
         raise EpmdError(f"{failure}: {error.strerror}") from None
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        first = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
         hint = "" if os.geteuid() == 0 else "; run with become"
-        raise EpmdError(f"{failure}: {last}{hint}")
+        raise EpmdError(f"{failure}: {first}{hint}")
     return done.stdout
 
 
@@ -115,7 +120,8 @@ def choose_unit(shown: str, port: int) -> str | None:
     return "epmd.service" if port == (int(said.group(1)) if said else DEFAULT_PORT) else None
 
 
-def _start_as_node(vm: Vm, daemon: Daemon, deadline: Deadline) -> None:
+def _start_as_node(vm: Vm, daemon: Daemon, deadline: Deadline) -> str | None:
+    """Gives the transient unit, where there is one."""
     command = _program(vm)
     environment = {**vm.said.epmd_environment, "PATH": _PATH, "ERL_EPMD_PORT": str(daemon.port)}
     uid = vm.uid
@@ -124,20 +130,23 @@ def _start_as_node(vm: Vm, daemon: Daemon, deadline: Deadline) -> None:
     if os.geteuid() not in (0, uid):
         raise EpmdError(f"epmd is down, and only root or {vm.user} may start it as the node would: run with become")
     if os.path.isdir(SYSTEMD) and os.geteuid() == 0 and shutil.which("systemd-run"):
-        unit = [f"--unit=beamops-epmd-{daemon.port}", "--collect", "--quiet", f"--uid={uid}"]
+        # Two runs at once, or what is left of an earlier unit, must not get into each other's way: one of the epmds
+        # finds the port taken and ends. setpriv, because User= wants a user that has a name.
+        unit = f"beamops-epmd-{daemon.port}-{os.getpid()}.service"
         settings = [f"--setenv={key}={value}" for key, value in environment.items()]
+        user = [f"--uid={uid}"] if _known(uid) else []
+        change = [] if _known(uid) else _user_change(uid)
         _run(
-            ["systemd-run", *unit, *settings, "--", command],
+            ["systemd-run", f"--unit={unit}", "--collect", "--quiet", *user, *settings, "--", *change, command],
             deadline,
             "systemd-run could not start epmd",
         )
-        return
-    # setsid and -daemon: no terminal and no session of a login can take it down.
-    change = _user_change(uid)
-    quoted = f"exec {shlex.quote(command)} -daemon"
+        return unit
+    # setsid and -daemon: no terminal can take it down. Under logind with KillUserProcesses=yes the end of the login
+    # still does, where we are not root.
     try:
         child = subprocess.Popen(
-            [*change, "/bin/sh", "-c", quoted],
+            [*_user_change(uid), command, "-daemon"],
             cwd="/",
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -152,6 +161,7 @@ def _start_as_node(vm: Vm, daemon: Daemon, deadline: Deadline) -> None:
         raise EpmdError(f"{command} could not be started: {error.strerror}") from None
     if code != 0:
         raise EpmdError(f"{command} -daemon ended with exit code {code}")
+    return None
 
 
 def _user_change(uid: int) -> list[str]:

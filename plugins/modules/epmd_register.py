@@ -55,6 +55,8 @@ options:
       - Whether to start an epmd that is down.
       - It is started through its systemd unit where one is installed for its port, else from the node's own
         installation and as the node's user.
+      - Run with become. An epmd that is started without it ends with the login that started it, where logind is set to
+        that (C(KillUserProcesses=yes)).
     type: bool
     default: true
   timeout:

@@ -47,15 +47,20 @@ class Run(NamedTuple):
 
 
 class Register:
-    """`ansible localhost -m epmd_register` in the checkout, with options as keywords."""
+    """A module through `ansible localhost -m` in the checkout, with its options as keywords."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def __call__(
-        self, *flags: str, environment: dict[str, str] | None = None, within: Sequence[str] = (), **options: Any
+        self,
+        *flags: str,
+        module: str = "epmd_register",
+        environment: dict[str, str] | None = None,
+        within: Sequence[str] = (),
+        **options: Any,
     ) -> Run:
-        command = [*within, "ansible", "localhost", "-m", "epmd_register", *flags]
+        command = [*within, "ansible", "localhost", "-m", module, *flags]
         if "cookie" in options:
             # Ansible itself prints the arguments of an ad hoc task that fails, so a cookie is a variable.
             secrets = self._directory / "secrets.json"

@@ -24,16 +24,16 @@ def show(*units: str) -> str:
 
 def socket(*listens: str) -> str:
     lines = "".join(f"Listen={listen}\n" for listen in listens)
-    return f"{lines}Id=epmd.socket\nLoadState=loaded\n"
+    return f"{lines}Environment=\nId=epmd.socket\nLoadState=loaded\n"
 
 
 def service(command: str = "/usr/bin/epmd -systemd", environment: str = "") -> str:
     return f"{executes(command)}Environment={environment}\nId=epmd.service\nLoadState=loaded\n"
 
 
-NO_SOCKET = "Id=epmd.socket\nLoadState=not-found\n"
+NO_SOCKET = "Environment=\nId=epmd.socket\nLoadState=not-found\n"
 NO_SERVICE = "Environment=\nId=epmd.service\nLoadState=not-found\n"
-MASKED_SOCKET = "Id=epmd.socket\nLoadState=masked\n"
+MASKED_SOCKET = "Environment=\nId=epmd.socket\nLoadState=masked\n"
 MASKED_SERVICE = "Environment=\nId=epmd.service\nLoadState=masked\n"
 
 DEBIAN = show(socket("[::]:4369 (Stream)"), service())

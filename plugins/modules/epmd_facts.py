@@ -1,0 +1,222 @@
+#!/usr/bin/python
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: epmd_facts
+short_description: Gather which Erlang nodes run, and which of them epmd has lost
+version_added: 0.1.0
+description:
+  - Returns every Erlang node of a host with its verdict, and every epmd with what keeps it alive.
+  - Changes nothing. It costs each node one challenge, the first half of a handshake.
+extends_documentation_fragment:
+  - beamops.epmd._attributes
+  - beamops.epmd._attributes.facts
+requirements:
+  - psutil 5.4 or newer on the target
+options:
+  epmd_port:
+    description:
+      - The port of epmd. Without it, the port that each node uses (E(ERL_EPMD_PORT) at its start), else 4369.
+    type: int
+  timeout:
+    description:
+      - Bound on the work for each node and each epmd, in seconds.
+    type: float
+    default: 10
+seealso:
+  - module: beamops.epmd.epmd_register
+author:
+  - beamops contributors (@beamops)
+"""
+
+EXAMPLES = r"""
+- name: See which nodes run, and which are lost
+  beamops.epmd.epmd_facts:
+  become: true
+
+- name: Name those that are lost
+  ansible.builtin.debug:
+    msg: "{{ ansible_facts.epmd.nodes | rejectattr('registered') | map(attribute='name') }}"
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The facts.
+  returned: always
+  type: dict
+  contains:
+    epmd:
+      description: What is known of epmd on this host.
+      returned: always
+      type: dict
+      contains:
+        daemons:
+          description: The epmds that the nodes use, and the one on port 4369, as far as they run.
+          returned: always
+          type: list
+          elements: dict
+          contains:
+            port:
+              description: Port that it listens on.
+              returned: always
+              type: int
+              sample: 4369
+            addresses:
+              description: Addresses that it listens on.
+              returned: always
+              type: list
+              elements: str
+              sample: ["0.0.0.0", "::"]
+            pid:
+              description: Its process. V(null) if what listens there is no epmd, or can't be seen.
+              returned: always
+              type: int
+              sample: 611
+            user:
+              description: User that it runs as.
+              returned: always
+              type: str
+              sample: epmd
+            unit:
+              description: The systemd unit whose cgroup it lives in. V(null) where there is none.
+              returned: always
+              type: str
+              sample: epmd.service
+            in_application_unit:
+              description:
+                - Whether that unit is a service other than epmd's own.
+                - If so, a restart of that service kills this epmd, and takes the names of all nodes along.
+              returned: always
+              type: bool
+              sample: false
+            names:
+              description: Its table, name to distribution port.
+              returned: always
+              type: dict
+              sample: {"ejabberd": 42815}
+          sample:
+            - port: 4369
+              addresses: ["0.0.0.0", "::"]
+              pid: 611
+              user: epmd
+              unit: epmd.service
+              in_application_unit: false
+              names: {"ejabberd": 42815}
+        nodes:
+          description: The nodes that were looked at.
+          returned: always
+          type: list
+          elements: dict
+          contains:
+            name:
+              description:
+                - Full name of the node, as the node itself says it. The name on its command line if it does not answer.
+              returned: always
+              type: str
+              sample: ejabberd@web1
+            pid:
+              description: Process of the Erlang VM. V(null) if only its port is known.
+              returned: always
+              type: int
+              sample: 1432
+            user:
+              description: User that the Erlang VM runs as.
+              returned: always
+              type: str
+              sample: ejabberd
+            address:
+              description: Address that the node listens on for other nodes.
+              returned: always
+              type: str
+              sample: 0.0.0.0
+            port:
+              description: Distribution port of the node.
+              returned: always
+              type: int
+              sample: 42815
+            tls:
+              description: Whether the node speaks TLS with other nodes.
+              returned: always
+              type: bool
+              sample: false
+            hidden:
+              description: Whether the node was started as a hidden node.
+              returned: always
+              type: bool
+              sample: false
+            epmd_port:
+              description: Port of the epmd that the node uses.
+              returned: always
+              type: int
+              sample: 4369
+            verdict:
+              description:
+                - What was found. What M(beamops.epmd.epmd_register) would do about it stands behind each.
+                - V(registered) epmd has the name with the node's port. Nothing is done.
+                - V(missing) epmd has no such name. The node is registered.
+                - V(epmd_down) nothing listens on the node's epmd port. epmd is started and the node registered.
+                - V(borrowed) epmd has the name, but another process holds it. Nothing is done, and there is a warning.
+                - V(conflict) epmd has the name with another port. Nothing is done, and the module fails.
+                - V(epmd_unresponsive) epmd does not answer, or answers garbage. Nothing is done, and the module fails.
+                - V(not_applicable) the node does not use epmd. Nothing is done.
+                - V(unidentified) an Erlang VM whose name can't be learnt. Nothing is done. The module fails if it was
+                  asked for this node, and warns otherwise.
+              returned: always
+              type: str
+              sample: missing
+            registered:
+              description: Whether epmd has the name with the node's port now.
+              returned: always
+              type: bool
+              sample: false
+            msg:
+              description: What was found.
+              returned: always
+              type: str
+              sample: epmd has no name ejabberd
+          sample:
+            - name: ejabberd@web1
+              pid: 1432
+              user: ejabberd
+              address: 0.0.0.0
+              port: 42815
+              tls: false
+              hidden: false
+              epmd_port: 4369
+              verdict: missing
+              registered: false
+              msg: epmd has no name ejabberd
+      sample: {"daemons": [], "nodes": []}
+  sample: {"epmd": {"daemons": [], "nodes": []}}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._errors import EpmdError
+from ..module_utils._facts import gather
+
+
+def main() -> None:
+    """Options in, facts out; the work is in module_utils."""
+    module = AnsibleModule(
+        argument_spec={
+            "epmd_port": {"type": "int"},
+            "timeout": {"type": "float", "default": 10},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        facts = gather(module.params["epmd_port"], module.params["timeout"])
+    except EpmdError as error:
+        module.fail_json(msg=str(error))
+    for warning in facts.warnings:
+        module.warn(warning)
+    module.exit_json(ansible_facts={"epmd": {"daemons": facts.daemons, "nodes": facts.nodes}})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The unit of a process is read from its cgroup, and an epmd in somebody else's is noticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils import _facts
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/epmd.service\n", "epmd.service"),
+        ("0::/system.slice/ejabberd.service\n", "ejabberd.service"),
+        ("0::/system.slice/system-epmd.slice/epmd@0.0.0.0.service\n", "epmd@0.0.0.0.service"),
+        ("0::/user.slice/user-1000.slice/session-3.scope\n", "session-3.scope"),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/app.service\n", "app.service"),
+        ("12:cpu:/x\n1:name=systemd:/system.slice/rabbitmq-server.service\n0::/\n", "rabbitmq-server.service"),
+        ("0::/\n", None),
+        ("0::/docker/0123\n", None),
+        ("", None),
+        ("garbage\n", None),
+    ],
+)
+def test_the_innermost_unit_counts(cgroup: str, unit: str | None) -> None:
+    assert _facts.unit_in(cgroup) == unit
+
+
+@pytest.mark.parametrize(
+    ("unit", "application"),
+    [
+        ("epmd.service", False),
+        ("epmd@0.0.0.0.service", False),
+        ("beamops-epmd-4370.service", False),
+        ("ejabberd.service", True),
+        ("epmdish.service", True),
+        ("session-3.scope", False),
+        (None, False),
+    ],
+)
+def test_an_epmd_belongs_into_a_unit_of_its_own(unit: str | None, application: bool) -> None:
+    assert _facts.is_application(unit) is application
