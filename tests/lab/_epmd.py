@@ -12,16 +12,15 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
-from ._process import LabError, end, erlang_environment, free_port, listeners, spawn, wait_until
+from ._process import Closable, LabError, end, erlang_environment, free_port, listeners, spawn, wait_until
 
 _NAMES_REQUEST = b"\x00\x01n"
 
 
-class Epmd:
+class Epmd(Closable):
     """An epmd in the foreground, which answers once this is constructed."""
 
     def __init__(self, program: Path, port: int | None, address: str | None, args: Sequence[str]) -> None:
@@ -112,17 +111,6 @@ class Epmd:
     def close(self) -> None:
         """End it, and any that has taken its place."""
         self.kill()
-
-    def __enter__(self) -> Epmd:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

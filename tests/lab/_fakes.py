@@ -9,16 +9,15 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
-from types import TracebackType
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _epmd
 
-from ._process import LabError
+from ._process import Closable, LabError
 
 Handler = Callable[[socket.socket], None]
 
 
-class Squatter:
+class Squatter(Closable):
     """A client which registers a name at an epmd on 127.0.0.1, and holds it until closed."""
 
     def __init__(self, epmd_port: int, name: str, port: int) -> None:
@@ -39,19 +38,8 @@ class Squatter:
         """Give the name up."""
         self._connection.close()
 
-    def __enter__(self) -> Squatter:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class FakeServer:
+class FakeServer(Closable):
     """A listening server which hands every connection to the handler, in a thread.
 
     The handler may return, which closes the connection, or wait for its peer for as long as the
@@ -90,17 +78,6 @@ class FakeServer:
             raise LabError("a handler of the fake server does not end")
         if self._errors:
             raise self._errors[0]
-
-    def __enter__(self) -> FakeServer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _accept(self) -> None:
         while True:

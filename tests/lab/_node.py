@@ -15,10 +15,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ._process import LabError, end, spawn
+from ._process import Closable, LabError, end, spawn
 
 if TYPE_CHECKING:
     from ._otp import Otp
@@ -66,7 +65,7 @@ class EvalError(Exception):
     """The expression failed in the node; the text is Erlang's own."""
 
 
-class Node:
+class Node(Closable):
     """A running Erlang node. See Otp.node for the options."""
 
     def __init__(
@@ -219,17 +218,6 @@ class Node:
         os.close(self._replies)
         self._final_log = self._read_log()
         self._directory.cleanup()
-
-    def __enter__(self) -> Node:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _learn(self) -> None:
         if self.eval("is_alive()") == "true":

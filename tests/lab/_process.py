@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 import psutil
 
@@ -27,6 +27,20 @@ _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-forker")
 
 class LabError(Exception):
     """The lab itself could not do what a test asked for."""
+
+
+class Closable:
+    """What has to be closed, also where a test fails: a context manager that closes."""
+
+    def close(self) -> None:
+        """End what was started."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self.close()
 
 
 def wait_until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
