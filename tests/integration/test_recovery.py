@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Options, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._node import NodeConnection
+from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, forget, life, lose, uptime
 from ansible_collections.beamops.epmd.tests.lab import (
     Epmd,
@@ -107,6 +109,17 @@ def test_fifty_runs_leave_no_trace(otp: Otp, epmd: Epmd, node: Node) -> None:
     assert node.eval(kept) == after_first
     assert int(node.eval("length(nodes(known))")) <= known + 1
     wait_until(lambda: node.eval(held) == before, f"the node to hold what it held before, {before}")
+    assert node.log == ""
+
+
+def test_connections_on_each_others_heels_are_lent_one_name(node: Node) -> None:
+    known = int(node.eval("length(nodes(known))"))
+    for number in range(300):
+        connection = NodeConnection.open("127.0.0.1", node.port, Deadline(10), Deadline(10))
+        if number % 2:
+            connection.authenticate(COOKIE.encode())
+        connection.close()
+    assert int(node.eval("length(nodes(known))")) == known + 1
     assert node.log == ""
 
 

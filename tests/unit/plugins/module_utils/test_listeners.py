@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _listeners, _sock_diag
+from ansible_collections.beamops.epmd.plugins.module_utils import _listeners, _processes, _sock_diag
 from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Listener
 
 
@@ -44,7 +44,7 @@ def test_without_sock_diag_psutil_is_the_way(monkeypatch: pytest.MonkeyPatch) ->
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        vm = _listeners._processes.UNKNOWN._replace(pid=os.getpid())
+        vm = _processes.UNKNOWN._replace(pid=os.getpid())
         expected = _listeners.of(vm, port)
         assert expected.listeners
         monkeypatch.setattr(_sock_diag, "sockets", refuse)
@@ -62,5 +62,5 @@ def test_both_spellings_of_psutil_are_known(spelling: str, monkeypatch: pytest.M
 
 
 def test_a_process_that_has_ended_has_no_sockets() -> None:
-    vm = _listeners._processes.UNKNOWN._replace(pid=2**22 + 1)
+    vm = _processes.UNKNOWN._replace(pid=2**22 + 1)
     assert _listeners.of(vm, 4369) == _listeners.Sockets([], False)
