@@ -105,6 +105,11 @@ def lose(epmd: Epmd, node: Node) -> None:
         assert epmd.names() == {}
 
 
+def settle(node: Node) -> None:
+    """Wait until the node has seen the end of every connection, as it has long before a next run in real life."""
+    wait_until(lambda: node.eval("ets:info(sys_dist, size)") == "0", "the node to have no connection left")
+
+
 def life(node: Node) -> tuple[int, str, str]:
     """What must not change: the process, what it is connected to, its log."""
     return node.pid, node.eval("nodes()"), node.log
