@@ -5,8 +5,9 @@
 
 tools = tests/toolchain
 run = $(tools)/run
+scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test lint sanity unit integration bench build clean
+.PHONY: help demo test lint sanity unit integration molecule bench build clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -15,8 +16,8 @@ demo: ## see a lost node found and registered again
 	@echo '== demo: a lost node is found and registered again'
 	@tests/demo/run
 
-test: lint sanity unit integration ## everything below that checks, cheap first
-	@echo '== test: lint, sanity, unit and integration passed'
+test: lint sanity unit integration molecule ## everything below that checks, cheap first
+	@echo '== test: lint, sanity, unit, integration and molecule passed'
 
 lint: ## style, types and metadata, from the source alone
 	@echo '== lint: style, types and metadata, from the source alone'
@@ -35,6 +36,15 @@ integration: ## pytest tests/integration, with real nodes of OTP 23 and 25 on a 
 	@BEAMOPS_OTP_23=$$($(tools)/otp 23) && BEAMOPS_OTP_25=$$($(tools)/otp 25) && \
 	export BEAMOPS_OTP_23 BEAMOPS_OTP_25 && \
 	$(run) $(tools)/private_host pytest -p no:cacheprovider tests/integration
+
+molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
+	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'
+	@$(MAKE) --no-print-directory --jobs="$$(nproc)" --output-sync=target $(scenarios:%/molecule.yml=%)
+
+extensions/molecule/%: FORCE
+	@$(tools)/molecule test --scenario-name $*
+
+FORCE:
 
 bench: ## what the module costs, as ratios
 	@echo '== bench: what the module costs, as ratios'
