@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 from . import _processes, _sock_diag
 from ._processes import Vm
@@ -110,40 +110,34 @@ def _tcp(source: Any) -> list[Any]:
     return found
 
 
+def _is_listening(found: Any, port: int) -> bool:
+    return bool(found.status == psutil.CONN_LISTEN and found.laddr.port == port)
+
+
 def _is_holding(found: Any, port: int) -> bool:
     return bool(found.status == psutil.CONN_ESTABLISHED and found.raddr and found.raddr.port == port)
+
+
+def _listening(port: int) -> Iterator[_sock_diag.Found]:
+    """The sockets that listen on this port, by sock_diag. Errors: OSError."""
+    for family in _FAMILIES:
+        for found in _sock_diag.sockets(family, _sock_diag.LISTEN):
+            if found.port == port:
+                yield found
 
 
 def addresses(port: int) -> list[str]:
     """The addresses of this host on which something listens on this port."""
     try:
-        return sorted(
-            {
-                found.address
-                for family in _FAMILIES
-                for found in _sock_diag.sockets(family, _sock_diag.LISTEN)
-                if found.port == port
-            }
-        )
+        return sorted({found.address for found in _listening(port)})
     except OSError:
-        return sorted(
-            {
-                found.laddr.ip
-                for found in _tcp(psutil)
-                if found.status == psutil.CONN_LISTEN and found.laddr.port == port
-            }
-        )
+        return sorted({found.laddr.ip for found in _tcp(psutil) if _is_listening(found, port)})
 
 
 def epmd_pid(port: int) -> int | None:
     """The pid of the process called epmd that listens on this port, if it can be seen."""
     try:
-        inodes = {
-            found.inode
-            for family in _FAMILIES
-            for found in _sock_diag.sockets(family, _sock_diag.LISTEN)
-            if found.port == port
-        }
+        inodes = {found.inode for found in _listening(port)}
         for pid in _processes.pids_called("epmd"):
             with contextlib.suppress(OSError):  # not ours to see, or gone
                 if inodes & set(_descriptors(pid)):
@@ -157,16 +151,14 @@ def epmd_pid(port: int) -> int | None:
 def listening_uid(port: int) -> int | None:
     """The user whose socket listens on this port. Needs no psutil, and no rights."""
     with contextlib.suppress(OSError):
-        for family in _FAMILIES:
-            for found in _sock_diag.sockets(family, _sock_diag.LISTEN):
-                if found.port == port:
-                    return found.uid
+        for found in _listening(port):
+            return found.uid
     return None
 
 
 def listening_pids(port: int) -> list[int]:
     """The pids that listen on this port, as far as they can be seen. Reads every socket of the host."""
-    return _pids(lambda found: found.status == psutil.CONN_LISTEN and found.laddr.port == port)
+    return _pids(lambda found: _is_listening(found, port))
 
 
 def holding_pids(port: int) -> list[int]:

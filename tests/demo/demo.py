@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, client_pings, holders, wait_until
+from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, client_pings, forget, holders
 
 # Not a name that somebody uses: a node of theirs must not be touched.
 NAME = "beamops_demo"
@@ -68,8 +68,7 @@ class Demo:
 
         title("epmd dies; the node runs on")
         command(f"kill -9 {epmd.pid}  # epmd")
-        epmd.kill()
-        wait_until(lambda: node.pid not in holders(epmd.port), "the node to notice that its epmd is gone")
+        forget(epmd, node)
         self.claim("epmd lists nothing", line not in self.table(epmd))
         self.claim("the same client fails", self.ping(otp, node) == "pang")
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, holders, wait_until
+from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, forget, wait_until
 
 CHECKOUT = Path(__file__).parents[2]
 COOKIE = "a-cookie-that-nobody-may-see"
@@ -46,6 +46,27 @@ class Run(NamedTuple):
         return dict(node)
 
 
+def run_ansible(
+    command: list[str], directory: Path, environment: dict[str, str] | None
+) -> subprocess.CompletedProcess[str]:
+    """Run `ansible` or `ansible-playbook` in the checkout, with its files in `directory`.
+
+    Whatever comes of it: no traceback, and no cookie.
+    """
+    settings = {
+        **os.environ,
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_LOCAL_TEMP": str(directory / "local"),
+        "ANSIBLE_REMOTE_TEMP": str(directory / "remote"),
+        **(environment or {}),
+    }
+    done = subprocess.run(command, check=False, cwd=CHECKOUT, env=settings, capture_output=True, text=True, timeout=120)
+    output = done.stdout + done.stderr
+    assert "Traceback" not in output, output
+    assert COOKIE not in output, output
+    return done
+
+
 class Register:
     """A module through `ansible localhost -m` in the checkout, with its options as keywords."""
 
@@ -69,28 +90,11 @@ class Register:
             options["cookie"] = "{{ secret_cookie }}"
         if options:
             command += ["-a", json.dumps(options)]
-        settings = {
-            **os.environ,
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_LOCAL_TEMP": str(self._directory / "local"),
-            "ANSIBLE_REMOTE_TEMP": str(self._directory / "remote"),
-            **(environment or {}),
-        }
-        done = subprocess.run(
-            command, check=False, cwd=CHECKOUT, env=settings, capture_output=True, text=True, timeout=120
-        )
+        done = run_ansible(command, self._directory, environment)
         output = done.stdout + done.stderr
         match = REPLY.search(done.stdout)
         assert match, output
-        assert "Traceback" not in output, output
-        assert COOKIE not in output, output
         return Run(json.loads(match.group(2)), output, done.returncode)
-
-
-def forget(epmd: Epmd, node: Node) -> None:
-    """Leave the node without an epmd."""
-    epmd.kill()
-    wait_until(lambda: node.pid not in holders(epmd.port), "the node to notice that its epmd is gone")
 
 
 def lose(epmd: Epmd, node: Node) -> None:

@@ -19,11 +19,20 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     Register,
     Run,
-    forget,
     life,
     lose,
 )
-from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp, answer, hang, holders, listeners
+from ansible_collections.beamops.epmd.tests.lab import (
+    Epmd,
+    FakeServer,
+    Node,
+    Otp,
+    answer,
+    forget,
+    hang,
+    holders,
+    listeners,
+)
 
 
 def refused(run: Run, *words: str) -> Run:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.beamops.epmd.tests.integration.support import Register, forget, life, lose
-from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp, hang, holders, listeners
+from ansible_collections.beamops.epmd.tests.integration.support import Register, life, lose
+from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp, forget, hang, holders, listeners
 
 
 def gather(register: Register, *flags: str, **options: Any) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from ansible_collections.beamops.epmd.plugins.module_utils._transport import Dea
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     Register,
-    forget,
     life,
     lose,
     settle,
@@ -28,6 +27,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     Otp,
     Squatter,
     client_pings,
+    forget,
     holders,
     listeners,
     wait_until,

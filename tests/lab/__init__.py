@@ -12,6 +12,7 @@ from __future__ import annotations
 from ._client import client_pings
 from ._epmd import Epmd
 from ._fakes import FakeServer, Handler, Squatter, answer, hang
+from ._faults import forget
 from ._node import EvalError, Node
 from ._otp import Otp
 from ._process import LabError, free_port, holders, listeners, wait_until
@@ -27,6 +28,7 @@ __all__ = [
     "Squatter",
     "answer",
     "client_pings",
+    "forget",
     "free_port",
     "hang",
     "holders",
