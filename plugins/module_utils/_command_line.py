@@ -21,7 +21,8 @@ class CommandLine(NamedTuple):
     """What a node was told at its start. None or empty: it was not told.
 
     name: `vic` or `vic@host`. epmd_port: also from ERL_EPMD_PORT. cookie, cookie_source: see
-    `_cookies.py`; never to be shown. kernel: parameters of the application kernel.
+    `_cookies.py`; never to be shown. release_root: where its Elixir release lies. tls_optfile,
+    tls_options: `-ssl_dist_optfile` and the pairs of `-ssl_dist_opt`.
     """
 
     name: str | None
@@ -29,6 +30,7 @@ class CommandLine(NamedTuple):
     cookie_source: str
     home: str | None
     config_home: str | None
+    release_root: str | None
     bindir: str | None
     epmd_port: int | None
     epmd_module: str | None
@@ -38,6 +40,8 @@ class CommandLine(NamedTuple):
     hidden: bool
     inet6: bool
     tls: bool
+    tls_optfile: str | None
+    tls_options: dict[str, str]
     listen_range: tuple[int, int] | None
 
     def __repr__(self) -> str:
@@ -76,31 +80,44 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
     def first(flag: str) -> str | None:
         return next((values[0] for values in every(flag) if values), None)
 
+    name = first("sname") or first("name")
+    if name is not None:
+        # A byte that is no UTF-8 is a character of Latin-1, as the node takes it.
+        name = re.sub("[\udc80-\udcff]", lambda match: chr(ord(match.group()) - 0xDC00), name)
+    release = environment if _is_release(name, environment) else {}
     kernel = {key: value for values in every("kernel") for key, value in zip(values[::2], values[1::2])}
-    cookie, source = _cookie(every("setcookie"), environment)
+    cookie, source = _cookie(every("setcookie"), release)
     protocol = first("proto_dist") or ""
     low, high = (
         _number(kernel.get("inet_dist_listen_min")),
         _number(kernel.get("inet_dist_listen_max")),
     )
     return CommandLine(
-        name=first("sname") or first("name"),
+        name=name,
         cookie=cookie,
         cookie_source=source,
         home=first("home") or environment.get("HOME"),
         config_home=environment.get("XDG_CONFIG_HOME"),
+        release_root=release.get("RELEASE_ROOT"),
         bindir=first("bindir") or environment.get("BINDIR"),
         epmd_port=_number(first("epmd_port")) or _number(environment.get("ERL_EPMD_PORT")),
         epmd_module=first("epmd_module"),
         erl_epmd_port=first("erl_epmd_port"),
         epmd_environment={key: value for key, value in environment.items() if key.startswith("ERL_EPMD_")},
-        listens=first("dist_listen") != "false"
-        and (first("sname") or first("name") or "").partition("@")[0] != "undefined",
+        listens=first("dist_listen") != "false" and (name or "").partition("@")[0] != "undefined",
         hidden=every("hidden")[:1] == [[]] or first("hidden") == "true",
         inet6=protocol.startswith("inet6"),
         tls=protocol.endswith("_tls"),
+        tls_optfile=first("ssl_dist_optfile"),
+        tls_options={key: value for values in every("ssl_dist_opt") for key, value in zip(values[::2], values[1::2])},
         listen_range=(low, high or low) if low else None,
     )
+
+
+def _is_release(name: str | None, environment: Mapping[str, str]) -> bool:
+    """Whether RELEASE_* in an environment speak of this node, and are not inherited from the one that started it."""
+    alive = environment.get("RELEASE_NODE", "").partition("@")[0]
+    return name is None or not alive or name.partition("@")[0] == alive
 
 
 def _cookie(setcookie: list[list[str]], environment: Mapping[str, str]) -> tuple[str | None, str]:
@@ -123,5 +140,6 @@ def shown(arguments: Sequence[str], limit: int = 160) -> str:
         if word.startswith("-"):
             secret = word in ("-setcookie", "--cookie")
         parts.append(BLANK if secret and not word.startswith("-") else word)
-    text = " ".join(parts)
+    # What is no text must not get in the way of showing the rest.
+    text = " ".join(parts).encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -7,18 +7,22 @@
 
 Standard: `auth.erl` of kernel: the command line, else `.erlang.cookie` in the home that the
 node was started with, else (OTP 25 and newer) in `erlang` under XDG_CONFIG_HOME; the file is
-regular, of the node's user, and for nobody else to read. Options of the user come before all.
+regular, of the node's user, and for nobody else to read. An Elixir release is started with
+RELEASE_COOKIE or with what stands in `releases/COOKIE` (Mix.Tasks.Release). Options of the user
+come before all.
 
 The cookie leaves this room only for the digest. No message here has it in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 from typing import NamedTuple
 
+from . import _namespaces
 from ._errors import EpmdError
 from ._processes import Vm
 
@@ -47,17 +51,25 @@ def find(vm: Vm, option: str | None, option_file: str | None) -> Cookie:
     if vm.said.cookie is not None:
         return Cookie(_encoded(vm.said.cookie, vm.said.cookie_source), vm.said.cookie_source)
     paths = []
+    if vm.said.release_root:
+        paths.append(os.path.join(vm.said.release_root, "releases", "COOKIE"))
     if vm.said.home:
         paths.append(os.path.join(vm.said.home, ".erlang.cookie"))
         config = vm.said.config_home or os.path.join(vm.said.home, ".config")
         paths.append(os.path.join(config, "erlang", ".erlang.cookie"))
+    found = _namespaces.in_root(vm.pid, lambda: _first(paths, vm))
+    if found is None:
+        where = " or ".join(paths) or "its command line (and its home is not known)"
+        raise EpmdError(f"no cookie at {where}: give cookie or cookie_file")
+    return Cookie(*found)
+
+
+def _first(paths: list[str], vm: Vm) -> tuple[bytes, str] | None:
+    """The first of these files that is there, and its path."""
     for path in paths:
-        try:
-            return Cookie(_read(path, owner=vm), path)
-        except FileNotFoundError:
-            continue
-    where = " or ".join(paths) or "its command line (and its home is not known)"
-    raise EpmdError(f"no cookie at {where}: give cookie or cookie_file")
+        with contextlib.suppress(FileNotFoundError):
+            return _read(path, owner=vm), path
+    return None
 
 
 def _encoded(text: str, source: str) -> bytes:
@@ -85,11 +97,13 @@ def _read(path: str, owner: Vm | None) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise EpmdError(f"the cookie file {path} is no regular file")
-        if owner is not None and status.st_uid != owner.uid:
+        # Root may have put a release there for its user, and a script that is not Erlang reads its cookie.
+        released = os.path.basename(path) == "COOKIE"
+        if owner is not None and status.st_uid != owner.uid and not (released and status.st_uid == 0):
             raise EpmdError(
                 f"the cookie file {path} is not of {owner.user}, whose node this is: give cookie or cookie_file"
             )
-        if owner is not None and status.st_mode & 0o077:
+        if owner is not None and status.st_mode & 0o077 and not released:
             raise EpmdError(f"the cookie file {path} is open to others than its owner: chmod 400 it, as Erlang wants")
         content = os.read(descriptor, MAX_BYTES + 1)
     finally:

@@ -30,8 +30,9 @@ class Observation(NamedTuple):
     """What was seen of one node.
 
     said_name: name on its command line, with or without host. name: the full name from its
-    challenge. trouble: why there was no challenge. port: its distribution port, or the
-    likeliest one where it did not answer. exempt: why it has no use for epmd.
+    challenge. trouble: why there was no challenge. is_node: whether what answers is a node, None
+    where nothing does. port: its distribution port, or the likeliest one where it did not answer,
+    None where no listener can be it. exempt: why it has no use for epmd.
     epmd_optional: why it can do without epmd. table: what epmd has. holds: whether the node
     itself is connected to epmd, None where that can't be seen.
     """
@@ -39,6 +40,7 @@ class Observation(NamedTuple):
     said_name: str | None
     name: str | None
     trouble: str
+    is_node: bool | None
     port: int | None
     exempt: str
     epmd_optional: str
@@ -59,33 +61,24 @@ class Diagnosis(NamedTuple):
     msg: str
 
 
-def agrees(said: str, name: str) -> bool:
-    """Whether a full name can come from this name on a command line."""
-    return said == name or said == name.partition("@")[0]
-
-
 def diagnose(seen: Observation) -> Diagnosis:
     """The verdict on one node."""
     if seen.exempt:
         return Diagnosis(NOT_APPLICABLE, seen.exempt)
-    if seen.port is None and seen.trouble:
-        return Diagnosis(UNIDENTIFIED, seen.trouble)
     if seen.port is None:
-        return Diagnosis(NOT_APPLICABLE, "it listens nowhere, so no other node can connect to it")
+        where = seen.trouble or "it listens nowhere"
+        return Diagnosis(NOT_APPLICABLE, f"{where}, so no other node can connect to it")
+    if seen.alive is None and seen.is_node is False:
+        return Diagnosis(NOT_APPLICABLE, f"it was started without a name, and is no node now ({seen.trouble})")
     if seen.alive is None:
         return Diagnosis(UNIDENTIFIED, f"no node answers, {seen.trouble}")
-    if seen.name and seen.said_name and not agrees(seen.said_name, seen.name):
-        return Diagnosis(
-            UNIDENTIFIED,
-            f"it calls itself {seen.name} on port {seen.port}, but its command line says {seen.said_name}",
-        )
     if seen.table.trouble:
         return Diagnosis(EPMD_UNRESPONSIVE, f"epmd gives no table: {seen.table.trouble}")
     if seen.table.names is None:
         if seen.epmd_optional:
             return Diagnosis(NOT_APPLICABLE, seen.epmd_optional)
         return Diagnosis(EPMD_DOWN, "epmd is down")
-    registered = seen.table.names.get(seen.alive)
+    registered = seen.table.names.get(str(seen.alive))
     if registered is None:
         return Diagnosis(MISSING, f"epmd has no name {seen.alive}")
     if registered != seen.port:

@@ -8,7 +8,7 @@
 Standard: ERTS User's Guide, "Distribution Protocol", section "EPMD Protocol"; `epmd_srv.c` of
 erts. Requests carry a 2-byte length, replies carry none: NAMES and PORT_PLEASE2 end with the
 connection, ALIVE2 has a fixed size that its first byte tells. Names are bytes on the wire; here
-they are str, with surrogate escapes where they are no UTF-8, so that nothing is lost.
+they are str, one character a byte (Latin-1), as atoms are.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ class Alive2Reply(NamedTuple):
 
 
 def _name_bytes(name: str) -> bytes:
-    data = name.encode("utf-8", "surrogateescape")
-    if not 1 <= len(data) <= MAX_NAME_BYTES:
-        raise ValueError(f"a node name has 1 to {MAX_NAME_BYTES} bytes, this one has {len(data)}")
-    return data
+    # As the node itself does: a name is an atom, one byte a character (`to_string` in erl_epmd.erl).
+    if not 1 <= len(name) <= MAX_NAME_BYTES or max(name) > "\xff":
+        raise ValueError(f"a node name has 1 to {MAX_NAME_BYTES} characters of Latin-1, unlike {name[:20]!r}")
+    return name.encode("latin-1")
 
 
 def _name_text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+    return data.decode("latin-1")
 
 
 def encode_request(request: Request) -> bytes:

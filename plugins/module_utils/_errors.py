@@ -32,6 +32,14 @@ class Closed(Unreachable):
     """The peer closed the connection where an answer was due."""
 
 
+class TlsFailed(EpmdError):
+    """No TLS connection came about, or it broke: a certificate, or a peer that does not speak TLS."""
+
+
+class NodeRefused(EpmdError):
+    """A node answered, and does not let us connect."""
+
+
 class TimedOut(Unreachable):
     """The time for this node is used up."""
 

@@ -6,7 +6,7 @@
 """The distribution handshake as the side that connects: packets in, packets out. Pure.
 
 Standard: ERTS User's Guide, "Distribution Protocol", section "Distribution Handshake";
-`dist_util.erl` of kernel. A packet is what stands between two 2-byte lengths.
+`dist_util.erl` of kernel. A packet is what stands between two lengths, which are not in it.
 
     we                                  the node
     send_name (N, or n before OTP 23)   ->
@@ -111,10 +111,8 @@ def digest(cookie: bytes, challenge: int) -> bytes:
 
 
 def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+    # `atom_to_binary(Node, latin1)` in dist_util.erl, on every release.
+    return data.decode("latin-1")
 
 
 class Handshake:
@@ -145,7 +143,7 @@ class Handshake:
         """send_name."""
         self._expect(State.NEW)
         self.state = State.NAME_SENT
-        name = self.name.encode("utf-8")
+        name = self.name.encode("latin-1")
         if self._old:
             return _OLD_NAME.pack(b"n", OLD_VERSION, self._flags & 0xFFFFFFFF) + name
         return _NAME.pack(b"N", self._flags, self.creation, len(name)) + name
@@ -160,13 +158,13 @@ class Handshake:
             raise ProtocolError(f"{self._shown(packet)} where a handshake is {self.state.value}")
         return handler(self, packet)
 
-    def reply(self, cookie: bytes) -> bytes:
-        """The challenge reply, with the complement before it where one is due, as packets with their lengths."""
+    def reply(self, cookie: bytes) -> list[bytes]:
+        """The challenge reply, with the complement before it where one is due."""
         self._expect(State.CHALLENGED)
         self.state = State.REPLIED
         self._cookie = cookie
         packet = _REPLY.pack(b"r", self._challenge, digest(cookie, self._peer_challenge))
-        return b"".join(_U16.pack(len(part)) + part for part in (self._complement, packet) if part)
+        return [part for part in (self._complement, packet) if part]
 
     def _expect(self, state: State) -> None:
         if self.state is not state:

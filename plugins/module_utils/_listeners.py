@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 from typing import Any, Callable, Iterator, NamedTuple
 
@@ -27,11 +28,12 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 class Listener(NamedTuple):
-    """A listening socket; fd -1 where it is not known."""
+    """A listening socket; fd -1 and backlog None where they are not known."""
 
     fd: int
     address: str
     port: int
+    backlog: int | None = None
 
     @property
     def reachable(self) -> str:
@@ -68,7 +70,7 @@ def from_kernel(pid: int, epmd_port: int) -> Sockets:
     """As `of`, by sock_diag. Errors: OSError."""
     descriptors = _descriptors(pid)
     listeners = [
-        Listener(descriptors[found.inode], found.address, found.port)
+        Listener(descriptors[found.inode], found.address, found.port, found.backlog)
         for family in _FAMILIES
         for found in _sock_diag.sockets(family, _sock_diag.LISTEN)
         if found.inode in descriptors
@@ -134,18 +136,38 @@ def addresses(port: int) -> list[str]:
         return sorted({found.laddr.ip for found in _tcp(psutil) if _is_listening(found, port)})
 
 
+def _listener_called(pattern: str | re.Pattern[str], port: int) -> int | None:
+    """The pid of the process of this name that listens on this port, if it can be seen. Errors: OSError."""
+    inodes = {found.inode for found in _listening(port)}
+    for pid in _processes.pids_called(pattern):
+        with contextlib.suppress(OSError):  # not ours to see, or gone
+            if inodes & set(_descriptors(pid)):
+                return pid
+    return None
+
+
+def listening_emulator(port: int) -> str | None:
+    """The program of the Erlang VM that listens on this port, if it can be seen. Needs no psutil."""
+    with contextlib.suppress(OSError):
+        pid = _listener_called(_processes.EMULATOR, port)
+        return os.readlink(f"/proc/{pid}/exe") if pid else None
+    return None
+
+
 def epmd_pid(port: int) -> int | None:
     """The pid of the process called epmd that listens on this port, if it can be seen."""
     try:
-        inodes = {found.inode for found in _listening(port)}
-        for pid in _processes.pids_called("epmd"):
-            with contextlib.suppress(OSError):  # not ours to see, or gone
-                if inodes & set(_descriptors(pid)):
-                    return pid
-        return None
+        return _listener_called("epmd", port)
     except OSError:
         named = (pid for pid in listening_pids(port) if pid in _processes.pids_called("epmd"))
         return next(named, None)
+
+
+def largest_backlog() -> int:
+    """What the kernel cuts the backlog of a listener down to, in this network namespace (listen(2))."""
+    with contextlib.suppress(OSError, ValueError), open("/proc/sys/net/core/somaxconn", encoding="ascii") as file:
+        return int(file.read())
+    return 1 << 31
 
 
 def listening_uid(port: int) -> int | None:

@@ -14,12 +14,13 @@ import random
 from typing import TYPE_CHECKING
 
 from . import _handshake
-from ._errors import Closed, EpmdError
+from ._errors import Closed, EpmdError, NodeRefused
 from ._handshake import Handshake, Peer, State
 from ._transport import Connection, Deadline
 
 if TYPE_CHECKING:
     from ._etf import Raw, Term
+    from ._tls import Tls
 
 HOST = "epmd_register"
 """The host part of our name. Always the same, so that a node never has to learn a second one."""
@@ -42,21 +43,23 @@ class NodeConnection:
         self._calls = 0
 
     @classmethod
-    def open(cls, address: str, port: int, patience: Deadline, deadline: Deadline) -> NodeConnection:
+    def open(
+        cls, address: str, port: int, patience: Deadline, deadline: Deadline, tls: Tls | None = None
+    ) -> NodeConnection:
         """Connect up to the challenge, which has to come before `patience` ends; the rest before `deadline`.
 
         Nodes before OTP 23 hang up on the new handshake, so a peer that does is asked once more
-        in the old one. Errors: Unreachable, ProtocolError, EpmdError if the node refuses us.
+        in the old one. Errors: Unreachable, ProtocolError, TlsFailed, NodeRefused.
         """
         try:
-            connection = cls._open(address, port, patience, old=False)
+            connection = cls._open(address, port, patience, tls, old=False)
         except Closed:
-            connection = cls._open(address, port, patience, old=True)
+            connection = cls._open(address, port, patience, tls, old=True)
         connection._connection.deadline = deadline
         return connection
 
     @classmethod
-    def _open(cls, address: str, port: int, deadline: Deadline, old: bool) -> NodeConnection:
+    def _open(cls, address: str, port: int, deadline: Deadline, tls: Tls | None, old: bool) -> NodeConnection:
         handshake = Handshake(
             OLD_NAME if old else HOST,
             # Not for secrecy: the digest only has to be fresh, as in dist_util.erl.
@@ -64,7 +67,7 @@ class NodeConnection:
             dynamic=not old,
             old=old,
         )
-        connection = Connection(address, port, deadline)
+        connection = Connection(address, port, deadline, tls)
         try:
             connection.send_handshake(handshake.start())
             peer = None
@@ -78,7 +81,7 @@ class NodeConnection:
 
     def authenticate(self, cookie: bytes) -> None:
         """Prove that we know the cookie, and have the node prove it. Errors: Unreachable, EpmdError."""
-        self._connection.send(self._handshake.reply(cookie))
+        self._connection.send_handshake(*self._handshake.reply(cookie))
         try:
             _step(self._connection, self._handshake)
         except Closed:
@@ -112,4 +115,4 @@ def _step(connection: Connection, handshake: Handshake) -> None:
     if answer:
         connection.send_handshake(answer)
     if handshake.state is State.REFUSED:
-        raise EpmdError(handshake.refusal)
+        raise NodeRefused(handshake.refusal)

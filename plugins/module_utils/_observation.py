@@ -10,18 +10,20 @@ Standard: "Observe" in the way of the data. What is seen goes to `_diagnosis.py`
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from . import _epmd, _epmd_client, _listeners, _processes
+from . import _epmd, _epmd_client, _listeners, _search
 from ._diagnosis import Observation
 from ._epmd_client import Daemon, Table
-from ._errors import EpmdError
+from ._errors import Closed, EpmdError, NodeRefused, ProtocolError, TlsFailed
 from ._listeners import Listener, Sockets
 from ._node import NodeConnection
+from ._options import Options
 from ._processes import Vm
 from ._transport import Deadline
 
-_APART = "it is in a network namespace of its own, as in a container: run the module in there"
+if TYPE_CHECKING:
+    from ._tls import Tls
 
 
 class Seen(NamedTuple):
@@ -30,8 +32,18 @@ class Seen(NamedTuple):
     vm: Vm
     daemon: Daemon
     listener: Listener | None
+    tls: bool
     observation: Observation
     connection: NodeConnection | None
+
+
+class Answer(NamedTuple):
+    """Who answered where; without a connection, why there is none, and whether it is a node at all (None: silence)."""
+
+    listener: Listener | None
+    connection: NodeConnection | None
+    trouble: str
+    is_node: bool | None
 
 
 def daemon_of(vm: Vm, epmd_port: int | None) -> Daemon:
@@ -40,31 +52,30 @@ def daemon_of(vm: Vm, epmd_port: int | None) -> Daemon:
     return Daemon("::1" if vm.said.inet6 else "127.0.0.1", port)
 
 
-def observe(vm: Vm, epmd_port: int | None, port: int | None, deadline: Deadline) -> Seen:
+def observe(vm: Vm, options: Options, deadline: Deadline) -> Seen:
     """Look at one node, at the cost of one challenge. Errors: NotPermitted."""
-    daemon = daemon_of(vm, epmd_port)
+    daemon = daemon_of(vm, options.epmd_port)
+    tls = vm.said.tls or (vm.pid is None and bool(options.tls_certfile or options.tls_cafile))
     exempt = _exempt(vm)
-    apart = vm.pid is not None and not _processes.shares_our_network(vm.pid)
-    sockets = _sockets(vm, daemon, port)
-    candidates = [] if exempt or apart else _candidates(vm, sockets.listeners)
-    # Half of the time is for epmd, so that a hanging one leaves time to say so.
-    table = Table(None) if exempt or apart else _epmd_client.ask_names(daemon, deadline.share(2))
-    candidates.sort(key=lambda listener: listener.port not in (table.names or {}).values())
-    if vm.said.name is None and vm.pid is not None:
-        # Perhaps no node at all: only the likeliest port is disturbed.
-        del candidates[1:]
-    listener, connection, trouble = _first_challenge(vm, candidates, deadline)
+    sockets = _sockets(vm, daemon, options.port)
+    if exempt:
+        table, answer = Table(None), Answer(None, None, "", None)
+    else:
+        # Half of the time is for epmd, so that a hanging one leaves time to say so.
+        table = _epmd_client.ask_names(daemon, deadline.share(2))
+        answer = _ask(vm, tls, sockets.listeners, table, options, deadline)
     observation = Observation(
         said_name=vm.said.name,
-        name=connection.peer.name if connection else None,
-        trouble=_APART if apart else trouble,
-        port=listener.port if listener else None,
+        name=answer.connection.peer.name if answer.connection else None,
+        trouble=answer.trouble,
+        is_node=answer.is_node,
+        port=answer.listener.port if answer.listener else None,
         exempt=exempt,
         epmd_optional=_epmd_optional(vm),
         table=table,
         holds=None if vm.pid is None else sockets.holds,
     )
-    return Seen(vm, daemon, listener, observation, connection)
+    return Seen(vm, daemon, answer.listener, tls, observation, answer.connection)
 
 
 def look_again(seen: Seen, deadline: Deadline) -> Observation:
@@ -99,29 +110,54 @@ def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
     return sockets._replace(listeners=[found for found in sockets.listeners if found.port == port])
 
 
-def _candidates(vm: Vm, listeners: list[Listener]) -> list[Listener]:
-    """The listeners that can be the distribution port, likeliest first: it is opened before all others."""
-    if vm.said.listen_range is None:
-        return list(listeners)
-    low, high = vm.said.listen_range
-    return [listener for listener in listeners if low <= listener.port <= high]
+def _ask(
+    vm: Vm, tls: bool, listeners: list[Listener], table: Table, options: Options, deadline: Deadline
+) -> Answer:
+    """Find the distribution port among these listeners, and ask there for the name."""
+    candidates = listeners
+    if options.port is None:
+        candidates = _search.candidates(
+            listeners,
+            vm.said.listen_range,
+            (table.names or {}).values(),
+            _listeners.largest_backlog(),
+            named=vm.said.name is not None,
+        )
+    if not candidates:
+        ports = ", ".join(str(port) for port in sorted({listener.port for listener in listeners}))
+        return Answer(None, None, f"it listens only for other services (port {ports})" if ports else "", None)
+    context = None
+    if tls:
+        # Here and not above: few nodes speak TLS, and the library is large.
+        from . import _tls  # noqa: PLC0415
+
+        files = _tls.Files(options.tls_certfile, options.tls_keyfile, options.tls_cafile, "", "tls_certfile")
+        try:
+            context = _tls.prepare(vm, files)
+        except EpmdError as error:
+            return Answer(candidates[0], None, str(error), None)
+    return _first_challenge(candidates, context, deadline)
 
 
-def _first_challenge(
-    vm: Vm, candidates: list[Listener], deadline: Deadline
-) -> tuple[Listener | None, NodeConnection | None, str]:
+def _first_challenge(candidates: list[Listener], tls: Tls | None, deadline: Deadline) -> Answer:
     """Ask one after the other, and stop at the first that answers as a node."""
-    likeliest = candidates[0] if candidates else None
-    if vm.said.tls and likeliest:
-        return likeliest, None, "it speaks TLS distribution, which this version does not"
-    troubles = []
+    troubles, silent = [], False
     for place, listener in enumerate(candidates):
         # One that hangs must leave time for the others, and for saying so.
         patience = deadline.share(len(candidates) - place + 1)
+        where = f"{listener.reachable} port {listener.port}"
         try:
-            connection = NodeConnection.open(listener.reachable, listener.port, patience, deadline)
+            connection = NodeConnection.open(listener.reachable, listener.port, patience, deadline, tls)
+        except NodeRefused as error:
+            return Answer(listener, None, f"{where}: {error}", True)
+        except (ProtocolError, Closed) as error:
+            troubles.append(f"{where}: {error}")
+        except TlsFailed as error:
+            # A refusal of a certificate is one for all ports, and other services must not be bothered.
+            return Answer(listener, None, f"{where}: {error}", None)
         except EpmdError as error:
-            troubles.append(f"{listener.reachable} port {listener.port}: {error}")
+            silent = True
+            troubles.append(f"{where}: {error}")
         else:
-            return listener, connection, ""
-    return likeliest, None, "; ".join(troubles)
+            return Answer(listener, connection, "", True)
+    return Answer(candidates[0], None, "; ".join(troubles), None if silent else False)

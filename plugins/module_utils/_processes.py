@@ -16,7 +16,7 @@ import pwd
 import re
 from typing import Any, NamedTuple
 
-from . import _command_line
+from . import _command_line, _namespaces
 from ._command_line import CommandLine
 from ._errors import EpmdError, NotPermitted
 
@@ -27,17 +27,21 @@ except ImportError:
 else:
     HAS_PSUTIL = True
 
-_EMULATOR = re.compile(r"beam(\.\w+)*")
+EMULATOR = re.compile(r"beam(\.\w+)*")
 
 
 class Vm(NamedTuple):
-    """A running Erlang VM; pid None is one of which only the port is known."""
+    """A running Erlang VM; pid None is one of which only the port is known.
+
+    namespace: the number of its network namespace, None for our own. executable: as a path in its own root.
+    """
 
     pid: int | None
     uid: int | None
     user: str | None
     executable: str | None
     said: CommandLine
+    namespace: int | None = None
 
 
 UNKNOWN = Vm(None, None, None, None, _command_line.parse([], {}))
@@ -55,7 +59,7 @@ def require_psutil() -> None:
 def pids_called(pattern: str | re.Pattern[str]) -> list[int]:
     """The pids whose command name matches fully, in ascending order."""
     found = []
-    for pid in psutil.pids():
+    for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
         try:
             with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
                 name = file.read().rstrip("\n")
@@ -70,7 +74,7 @@ def find_vms() -> list[Vm]:
     """Every Erlang VM that can be seen, in the order of pids. Errors: EpmdError without psutil."""
     require_psutil()
     vms = []
-    for pid in pids_called(_EMULATOR):
+    for pid in pids_called(EMULATOR):
         try:
             vms.append(_read(psutil.Process(pid)))
         except (psutil.NoSuchProcess, FileNotFoundError):
@@ -83,9 +87,11 @@ def _read(process: Any) -> Vm:
     return Vm(
         process.pid,
         uids and uids.effective,
-        uids and user_name(uids.effective),
+        # Another root has other users, so there only the number tells who it is.
+        uids and (user_name(uids.effective) if _namespaces.shares_root(process.pid) else str(uids.effective)),
         _allowed(process.exe, None),
         _command_line.parse(_allowed(process.cmdline, []), _environment(process)),
+        _namespaces.network_of(process.pid),
     )
 
 
@@ -101,14 +107,6 @@ def _allowed(read: Any, otherwise: Any) -> Any:
         return otherwise
 
 
-def shares_our_network(pid: int) -> bool:
-    """Whether a process is in our network namespace; also true where that can't be seen (namespaces(7))."""
-    try:
-        return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net")
-    except OSError:
-        return True
-
-
 def user_name(uid: int) -> str:
     """The name of a user, or its number where it has none."""
     try:
@@ -118,11 +116,12 @@ def user_name(uid: int) -> str:
 
 
 def describe(pid: int) -> str:
-    """A process for a person: pid, user, command line with its cookie blanked."""
+    """A process for a person: pid, user, command line with its cookie blanked, and whether it can be a node."""
     try:
         process = psutil.Process(pid)
         line = _command_line.shown(process.cmdline()) or process.name()
-        return f"pid {pid} of user {user_name(process.uids().effective)} ({line})"
+        kind = "" if pid in pids_called(EMULATOR) else ", which is no Erlang VM"
+        return f"pid {pid} of user {user_name(process.uids().effective)} ({line}){kind}"
     except psutil.Error:
         return f"pid {pid}"
 

@@ -106,7 +106,8 @@ def _authenticate(seen: Seen, ready: Ready) -> None:
 
 def _register(seen: Seen, ready: Ready) -> Term:
     """Have the node register itself; gives what it answered."""
-    arguments: list[Term] = [list(str(seen.observation.alive).encode("utf-8")), seen.observation.port]
+    # Character by character, as the node itself would turn its name into bytes.
+    arguments: list[Term] = [[ord(character) for character in str(seen.observation.alive)], seen.observation.port]
     if seen.vm.said.inet6:
         arguments.append(Atom("inet6"))
     try:

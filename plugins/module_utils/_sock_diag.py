@@ -27,18 +27,22 @@ _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBxI")
 _SOCKET_ID = struct.Struct("!HH16s16s12x")
 _MESSAGE = struct.Struct("=BBxx")
-_OWNER = struct.Struct("=II")
-_OWNER_OFFSET = _MESSAGE.size + _SOCKET_ID.size + 12
+_REST = struct.Struct("=4xIIII")
+_REST_OFFSET = _MESSAGE.size + _SOCKET_ID.size
 _BUFFER = 1 << 16
 
 
 class Found(NamedTuple):
-    """A socket: its own address and port, its user, and the inode that a descriptor of its process shows."""
+    """A socket: its own address and port, its user, and the inode that a descriptor of its process shows.
+
+    backlog: of a listening socket, the connections that may wait for it.
+    """
 
     address: str
     port: int
     uid: int
     inode: int
+    backlog: int
 
 
 def sockets(family: socket.AddressFamily, state: int, remote_port: int = 0) -> Iterator[Found]:
@@ -68,5 +72,5 @@ def sockets(family: socket.AddressFamily, state: int, remote_port: int = 0) -> I
 def _found(message: bytes) -> Found:
     family = message[0]
     port, _remote_port, address, _remote = _SOCKET_ID.unpack_from(message, _MESSAGE.size)
-    uid, inode = _OWNER.unpack_from(message, _OWNER_OFFSET)
-    return Found(socket.inet_ntop(family, address[: 4 if family == socket.AF_INET else 16]), port, uid, inode)
+    _waiting, backlog, uid, inode = _REST.unpack_from(message, _REST_OFFSET)
+    return Found(socket.inet_ntop(family, address[: 4 if family == socket.AF_INET else 16]), port, uid, inode, backlog)

@@ -6,8 +6,9 @@
 """Starts an epmd that is down, as the distribution or else as the node itself would have done it.
 
 Standard: `start_epmd` in `erlexec.c` of erts (`BINDIR/epmd -daemon`, with the environment of
-the node); systemd.unit(5), systemd-run(1). It must outlive the Ansible connection, and where
-logind ends what a login started, the login: so under systemd it gets a unit of its own.
+the node); systemd.unit(5), systemd-run(1), nsenter(1). It must outlive the Ansible connection, and
+where logind ends what a login started, the login: so under systemd it gets a unit of its own. For a
+node in a container it is started in there, by the systemd in there, or else beside the node.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import contextlib
 import os
 import pwd
 import re
-import shutil
 import subprocess
 import time
+from typing import NamedTuple
 
-from . import _epmd_client, _processes
+from . import _epmd_client, _namespaces, _processes
 from ._epmd import DEFAULT_PORT
 from ._epmd_client import Daemon, Table
 from ._errors import EpmdError
@@ -36,17 +37,43 @@ POLL_SECONDS = 0.01
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+class _Place(NamedTuple):
+    """Where a node lives: how commands get there, where its files are for us, whether its init is systemd.
+
+    container: the pid of the node, where it has a root or processes of its own. network: its
+    network namespace as a file, where systemd is outside of that.
+    """
+
+    enter: list[str]
+    root: str
+    systemd: bool
+    container: int | None
+    network: str
+
+
+def _place_of(vm: Vm) -> _Place:
+    if vm.pid is None or not _namespaces.is_container(vm.pid):
+        network = f"/proc/{vm.pid}/ns/net" if vm.namespace is not None else ""
+        return _Place([], "", os.path.isdir(SYSTEMD), None, network)
+    if os.geteuid() != 0:
+        raise EpmdError("epmd is down, and only root may start it in the node's container: run with become")
+    root = f"/proc/{vm.pid}/root"
+    systemd = not _namespaces.shares_pids(vm.pid) and os.path.isdir(root + SYSTEMD)
+    return _Place(_namespaces.command_inside(vm.pid, as_itself=False), root, systemd, vm.pid, "")
+
+
 def start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Table:
     """Start the epmd of this node, wait until it answers, and give its table. Errors: EpmdError."""
-    unit = _unit_for(daemon.port, deadline) if os.path.isdir(SYSTEMD) else None
+    place = _place_of(vm)
+    unit = _unit_for(place, daemon.port, deadline) if place.systemd and not place.network else None
     if unit:
         # Units that failed too often are not started again without this: the start limit of systemd.unit(5).
         with contextlib.suppress(EpmdError):
-            _run(["systemctl", "--no-ask-password", "reset-failed", *UNITS], deadline, "")
+            _run(place, ["systemctl", "--no-ask-password", "reset-failed", *UNITS], deadline, "")
         failure = f"its unit {unit} could not be started"
-        _run(["systemctl", "--no-ask-password", "start", unit], deadline, failure)
+        _run(place, ["systemctl", "--no-ask-password", "start", unit], deadline, failure)
     else:
-        unit = _start_as_node(vm, daemon, deadline)
+        unit = _start_as_node(vm, place, daemon, deadline)
     return _wait(daemon, unit, deadline)
 
 
@@ -61,11 +88,11 @@ def _wait(daemon: Daemon, unit: str | None, deadline: Deadline) -> Table:
         time.sleep(POLL_SECONDS)
 
 
-def _run(command: list[str], deadline: Deadline, failure: str) -> str:
+def _run(place: _Place, command: list[str], deadline: Deadline, failure: str) -> str:
     """The output of a command. Errors: EpmdError with the failure and the first line, where systemctl has the cause."""
     try:
         done = subprocess.run(
-            command,
+            [*place.enter, *command],
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -83,12 +110,12 @@ def _run(command: list[str], deadline: Deadline, failure: str) -> str:
     return done.stdout
 
 
-def _unit_for(port: int, deadline: Deadline) -> str | None:
+def _unit_for(place: _Place, port: int, deadline: Deadline) -> str | None:
     """The installed unit that runs epmd on this port."""
-    if shutil.which("systemctl") is None:
+    if _find(place, "systemctl", []) is None:
         return None
     properties = "--property=Id,LoadState,Listen,ExecStart,Environment"
-    shown = _run(["systemctl", "show", properties, *UNITS], deadline, "its systemd units can't be read")
+    shown = _run(place, ["systemctl", "show", properties, *UNITS], deadline, "its systemd units can't be read")
     return choose_unit(shown, port)
 
 
@@ -120,39 +147,54 @@ def choose_unit(shown: str, port: int) -> str | None:
     return "epmd.service" if port == (int(said.group(1)) if said else DEFAULT_PORT) else None
 
 
-def _start_as_node(vm: Vm, daemon: Daemon, deadline: Deadline) -> str | None:
+def _start_as_node(vm: Vm, place: _Place, daemon: Daemon, deadline: Deadline) -> str | None:
     """Gives the transient unit, where there is one."""
-    command = _program(vm)
+    command = _program(vm, place)
     environment = {**vm.said.epmd_environment, "PATH": _PATH, "ERL_EPMD_PORT": str(daemon.port)}
     uid = vm.uid
     if uid is None:
         raise EpmdError("epmd is down, and whose node this is can't be seen: start epmd as the node's user")
     if os.geteuid() not in (0, uid):
         raise EpmdError(f"epmd is down, and only root or {vm.user} may start it as the node would: run with become")
-    if os.path.isdir(SYSTEMD) and os.geteuid() == 0 and shutil.which("systemd-run"):
+    if place.systemd and os.geteuid() == 0 and _find(place, "systemd-run", []):
         # Two runs at once, or what is left of an earlier unit, must not get into each other's way: one of the epmds
         # finds the port taken and ends. setpriv, because User= wants a user that has a name.
         unit = f"beamops-epmd-{daemon.port}-{os.getpid()}.service"
         settings = [f"--setenv={key}={value}" for key, value in environment.items()]
-        user = [f"--uid={uid}"] if _known(uid) else []
-        change = [] if _known(uid) else _user_change(uid)
+        if place.network:
+            settings.append(f"--property=NetworkNamespacePath={place.network}")
+        user, change = [], _user_change(uid)
+        if place.container is not None:
+            ids = _namespaces.ids_inside(place.container)
+            change = ["setpriv", f"--reuid={ids.uid}", f"--regid={ids.gid}", "--clear-groups", "--"]
+        elif _known(uid):
+            user, change = [f"--uid={uid}"], []
         _run(
+            place,
             ["systemd-run", f"--unit={unit}", "--collect", "--quiet", *user, *settings, "--", *change, command],
             deadline,
             "systemd-run could not start epmd",
         )
         return unit
+    if place.container is not None:
+        pid = place.container
+        become = _namespaces.command_inside(pid, as_itself=True)
+    else:
+        pid = None
+        become = _user_change(uid)
     # setsid and -daemon: no terminal can take it down. Under logind with KillUserProcesses=yes the end of the login
     # still does, where we are not root.
     try:
         child = subprocess.Popen(
-            [*_user_change(uid), command, "-daemon"],
+            [*become, command, "-daemon"],
             cwd="/",
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            # It has to end with the container, and must not stay among the processes of this login.
+            preexec_fn=None if pid is None else lambda: _namespaces.join_cgroup(pid),
         )
         code = child.wait(timeout=deadline.left())
     except subprocess.TimeoutExpired:
@@ -177,12 +219,16 @@ def _known(uid: int) -> bool:
     return _processes.user_name(uid) != str(uid)
 
 
-def _program(vm: Vm) -> str:
+def _program(vm: Vm, place: _Place) -> str:
     """The epmd of the node's own erts; the one on the PATH where that is gone or not known."""
-    for directory in (os.path.dirname(vm.executable or ""), vm.said.bindir):
-        if directory and os.access(os.path.join(directory, "epmd"), os.X_OK):
-            return os.path.join(directory, "epmd")
-    found = shutil.which("epmd", path=_PATH)
+    own = [directory for directory in (os.path.dirname(vm.executable or ""), vm.said.bindir) if directory]
+    found = _find(place, "epmd", own)
     if found is None:
         raise EpmdError("epmd is down, and neither the node's own epmd nor one on the PATH can be found: start it")
     return found
+
+
+def _find(place: _Place, program: str, directories: list[str]) -> str | None:
+    """A program in these directories or on the PATH, where the node lives."""
+    paths = [os.path.join(directory, program) for directory in (*directories, *_PATH.split(":"))]
+    return next((path for path in paths if os.access(place.root + path, os.X_OK)), None)

@@ -6,7 +6,8 @@
 """Sockets, framing and one deadline: the only I/O on the wire.
 
 Standard: ERTS User's Guide, "Distribution Protocol": packets have a 2-byte length in the
-handshake and a 4-byte length after it.
+handshake and a 4-byte length after it; inside TLS a 4-byte length from the start
+(`inet_tls_dist.erl`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ import contextlib
 import socket
 import struct
 import time
+from typing import TYPE_CHECKING
 
-from ._errors import Closed, ProtocolError, Refused, TimedOut, Unreachable
+from ._errors import Closed, EpmdError, ProtocolError, Refused, TimedOut, TlsFailed, Unreachable
+
+if TYPE_CHECKING:
+    from ._tls import Tls
 
 HANG_UP_SECONDS = 0.25
 """How long a peer has to see that we hung up; one that hangs takes longer, and is left at that."""
@@ -24,6 +29,7 @@ HANG_UP_SECONDS = 0.25
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _CHUNK = 1 << 16
+_TLS_ALERT = b"\x15\x03"
 
 
 class Deadline:
@@ -46,13 +52,15 @@ class Deadline:
 
 
 class Connection:
-    """A TCP connection whose every wait ends at the deadline.
+    """A TCP connection whose every wait ends at the deadline; with `tls`, TLS inside it.
 
-    Errors of all methods: Unreachable and its kinds, ProtocolError for a length over the limit.
+    Errors of all methods: Unreachable and its kinds, ProtocolError for a length over the limit, TlsFailed.
     """
 
-    def __init__(self, address: str, port: int, deadline: Deadline) -> None:
+    def __init__(self, address: str, port: int, deadline: Deadline, tls: Tls | None = None) -> None:
         self.deadline = deadline
+        self._tls = tls
+        self._handshake_length = _U32 if tls else _U16
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
             self._socket = socket.socket(family, socket.SOCK_STREAM)
@@ -62,6 +70,8 @@ class Connection:
             self._socket.settimeout(deadline.left())
             self._socket.connect((address, port))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls:
+                self._socket = tls.wrap(self._socket)
         except OSError as error:
             self.close()
             raise self._translated(error) from None
@@ -85,7 +95,10 @@ class Connection:
         A node lends a name to one connection at a time. Whoever connects next, in this run or another,
         finds it free only when the node has seen the end of this one, and else costs it a new atom.
         """
-        with self._socket, contextlib.suppress(OSError):
+        with self._socket, contextlib.suppress(OSError, ValueError):
+            if self._tls:
+                self._socket.settimeout(HANG_UP_SECONDS)
+                self._socket = self._socket.unwrap()  # type: ignore[attr-defined]
             self._socket.shutdown(socket.SHUT_WR)
             end = time.monotonic() + HANG_UP_SECONDS
             while time.monotonic() < end:
@@ -93,9 +106,11 @@ class Connection:
                 if not self._socket.recv(_CHUNK):
                     break
 
-    def _translated(self, error: OSError) -> Unreachable:
+    def _translated(self, error: OSError) -> EpmdError:
         if isinstance(error, socket.timeout):
             return TimedOut(f"no answer within {self.deadline.seconds:.3g} s")
+        if self._tls and type(error).__module__ == "ssl":
+            return TlsFailed(self._tls.explain(error))
         if isinstance(error, ConnectionRefusedError):
             return Refused("nothing listens there")
         if isinstance(error, (ConnectionResetError, BrokenPipeError)):
@@ -139,13 +154,13 @@ class Connection:
             if len(data) > limit:
                 raise ProtocolError(f"more than {limit} bytes of answer")
 
-    def send_handshake(self, packet: bytes) -> None:
-        """A packet with a 2-byte length."""
-        self.send(_U16.pack(len(packet)) + packet)
+    def send_handshake(self, *packets: bytes) -> None:
+        """Packets with the length of a handshake."""
+        self.send(b"".join(self._handshake_length.pack(len(packet)) + packet for packet in packets))
 
     def receive_handshake(self, limit: int) -> bytes:
-        """A packet that came with a 2-byte length."""
-        return self._packet(_U16, limit)
+        """A packet that came with the length of a handshake."""
+        return self._packet(self._handshake_length, limit)
 
     def send_packet(self, packet: bytes) -> None:
         """A packet with a 4-byte length."""
@@ -162,6 +177,8 @@ class Connection:
     def _packet(self, length: struct.Struct, limit: int) -> bytes:
         first = self.receive_exactly(length.size)
         size = length.unpack(first)[0]
+        if first == _TLS_ALERT:
+            raise ProtocolError("a TLS alert: it speaks TLS distribution (for a port that you give: give tls_certfile)")
         if size > limit:
             raise ProtocolError(f"a packet of {size} bytes (its first bytes: {first!r}), more than {limit}")
         return self.receive_exactly(size)

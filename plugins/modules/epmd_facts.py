@@ -98,6 +98,19 @@ ansible_facts:
               returned: always
               type: dict
               sample: {"ejabberd": 42815}
+            foreign:
+              description:
+                - Those of its names that belong to no node that was found. A C node, for one.
+                - Each with its name, its port, and the process and user that listen there, if that can be seen.
+              returned: always
+              type: list
+              elements: dict
+              sample: [{"name": "a_c_node", "port": 35001, "pid": 812, "user": "root"}]
+            namespace:
+              description: Network namespace that it serves, as of the nodes.
+              returned: always
+              type: int
+              sample: 4026532567
           sample:
             - port: 4369
               addresses: ["0.0.0.0", "::"]
@@ -106,6 +119,8 @@ ansible_facts:
               unit: epmd.service
               in_application_unit: false
               names: {"ejabberd": 42815}
+              foreign: []
+              namespace: 4026532567
         nodes:
           description: The nodes that were looked at.
           returned: always
@@ -162,7 +177,7 @@ ansible_facts:
                 - V(borrowed) epmd has the name, but another process holds it. Nothing is done, and there is a warning.
                 - V(conflict) epmd has the name with another port. Nothing is done, and the module fails.
                 - V(epmd_unresponsive) epmd does not answer, or answers garbage. Nothing is done, and the module fails.
-                - V(not_applicable) the node does not use epmd. Nothing is done.
+                - V(not_applicable) the node does not use epmd, or the Erlang VM is no node. Nothing is done.
                 - V(unidentified) an Erlang VM whose name can't be learnt. Nothing is done. The module fails if it was
                   asked for this node, and warns otherwise.
               returned: always
@@ -178,6 +193,13 @@ ansible_facts:
               returned: always
               type: str
               sample: epmd has no name ejabberd
+            namespace:
+              description:
+                - Network namespace of the node by its number, as C(lsns -t net) shows it.
+                - V(null) for that of the module itself, which is that of the host where it is not run in a container.
+              returned: always
+              type: int
+              sample: 4026532567
           sample:
             - name: ejabberd@web1
               pid: 1432
@@ -190,14 +212,15 @@ ansible_facts:
               verdict: missing
               registered: false
               msg: epmd has no name ejabberd
+              namespace: 4026532567
       sample: {"daemons": [], "nodes": []}
   sample: {"epmd": {"daemons": [], "nodes": []}}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._ensure import diagnose
 from ..module_utils._errors import EpmdError
-from ..module_utils._facts import gather
 
 
 def main() -> None:
@@ -210,12 +233,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        facts = gather(module.params["epmd_port"], module.params["timeout"])
+        outcome = diagnose(module.params["epmd_port"], module.params["timeout"])
     except EpmdError as error:
         module.fail_json(msg=str(error))
-    for warning in facts.warnings:
+    for warning in outcome.warnings:
         module.warn(warning)
-    module.exit_json(ansible_facts={"epmd": {"daemons": facts.daemons, "nodes": facts.nodes}})
+    nodes = [{key: value for key, value in node.items() if key != "changed"} for node in outcome.nodes]
+    module.exit_json(ansible_facts={"epmd": {"daemons": outcome.daemons, "nodes": nodes}})
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ description:
   - Speaks the distribution protocol itself, as a hidden node. No Erlang is needed on the target beside the node.
   - Nothing is stopped, killed or restarted. A node that epmd has is only asked for its name.
     A node that epmd has not gets one short hidden connection.
+  - Nodes in containers and network namespaces are looked after from the host too, if it is run as root there.
   - Safe to run often. The second run changes nothing.
 extends_documentation_fragment:
   - beamops.epmd._attributes
@@ -64,6 +65,20 @@ options:
       - Bound on all the work for one node, in seconds.
     type: float
     default: 10
+  tls_certfile:
+    description:
+      - A file on the target with the certificate to show to nodes with TLS distribution, in PEM form.
+      - Without it, the one that the node itself shows to other nodes (C(-ssl_dist_optfile), C(-ssl_dist_opt)).
+    type: path
+  tls_keyfile:
+    description:
+      - A file on the target with the key of O(tls_certfile). Without it, that file holds both.
+    type: path
+  tls_cafile:
+    description:
+      - A file on the target with the CA certificates that the certificate of a node has to pass.
+      - Without it, the certificate of a node is not looked at. The node proves that it knows the cookie all the same.
+    type: path
 seealso:
   - name: epmd
     description: The Erlang Port Mapper Daemon.
@@ -156,7 +171,7 @@ nodes:
         - V(borrowed) epmd has the name, but another process holds it. Nothing is done, and there is a warning.
         - V(conflict) epmd has the name with another port. Nothing is done, and the module fails.
         - V(epmd_unresponsive) epmd does not answer, or answers garbage. Nothing is done, and the module fails.
-        - V(not_applicable) the node does not use epmd. Nothing is done.
+        - V(not_applicable) the node does not use epmd, or the Erlang VM is no node. Nothing is done.
         - V(unidentified) an Erlang VM whose name can't be learnt. Nothing is done. The module fails if it was asked for
           this node, and warns otherwise.
       returned: always
@@ -177,6 +192,13 @@ nodes:
       returned: always
       type: str
       sample: registered
+    namespace:
+      description:
+        - Network namespace of the node by its number, as C(lsns -t net) shows it.
+        - V(null) for that of the module itself, which is that of the host where it is not run in a container.
+      returned: always
+      type: int
+      sample: 4026532567
   sample:
     - name: ejabberd@web1
       pid: 1432
@@ -190,6 +212,7 @@ nodes:
       registered: true
       changed: true
       msg: registered
+      namespace: 4026532567
 epmd:
   description: The epmds of these nodes.
   returned: always
@@ -216,19 +239,26 @@ epmd:
       returned: always
       type: dict
       sample: {"ejabberd": 42815}
+    namespace:
+      description: Network namespace that it serves, as of the nodes.
+      returned: always
+      type: int
+      sample: 4026532567
   sample:
     - port: 4369
       pid: 611
       started: false
       names: {"ejabberd": 42815}
+      namespace: 4026532567
 """
 
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._ensure import Options, ensure
+from ..module_utils._ensure import ensure
 from ..module_utils._errors import EpmdError
+from ..module_utils._options import Options
 
 
 def main() -> None:
@@ -242,6 +272,9 @@ def main() -> None:
             "epmd_port": {"type": "int"},
             "start_epmd": {"type": "bool", "default": True},
             "timeout": {"type": "float", "default": 10},
+            "tls_certfile": {"type": "path"},
+            "tls_keyfile": {"type": "path"},
+            "tls_cafile": {"type": "path"},
         },
         mutually_exclusive=[("cookie", "cookie_file")],
         supports_check_mode=True,
@@ -252,6 +285,7 @@ def main() -> None:
     except EpmdError as error:
         module.fail_json(msg=str(error), nodes=[], epmd=[])
     result: dict[str, t.Any] = outcome._asdict()
+    del result["daemons"]
     for warning in result.pop("warnings"):
         module.warn(warning)
     if not module._diff:

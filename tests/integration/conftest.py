@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,9 @@ import pytest
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp
 
-RELEASES = (23, 25)
+pytest_plugins = ["ansible_collections.beamops.epmd.tests.integration.kinds"]
+
+RELEASES = [int(release) for release in os.environ.get("BEAMOPS_RELEASES", "23 25 27").split()]
 
 
 @pytest.fixture
@@ -34,10 +36,8 @@ def otp(request: pytest.FixtureRequest) -> Otp:
 def open_otp(otp: Otp) -> Iterator[Otp]:
     """The same where every user can reach it: a home is often closed."""
     with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory) / "erlang"
-        shutil.copytree(otp.root, root, symlinks=True)
         Path(directory).chmod(0o755)
-        yield Otp(otp.release, root)
+        yield otp.copy(Path(directory) / "erlang")
 
 
 @pytest.fixture

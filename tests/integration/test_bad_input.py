@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Options, Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     Register,

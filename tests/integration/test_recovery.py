@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Options, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._node import NodeConnection
+from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
@@ -220,17 +221,17 @@ def test_a_node_without_a_distribution_port_is_left_alone(register: Register) ->
         assert "-dist_listen false" in done.node["msg"]
 
 
-def test_a_node_in_another_network_is_not_mistaken_for_one_of_this_host(
-    epmd: Epmd, node: Node, register: Register
-) -> None:
+def test_a_node_in_another_network_is_looked_at_in_there(epmd: Epmd, node: Node, register: Register) -> None:
     before = life(node)
-    apart = register(within=["unshare", "--net"])
-    assert (apart.failed, apart.changed, apart.node["verdict"]) == (False, False, "unidentified")
-    assert "network namespace of its own" in apart.output
-    assert apart.result["epmd"] == []
-    assert register(name="vic", within=["unshare", "--net"]).failed
+    apart = register("--diff", name="vic", within=["unshare", "--net"])
+    assert (apart.failed, apart.changed, apart.node["verdict"]) == (False, False, "registered")
+    own = int(Path("/proc/self/ns/net").readlink().name.strip("net:[]"))
+    assert apart.node["namespace"] == own
+    (daemon,) = apart.result["epmd"]
+    assert (daemon["namespace"], daemon["names"], daemon["pid"]) == (own, {"vic": node.port}, epmd.pid)
+    here = register(name="vic")
+    assert here.node == {**apart.node, "namespace": None}
     assert life(node) == before
-    assert epmd.names() == {"vic": node.port}
 
 
 def test_a_node_with_its_own_discovery_is_left_alone(otp: Otp, epmd: Epmd, register: Register, tmp_path: Path) -> None:

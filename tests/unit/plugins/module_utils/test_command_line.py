@@ -50,6 +50,7 @@ def test_erl_sname() -> None:
         cookie_source="",
         home="/root",
         config_home=None,
+        release_root=None,
         bindir=ERTS,
         epmd_port=None,
         epmd_module=None,
@@ -59,8 +60,32 @@ def test_erl_sname() -> None:
         hidden=False,
         inet6=False,
         tls=False,
+        tls_optfile=None,
+        tls_options={},
         listen_range=None,
     )
+
+
+def test_what_a_release_says_is_not_taken_by_what_it_starts() -> None:
+    inherited = {"RELEASE_COOKIE": SECRET, "RELEASE_NODE": "app@web1", "RELEASE_ROOT": "/srv/app"}
+    assert parse("/x/beam.smp -- -sname app", **inherited).cookie == SECRET
+    assert parse("/x/beam.smp -- -sname app", **inherited).release_root == "/srv/app"
+    assert parse("/x/beam.smp -- -sname other", **inherited).cookie is None
+    assert parse("/x/beam.smp -- -sname other", **inherited).release_root is None
+
+
+def test_tls() -> None:
+    said = parse(
+        "/x/beam.smp -- -sname vic -proto_dist inet6_tls -ssl_dist_optfile /etc/tls.conf "
+        "-ssl_dist_opt server_certfile a.pem client_certfile b.pem -ssl_dist_opt client_keyfile c.pem"
+    )
+    assert (said.tls, said.inet6, said.tls_optfile) == (True, True, "/etc/tls.conf")
+    assert said.tls_options == {"server_certfile": "a.pem", "client_certfile": "b.pem", "client_keyfile": "c.pem"}
+
+
+def test_a_name_in_bytes_that_are_no_utf_8_is_latin_1() -> None:
+    assert parse("/x/beam.smp -- -sname n\udce9").name == "n\u00e9"
+    assert "\udce9" not in _command_line.shown(["-sname", "n\udce9"])
 
 
 def test_ejabberd() -> None:

@@ -9,7 +9,7 @@ import itertools
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _diagnosis
+from ansible_collections.beamops.epmd.plugins.module_utils import _diagnosis, _options
 from ansible_collections.beamops.epmd.plugins.module_utils._diagnosis import Observation
 from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Table
 
@@ -24,6 +24,7 @@ SEEN = Observation(
     said_name="vic",
     name="vic@web1",
     trouble="",
+    is_node=True,
     port=25672,
     exempt="",
     epmd_optional="",
@@ -32,7 +33,7 @@ SEEN = Observation(
 )
 """A healthy node."""
 
-UNHEARD = SEEN._replace(name=None, trouble="no answer within 3 s")
+UNHEARD = SEEN._replace(name=None, trouble="no answer within 3 s", is_node=None)
 NAMELESS = UNHEARD._replace(said_name=None)
 
 
@@ -66,13 +67,19 @@ NAMELESS = UNHEARD._replace(said_name=None)
         pytest.param(
             NAMELESS._replace(port=None, trouble=""), "not_applicable", ["listens nowhere"], id="neither name nor port"
         ),
-        pytest.param(SEEN._replace(port=None, trouble="elsewhere"), "unidentified", ["elsewhere"], id="out of reach"),
+        pytest.param(
+            NAMELESS._replace(port=None, trouble="it listens only for other services"),
+            "not_applicable",
+            ["only for other services"],
+            id="no listener that can be it",
+        ),
+        pytest.param(NAMELESS._replace(is_node=False), "not_applicable", ["without a name"], id="no node at all"),
+        pytest.param(NAMELESS._replace(is_node=True), "unidentified", ["no node answers"], id="a node that refuses"),
+        pytest.param(UNHEARD._replace(is_node=False, table=EMPTY), "missing", ["vic"], id="named, yet something else"),
         pytest.param(NAMELESS, "unidentified", ["no answer within 3 s"], id="nameless"),
         pytest.param(NAMELESS._replace(table=DOWN), "unidentified", ["no answer within 3 s"], id="nameless, no epmd"),
-        pytest.param(
-            SEEN._replace(said_name="eve"), "unidentified", ["vic@web1", "eve", "25672"], id="names that disagree"
-        ),
-        pytest.param(SEEN._replace(said_name="vic@web2"), "unidentified", ["vic@web2"], id="hosts that disagree"),
+        pytest.param(SEEN._replace(said_name="eve"), "registered", ["vic"], id="renamed after its start"),
+        pytest.param(SEEN._replace(said_name="vic@web2"), "registered", ["vic"], id="another host than it was told"),
     ],
 )
 def test_the_verdict_and_what_it_says(seen: Observation, verdict: str, says: list[str]) -> None:
@@ -87,6 +94,7 @@ def every_observation() -> list[Observation]:
     parts = itertools.product(
         (None, "vic", "vic@web1", "eve"),
         (None, "vic@web1"),
+        (None, True, False),
         (None, 25672),
         ("", "exempt"),
         ("", "optional"),
@@ -137,7 +145,13 @@ def test_only_what_epmd_does_not_have_is_ever_repaired() -> None:
     ],
 )
 def test_a_name_on_a_command_line_agrees_with_the_full_name(said: str, agrees: bool) -> None:
-    assert _diagnosis.agrees(said, "vic@web1") is agrees
+    assert _options.agrees(said, "vic@web1") is agrees
+
+
+def test_a_name_of_a_node_in_another_locale_can_be_typed_as_it_looks() -> None:
+    assert _options.agrees("n\u00e9", "n\u00e9@web1")
+    assert _options.agrees("n\u00e9", "n\u00c3\u00a9@web1")
+    assert not _options.agrees("n\u00c3\u00a9", "n\u00e9@web1")
 
 
 @pytest.mark.parametrize(

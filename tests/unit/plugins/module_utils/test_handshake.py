@@ -100,16 +100,6 @@ class NodePeer:
         return b"a" + hashlib.md5(self.cookie + str(challenge).encode()).digest()
 
 
-def packets(data: bytes) -> list[bytes]:
-    found = []
-    while data:
-        size = int.from_bytes(data[:2], "big")
-        found.append(data[2 : 2 + size])
-        assert len(found[-1]) == size
-        data = data[2 + size :]
-    return found
-
-
 def dynamic() -> Handshake:
     return Handshake("epmd_register", OURS)
 
@@ -187,7 +177,7 @@ def test_the_whole_of_version_6_with_a_dynamic_name() -> None:
     assert handshake.creation == 7
     assert handshake.receive(challenge) == b""
     assert handshake.peer == Peer("ejabberd@web1", peer.flags, CREATION)
-    (reply,) = packets(handshake.reply(COOKIE))
+    (reply,) = handshake.reply(COOKIE)
     assert reply.hex() == "72" + "12345678" + "e0e6f6339db71a821c2fb369590a21d8"
     assert handshake.receive(peer.on_reply(reply)) == b""
     assert handshake.state is State.CONNECTED
@@ -200,7 +190,7 @@ def test_the_whole_of_version_6_with_a_static_name(status: bytes) -> None:
     for packet in peer.on_name(handshake.start()):
         assert handshake.receive(packet) == b""
     assert (handshake.name, peer.other_name, peer.other_creation) == ("vic@web1", b"vic@web1", 0)
-    (reply,) = packets(handshake.reply(COOKIE))
+    (reply,) = handshake.reply(COOKIE)
     handshake.receive(peer.on_reply(reply))
     assert handshake.state is State.CONNECTED
 
@@ -210,7 +200,7 @@ def test_the_whole_of_version_5_with_a_node_before_otp_23() -> None:
     for packet in peer.on_name(handshake.start()):
         assert handshake.receive(packet) == b""
     assert handshake.peer == Peer("ejabberd@web1", peer.flags, 0)
-    (reply,) = packets(handshake.reply(COOKIE))
+    (reply,) = handshake.reply(COOKIE)
     handshake.receive(peer.on_reply(reply))
     assert handshake.state is State.CONNECTED
 
@@ -221,7 +211,7 @@ def test_version_5_answered_by_an_n_challenge_sends_the_complement_first() -> No
     assert challenge[:1] == b"N"
     handshake.receive(status)
     handshake.receive(challenge)
-    complement, reply = packets(handshake.reply(COOKIE))
+    complement, reply = handshake.reply(COOKIE)
     assert complement.hex() == "63" + "00000004" + "00000000"
     peer.on_complement(complement)
     assert peer.other_flags == _handshake.OUR_FLAGS
@@ -374,12 +364,12 @@ def test_a_challenge_with_a_name_that_no_node_can_have_is_a_protocol_error(name:
     [
         (b"x" * 250 + b"@web1", "x" * 250 + "@web1"),
         (b"\xe9jabberd@web1", "\u00e9jabberd@web1"),
-        ("\u00e9jabberd@web1".encode(), "\u00e9jabberd@web1"),
+        ("\u00e9jabberd@web1".encode(), "\u00c3\u00a9jabberd@web1"),
         (b"a@b", "a@b"),
     ],
-    ids=["255 characters", "latin-1", "utf-8", "short"],
+    ids=["255 characters", "one byte", "two bytes", "short"],
 )
-def test_a_name_of_255_characters_in_either_encoding_is_taken(name: bytes, text: str) -> None:
+def test_a_name_of_up_to_255_bytes_is_taken_byte_by_byte(name: bytes, text: str) -> None:
     handshake = accepted(static)
     handshake.receive(b"N" + struct.pack(">QIIH", 0, 1, 4, len(name)) + name)
     assert handshake.peer == Peer(text, 0, 4)
@@ -429,7 +419,7 @@ def test_a_node_with_another_cookie_closes() -> None:
     handshake, peer = dynamic(), NodePeer(cookie=b"AnotherCookie")
     for packet in peer.on_name(handshake.start()):
         handshake.receive(packet)
-    (reply,) = packets(handshake.reply(COOKIE))
+    (reply,) = handshake.reply(COOKIE)
     with pytest.raises(Refusal):
         peer.on_reply(reply)
 
@@ -460,7 +450,7 @@ def test_the_cookie_itself_is_in_no_packet(make: Callable[[], Handshake]) -> Non
     handshake = make()
     started = handshake.start()
     assert COOKIE not in started
-    assert COOKIE not in challenged(make).reply(COOKIE)
+    assert not any(COOKIE in packet for packet in challenged(make).reply(COOKIE))
     assert COOKIE.decode() not in repr(handshake)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _facts
+from ansible_collections.beamops.epmd.plugins.module_utils import _daemons
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _facts
     ],
 )
 def test_the_innermost_unit_counts(cgroup: str, unit: str | None) -> None:
-    assert _facts.unit_in(cgroup) == unit
+    assert _daemons.unit_in(cgroup) == unit
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_the_innermost_unit_counts(cgroup: str, unit: str | None) -> None:
     ],
 )
 def test_an_epmd_belongs_into_a_unit_of_its_own(unit: str | None, application: bool) -> None:
-    assert _facts.is_application(unit) is application
+    assert _daemons.is_application(unit) is application

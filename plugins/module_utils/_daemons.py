@@ -3,10 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
-"""The facts of a host: its nodes with their verdicts, and its epmds with what keeps them alive.
+"""The epmds of a host, with what keeps them alive and whose names they have.
 
-Standard: systemd.unit(5) and cgroups(7) for the unit of a process. The nodes come from the same
-observation and diagnosis as those of the module that repairs.
+Standard: systemd.unit(5) and cgroups(7) for the unit of a process.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import Any, NamedTuple
+from typing import Any, Collection, Mapping
 
-from . import _ensure, _epmd, _epmd_client, _listeners, _processes
+from . import _epmd_client, _listeners, _processes
 from ._epmd_client import Daemon
 from ._transport import Deadline
 
@@ -24,33 +23,22 @@ _UNIT = re.compile(r"[^/]+\.(?:service|scope|socket)")
 _OWN_UNIT = re.compile(r"(?:beamops-)?epmd(?:[-@].*)?\.(?:service|socket|scope)")
 
 
-class Facts(NamedTuple):
-    """What the module returns: `daemons` and `nodes` as its documentation has them, and what to warn of."""
+def describe(
+    port: int, names: Mapping[str, int] | None, nodes: Collection[int], namespace: int | None, timeout: float
+) -> dict[str, Any] | None:
+    """What listens on an epmd port, as the documentation of the facts has it; None where nothing does.
 
-    daemons: list[dict[str, Any]]
-    nodes: list[dict[str, Any]]
-    warnings: list[str]
-
-
-def gather(epmd_port: int | None, timeout: float) -> Facts:
-    """Look at this host. `timeout` bounds the work for each node and each epmd, in seconds. Errors: EpmdError."""
-    outcome = _ensure.diagnose(epmd_port, timeout)
-    nodes = [{key: value for key, value in node.items() if key != "changed"} for node in outcome.nodes]
-    ports = {_epmd.DEFAULT_PORT, *(node["epmd_port"] for node in nodes)}
-    if epmd_port is not None:
-        ports.add(epmd_port)
-    daemons = [found for found in (_daemon(port, timeout) for port in sorted(ports)) if found]
-    return Facts(daemons, nodes, outcome.warnings)
-
-
-def _daemon(port: int, timeout: float) -> dict[str, Any] | None:
-    """What listens on an epmd port; None where nothing does."""
+    names: its table, where that is known already. nodes: the ports of the nodes that were found.
+    timeout: for asking, in seconds.
+    """
     addresses = _listeners.addresses(port)
     if not addresses:
         return None
     pid = _listeners.epmd_pid(port)
     unit = unit_of(pid) if pid else None
-    loopback = "::1" if all(":" in address for address in addresses) else "127.0.0.1"
+    if names is None:
+        loopback = "::1" if all(":" in address for address in addresses) else "127.0.0.1"
+        names = _epmd_client.ask_names(Daemon(loopback, port), Deadline(timeout)).names or {}
     return {
         "port": port,
         "addresses": addresses,
@@ -58,8 +46,16 @@ def _daemon(port: int, timeout: float) -> dict[str, Any] | None:
         "user": user_of(pid) if pid else None,
         "unit": unit,
         "in_application_unit": is_application(unit),
-        "names": _epmd_client.ask_names(Daemon(loopback, port), Deadline(timeout)).names or {},
+        "names": dict(names),
+        "foreign": [_foreign(name, at) for name, at in sorted(names.items()) if at not in nodes],
+        "namespace": namespace,
     }
+
+
+def _foreign(name: str, port: int) -> dict[str, Any]:
+    """A name that belongs to no node that was found: a C node, a node that is gone, a squatter."""
+    pid = next(iter(_listeners.listening_pids(port)), None)
+    return {"name": name, "port": port, "pid": pid, "user": user_of(pid) if pid else None}
 
 
 def user_of(pid: int) -> str | None:

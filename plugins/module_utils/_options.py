@@ -1,0 +1,66 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""The options of the modules, and what can't be meant by them. Pure.
+
+Standard: the documentation of `epmd_register`, whose names these are.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import _epmd
+from ._errors import EpmdError
+
+MAX_TIMEOUT = 3600
+"""Seconds for one node; a longer wait is no check."""
+
+
+class Options(NamedTuple):
+    """The options of the module, as its documentation has them."""
+
+    name: list[str]
+    port: int | None = None
+    cookie: str | None = None
+    cookie_file: str | None = None
+    epmd_port: int | None = None
+    start_epmd: bool = True
+    timeout: float = 10
+    tls_certfile: str | None = None
+    tls_keyfile: str | None = None
+    tls_cafile: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Options({self.name!r})"
+
+
+def check(options: Options) -> None:
+    """Refuse what can't be meant. Errors: EpmdError."""
+    for name in options.name:
+        alive, at, host = name.partition("@")
+        if name.count("@") > 1 or not alive or (at and not host):
+            raise EpmdError(f"name {name!r} is no node name: give ejabberd, or ejabberd@host")
+        if len(alive.encode("utf-8", "surrogateescape")) > _epmd.MAX_NAME_BYTES:
+            raise EpmdError(f"name {name[:20]}... has more than {_epmd.MAX_NAME_BYTES} bytes, which no epmd can hold")
+    if options.port is not None and len(options.name) != 1:
+        raise EpmdError(f"port {options.port} is for exactly one node, but name has {len(options.name)}: give one name")
+    for option, port in (("port", options.port), ("epmd_port", options.epmd_port)):
+        if port is not None and not 0 < port < 65536:
+            raise EpmdError(f"{option} {port} is no TCP port: give 1 to 65535")
+    if not 0 < options.timeout <= MAX_TIMEOUT:  # which NaN is not, either
+        raise EpmdError(f"timeout {options.timeout:g} is no time to wait: give seconds above 0, up to {MAX_TIMEOUT}")
+    if options.tls_keyfile is not None and options.tls_certfile is None:
+        raise EpmdError(f"tls_keyfile {options.tls_keyfile} is of no use without its certificate: give tls_certfile")
+
+
+def agrees(wanted: str, name: str) -> bool:
+    """Whether a node of this full name can be meant by `vic` or `vic@host`.
+
+    A node that was started in a locale without UTF-8 takes each byte for a character: what a person
+    types as one letter are two in its name.
+    """
+    spellings = {wanted, wanted.encode("utf-8", "surrogateescape").decode("latin-1")}
+    return bool(spellings & {name, name.partition("@")[0]})

@@ -1,0 +1,196 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""What is told of the nodes of one network namespace: results, sentences, tables before and after.
+
+Standard: RETURN in the documentation of `epmd_register`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import _daemons, _diagnosis, _epmd, _listeners, _observation, _processes
+from ._diagnosis import Diagnosis
+from ._epmd_client import Daemon
+from ._observation import Seen
+from ._options import Options, agrees
+from ._processes import Vm
+
+if TYPE_CHECKING:
+    from ._repair import Repair
+
+
+class Part(NamedTuple):
+    """What came of the nodes of one network namespace. `others`: names of nodes that were not asked for."""
+
+    nodes: list[dict[str, Any]]
+    epmd: list[dict[str, Any]]
+    daemons: list[dict[str, Any]]
+    before: list[str]
+    after: list[str]
+    failures: list[str]
+    warnings: list[str]
+    others: list[str]
+
+
+class _Tables(NamedTuple):
+    """What an epmd had at first and what it has at last; None is an epmd that is down."""
+
+    before: dict[str, int] | None
+    after: dict[str, int] | None
+    started: bool
+
+
+class Report:
+    """Collects what is seen and done, node by node; `foretold` where nothing is really done."""
+
+    def __init__(self, options: Options, namespace: int | None, foretold: bool) -> None:
+        self.options = options
+        self.others: list[str] = []
+        self._namespace = namespace
+        self._foretold = foretold
+        self._nodes: list[dict[str, Any]] = []
+        self._failures: list[str] = []
+        self._warnings: list[str] = []
+        self._tables: dict[Daemon, _Tables] = {}
+
+    def is_wanted(self, name: str) -> bool:
+        """Whether the user asked for the node of this full name."""
+        return not self.options.name or any(agrees(wanted, name) for wanted in self.options.name)
+
+    def add(self, seen: Seen, diagnosis: Diagnosis, outcome: Repair | None) -> None:
+        """A node that was looked at, and what was done for it if anything."""
+        observation = seen.observation
+        if observation.port is not None and diagnosis.verdict != _diagnosis.NOT_APPLICABLE:
+            self._note_table(seen.daemon, observation.table.names, outcome)
+        name = observation.name or observation.said_name or self._only_name()
+        msg = outcome.msg if outcome else _with_culprits(seen, diagnosis)
+        registered = diagnosis.verdict in (_diagnosis.REGISTERED, _diagnosis.BORROWED)
+        self._nodes.append(
+            {
+                **self._of_vm(seen.vm, name),
+                "address": seen.listener.address if seen.listener else None,
+                "port": observation.port,
+                "tls": seen.tls,
+                "verdict": diagnosis.verdict,
+                "registered": outcome.registered if outcome else registered,
+                "changed": bool(outcome and outcome.changed),
+                "msg": msg,
+            }
+        )
+        if (outcome and outcome.failed) or self._is_failure(diagnosis.verdict, name):
+            self._failures.append(_sentence(seen.vm, name, msg))
+        elif diagnosis.verdict in (_diagnosis.UNIDENTIFIED, _diagnosis.BORROWED):
+            self._warnings.append(_sentence(seen.vm, name, msg))
+
+    def add_unseen(self, vm: Vm, msg: str, is_failure: bool) -> None:
+        """A node that could not even be looked at."""
+        name = vm.said.name or self._only_name()
+        self._nodes.append(
+            {
+                **self._of_vm(vm, name),
+                "address": None,
+                "port": None,
+                "tls": vm.said.tls,
+                "verdict": _diagnosis.UNIDENTIFIED,
+                "registered": False,
+                "changed": False,
+                "msg": msg,
+            }
+        )
+        (self._failures if is_failure else self._warnings).append(_sentence(vm, name, msg))
+
+    def part(self) -> Part:
+        """All of it. Asks for the processes of the epmds."""
+        return Part(
+            nodes=self._nodes,
+            epmd=[
+                {
+                    "port": daemon.port,
+                    "pid": _listeners.epmd_pid(daemon.port) if _processes.HAS_PSUTIL else None,
+                    "started": tables.started,
+                    "names": tables.after or {},
+                    "namespace": self._namespace,
+                }
+                for daemon, tables in self._tables.items()
+            ],
+            daemons=[],
+            before=[self._rendered(daemon, tables.before) for daemon, tables in self._tables.items()],
+            after=[self._rendered(daemon, tables.after) for daemon, tables in self._tables.items()],
+            failures=self._failures,
+            warnings=self._warnings,
+            others=self.others,
+        )
+
+    def daemons(self, ports: set[int]) -> list[dict[str, Any]]:
+        """The epmds on these ports and of these nodes, with what keeps them alive."""
+        known = {daemon.port: tables.after for daemon, tables in self._tables.items()}
+        held = {node["port"] for node in self._nodes}
+        ports = ports | {node["epmd_port"] for node in self._nodes}
+        found = (
+            _daemons.describe(port, known.get(port), held, self._namespace, self.options.timeout)
+            for port in sorted(ports)
+        )
+        return [daemon for daemon in found if daemon]
+
+    def _only_name(self) -> str | None:
+        """With a port there is exactly one name, and it is meant for that port."""
+        return self.options.name[0] if self.options.port is not None else None
+
+    def _of_vm(self, vm: Vm, name: str | None) -> dict[str, Any]:
+        return {
+            "name": name,
+            "pid": vm.pid,
+            "user": vm.user,
+            "hidden": vm.said.hidden,
+            "epmd_port": _observation.daemon_of(vm, self.options.epmd_port).port,
+            "namespace": vm.namespace,
+        }
+
+    def _is_failure(self, verdict: str, name: str | None) -> bool:
+        """Whether a verdict alone is one: what can't be identified only if the user asked for it."""
+        if verdict == _diagnosis.UNIDENTIFIED:
+            return bool(self.options.name) and (name is None or self.is_wanted(name))
+        return verdict in (_diagnosis.CONFLICT, _diagnosis.EPMD_UNRESPONSIVE)
+
+    def _note_table(self, daemon: Daemon, names: dict[str, int] | None, outcome: Repair | None) -> None:
+        known = self._tables.get(daemon, _Tables(names, names, False))
+        after = outcome.names if outcome else names
+        if self._foretold:
+            # What was foretold for one node is not there yet when the next is looked at.
+            after = {**(known.after or {}), **(after or {})} if (known.after, after) != (None, None) else None
+        self._tables[daemon] = _Tables(known.before, after, known.started or bool(outcome and outcome.started_epmd))
+
+    def _rendered(self, daemon: Daemon, names: dict[str, int] | None) -> str:
+        where = f"in network namespace {self._namespace}:\n" if self._namespace is not None else ""
+        return where + _epmd.render(daemon.port, names)
+
+
+def _sentence(vm: Vm, name: str | None, msg: str) -> str:
+    return f"{name or 'an Erlang VM'}{f' (pid {vm.pid})' if vm.pid else ''}: {msg}"
+
+
+def _with_culprits(seen: Seen, diagnosis: Diagnosis) -> str:
+    culprits = _culprits(seen, diagnosis) if _processes.HAS_PSUTIL else ""
+    return f"{diagnosis.msg}; {culprits}" if culprits else diagnosis.msg
+
+
+def _culprits(seen: Seen, diagnosis: Diagnosis) -> str:
+    """Who is in the way: processes, for a person."""
+    daemon, own = seen.daemon, seen.vm.pid
+    if diagnosis.verdict == _diagnosis.EPMD_UNRESPONSIVE:
+        pids, what = _listeners.listening_pids(daemon.port), f"port {daemon.port} belongs to"
+    elif diagnosis.verdict == _diagnosis.CONFLICT:
+        port = (seen.observation.table.names or {}).get(str(seen.observation.alive), 0)
+        pids, what = _listeners.listening_pids(port), f"port {port} belongs to"
+        if not pids:
+            pids, what = _listeners.holding_pids(daemon.port), "connected to epmd are"
+    elif diagnosis.verdict == _diagnosis.BORROWED:
+        pids, what = _listeners.holding_pids(daemon.port), "connected to epmd are"
+    else:
+        return ""
+    named = [_processes.describe(pid) for pid in pids if pid != own]
+    return f"{what} {', '.join(named)}" if named else "its holder can't be seen: run with become"
