@@ -68,19 +68,17 @@ def _run(options: Options, mode: Mode) -> Outcome:
         places.setdefault(vm.namespace, []).append(vm)
     parts = [_look_after(options, mode, None, places.pop(None))]
     parts += [_look_after_inside(options, mode, namespace, vms) for namespace, vms in places.items()]
-    nodes, epmd, daemons, before, after, failures, warnings, others = (
-        [item for part in parts for item in part[field]] for field in range(len(Part._fields))
-    )
-    failures += _missing(options, nodes, others, epmd)
+    whole = Part(*([item for part in parts for item in part[field]] for field in range(len(Part._fields))))  # type: ignore[arg-type]
+    failures = whole.failures + _missing(options, whole)
     return Outcome(
-        changed=any(node["changed"] for node in nodes),
+        changed=any(node["changed"] for node in whole.nodes),
         failed=bool(failures),
-        msg="; ".join(failures) or _summary(nodes, mode),
-        nodes=nodes,
-        epmd=epmd,
-        daemons=daemons,
-        diff={"before": "".join(before), "after": "".join(after)},
-        warnings=warnings,
+        msg="; ".join(failures) or _summary(whole.nodes, mode),
+        nodes=whole.nodes,
+        epmd=whole.epmd,
+        daemons=whole.daemons,
+        diff={"before": "".join(whole.before), "after": "".join(whole.after)},
+        warnings=whole.warnings,
     )
 
 
@@ -188,11 +186,10 @@ def _act(options: Options, mode: Mode, seen: Seen, diagnosis: Diagnosis, deadlin
     return _repair.predict(seen) if mode is Mode.PREDICT else _repair.repair(seen, ready, deadline)
 
 
-def _missing(
-    options: Options, nodes: list[dict[str, Any]], others: list[str], epmd: list[dict[str, Any]]
-) -> list[str]:
+def _missing(options: Options, whole: Part) -> list[str]:
     """What was asked for and does not run: a failure each, and what runs instead."""
-    seen = [str(node["name"]) for node in nodes if node["name"]]
+    seen = [str(node["name"]) for node in whole.nodes if node["name"]]
+    names = seen + whole.others
     missing = [
         name
         for name in options.name
@@ -201,15 +198,15 @@ def _missing(
     if not missing:
         return []
     if options.port is not None:
-        return [f"{', '.join(missing)}: port {options.port} does not belong to it; {_listed(seen + others)}"]
-    running = {name.partition("@")[0] for name in seen + others}
+        return [f"{', '.join(missing)}: port {options.port} does not belong to it; {_listed(names)}"]
+    running = {name.partition("@")[0] for name in names}
     found = {
-        name: "" if name.partition("@")[0] in running else _foreigner(name, options, epmd) for name in missing
+        name: "" if name.partition("@")[0] in running else _foreigner(name, options, whole.epmd) for name in missing
     }
     failures = [f"{name}: {sentence}" for name, sentence in found.items() if sentence]
     absent = [name for name, sentence in found.items() if not sentence]
     if absent:
-        failures.append(f"{', '.join(absent)}: no such node runs here; {_listed(seen + others)}")
+        failures.append(f"{', '.join(absent)}: no such node runs here; {_listed(names)}")
     return failures
 
 

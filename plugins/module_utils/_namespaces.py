@@ -203,11 +203,11 @@ def _mapped(pid: int, file_name: str, number: int) -> int:
     return number
 
 
-def join_cgroup(pid: int) -> None:
-    """Move this process into the cgroups of that one, as far as that is allowed."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+def move_to_cgroup(pid: int, neighbour: int) -> None:
+    """Move a process into the cgroups of another one, as far as that is allowed."""
+    with contextlib.suppress(OSError), open(f"/proc/{neighbour}/cgroup", encoding="utf-8") as file:
         for line in file:
             _number, controllers, path = line.rstrip("\n").split(":", 2)
             mounted = controllers.replace("name=", "")
             with contextlib.suppress(OSError), open(f"/sys/fs/cgroup/{mounted}{path}/cgroup.procs", "w") as procs:
-                procs.write("0")
+                procs.write(str(pid))

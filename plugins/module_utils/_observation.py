@@ -110,9 +110,7 @@ def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
     return sockets._replace(listeners=[found for found in sockets.listeners if found.port == port])
 
 
-def _ask(
-    vm: Vm, tls: bool, listeners: list[Listener], table: Table, options: Options, deadline: Deadline
-) -> Answer:
+def _ask(vm: Vm, tls: bool, listeners: list[Listener], table: Table, options: Options, deadline: Deadline) -> Answer:
     """Find the distribution port among these listeners, and ask there for the name."""
     candidates = listeners
     if options.port is None:

@@ -50,7 +50,7 @@ def candidates(
     if listen_range is not None:
         low, high = listen_range
         return [found for found in listeners if low <= found.port <= high]
-    unknown = [found for found in listeners if found.port in registered or found.port not in KNOWN_SERVICES]
+    unknown = [found for found in listeners if found.port not in KNOWN_SERVICES]
     backlog = min(DISTRIBUTION_BACKLOG, largest_backlog)
     likely = [found for found in unknown if found.backlog in (None, backlog)]
     if not named:

@@ -21,7 +21,7 @@ import subprocess
 import time
 from typing import NamedTuple
 
-from . import _epmd_client, _namespaces, _processes
+from . import _epmd_client, _listeners, _namespaces, _processes
 from ._epmd import DEFAULT_PORT
 from ._epmd_client import Daemon, Table
 from ._errors import EpmdError
@@ -74,7 +74,13 @@ def start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Table:
         _run(place, ["systemctl", "--no-ask-password", "start", unit], deadline, failure)
     else:
         unit = _start_as_node(vm, place, daemon, deadline)
-    return _wait(daemon, unit, deadline)
+    table = _wait(daemon, unit, deadline)
+    if place.container is not None and unit is None:
+        # It has to end with the container, and must not stay among the processes of this login.
+        pid = _listeners.epmd_pid(daemon.port)
+        if pid is not None:
+            _namespaces.move_to_cgroup(pid, place.container)
+    return table
 
 
 def _wait(daemon: Daemon, unit: str | None, deadline: Deadline) -> Table:
@@ -176,12 +182,9 @@ def _start_as_node(vm: Vm, place: _Place, daemon: Daemon, deadline: Deadline) ->
             "systemd-run could not start epmd",
         )
         return unit
+    become = _user_change(uid)
     if place.container is not None:
-        pid = place.container
-        become = _namespaces.command_inside(pid, as_itself=True)
-    else:
-        pid = None
-        become = _user_change(uid)
+        become = _namespaces.command_inside(place.container, as_itself=True)
     # setsid and -daemon: no terminal can take it down. Under logind with KillUserProcesses=yes the end of the login
     # still does, where we are not root.
     try:
@@ -193,8 +196,6 @@ def _start_as_node(vm: Vm, place: _Place, daemon: Daemon, deadline: Deadline) ->
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            # It has to end with the container, and must not stay among the processes of this login.
-            preexec_fn=None if pid is None else lambda: _namespaces.join_cgroup(pid),
         )
         code = child.wait(timeout=deadline.left())
     except subprocess.TimeoutExpired:

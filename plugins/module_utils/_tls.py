@@ -66,7 +66,7 @@ class Tls:
         """What an error of TLS means, in words for an operator."""
         reason = getattr(error, "reason", None) or "UNKNOWN"
         if reason in _NO_TLS or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            return "it does not speak TLS"
+            return "it does not speak TLS, or can't with the TLS options that it has itself"
         if reason == "CERTIFICATE_VERIFY_FAILED":
             return f"its certificate does not pass tls_cafile: {getattr(error, 'verify_message', 'it is not valid')}"
         if reason in _WANTS_ONE and not self._certificate:

@@ -42,9 +42,9 @@ class Kinds:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and report.passed:
             for key, value in report.user_properties:
-                if key == "kind":
-                    kind, column, words = value
-                    self.rows.setdefault(str(kind), {})[str(column)] = str(words)
+                if key == "kind" and isinstance(value, (list, tuple)):
+                    kind, column, words = map(str, value)
+                    self.rows.setdefault(kind, {})[column] = words
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         wanted = os.environ.get("BEAMOPS_KINDS")
@@ -100,4 +100,7 @@ def parse(text: str) -> Rows:
     if len(table) < 2:
         return {}
     columns = table[0][1:]
-    return {cells[0]: {column: words for column, words in zip(columns, cells[1:]) if words} for cells in table[2:]}
+    return {
+        cells[0]: {column: words for column, words in zip(columns, cells[1:], strict=True) if words}
+        for cells in table[2:]
+    }

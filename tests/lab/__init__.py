@@ -9,6 +9,7 @@ own. Only the fakes speak with the codec of the collection.
 
 from __future__ import annotations
 
+from ._certificates import Authority, Certificate
 from ._client import client_pings
 from ._epmd import Epmd
 from ._fakes import FakeServer, Handler, Squatter, answer, hang
@@ -18,6 +19,8 @@ from ._otp import Otp
 from ._process import LabError, free_port, holders, listeners, wait_until
 
 __all__ = [
+    "Authority",
+    "Certificate",
     "Epmd",
     "EvalError",
     "FakeServer",

@@ -51,7 +51,7 @@ EVERY_VALUE = pytest.mark.parametrize("value", [pytest.param(value, id=path) for
 
 def test_the_documented_options_are_those_that_are_taken(taken: dict[str, Any]) -> None:
     assert list(DOCUMENTATION["options"]) == list(taken["argument_spec"])
-    assert set(_ensure.Options._fields) == set(taken["argument_spec"])
+    assert set(_options.Options._fields) == set(taken["argument_spec"])
 
 
 @pytest.mark.parametrize("option", DOCUMENTATION["options"])

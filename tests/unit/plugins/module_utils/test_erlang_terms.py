@@ -1,0 +1,91 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Erlang terms as they stand in configuration files, and bad ones with the line where they are."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.beamops.epmd.plugins.module_utils import _erlang_terms
+from ansible_collections.beamops.epmd.plugins.module_utils._erlang_terms import Word
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("", []),
+        ("% nothing\n", []),
+        ("a.", ["a"]),
+        ("a. b.\nc. % end", ["a", "b", "c"]),
+        ("'tlsv1.2'.", ["tlsv1.2"]),
+        ("'it''s'.", None),
+        (r"'it\'s'.", ["it's"]),
+        ('"text".', ["text"]),
+        ('"a" "b"\n"c".', ["abc"]),
+        (r'"\x{e9}\x41\101\n\s\"\\".', ['\u00e9AA\n "\\']),
+        ("[].", [[]]),
+        ("{}.", [()]),
+        ("#{}.", [{}]),
+        ("[1,-2,+3,16#ff,2#101,1_000,$a,$\\n].", [[1, -2, 3, 255, 5, 1000, 97, 10]]),
+        ("[1.5,-2.0e3].", [[1.5, -2000.0]]),
+        ("[a|b].", [["a", "b"]]),
+        ("[a|[b]].", [["a", "b"]]),
+        ('#{certfile => "x", 1 => {a}}.', [{"certfile": "x", 1: ("a",)}]),
+        ('<<"x">>.', [b"x"]),
+        ('<<"\u00e9"/utf8,1,255>>.', [b"\xc3\xa9\x01\xff"]),
+        ("<<>>.", [b""]),
+        ("[{server, [{a, true}]},\n {client, []}].", [[("server", [("a", "true")]), ("client", [])]]),
+    ],
+)
+def test_terms(text: str, terms: list[Any] | None) -> None:
+    if terms is None:
+        with pytest.raises(EpmdError):
+            _erlang_terms.consult(text)
+    else:
+        assert _erlang_terms.consult(text) == terms
+
+
+def test_an_atom_is_no_string() -> None:
+    atom, text = _erlang_terms.consult('a. "a".')
+    assert isinstance(atom, Word)
+    assert not isinstance(text, Word)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a", ["line 1", "'.' is due"]),
+        ("a b.", ["line 1", "'.' is due before 'b'"]),
+        ("[a,\n\n b", ["line 3", "']' is due"]),
+        ("{a.", ["'}' is due before '.'"]),
+        ("[a,].", ["']' has no place"]),
+        ("#{a => }.", ["'}' has no place"]),
+        ("#{a}.", ["'=>' is due"]),
+        ("#{[] => 1}.", ["a key that is a list"]),
+        ("\n\n&.", ["line 3", "'&' has no place"]),
+        ("99#1.", ["99#1 is no number"]),
+        ("fun() -> ok end.", ["'.' is due before '('"]),
+        ("Variable.", ["'V' has no place"]),
+        ('"open', ["has no place"]),
+        ("<<a>>.", ["'a' has no place in a binary"]),
+        ("[" * 100, ["more than 50 deep"]),
+    ],
+)
+def test_what_is_no_term_is_told_with_its_line(text: str, words: list[str]) -> None:
+    with pytest.raises(EpmdError) as caught:
+        _erlang_terms.consult(text)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@given(st.text(alphabet=st.sampled_from("[]{}<>#|,.=>\"'\\$ax1 \n%/e"), max_size=60))
+def test_any_text_is_terms_or_one_error(text: str) -> None:
+    with contextlib.suppress(EpmdError):
+        _erlang_terms.consult(text)

@@ -1,0 +1,90 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work in the place of another process: what comes back, and what does not."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils import _namespaces
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
+
+SELF = os.getpid()
+
+
+def test_one_of_our_own_is_no_other_place() -> None:
+    assert _namespaces.network_of(SELF) is None
+    assert _namespaces.shares_root(SELF)
+    assert not _namespaces.is_container(SELF)
+    assert _namespaces.in_root(SELF, os.getpid) == SELF
+    assert _namespaces.in_root(None, os.getpid) == SELF
+    assert _namespaces.ids_inside(SELF) == (os.geteuid(), os.getegid())
+
+
+def test_one_that_has_ended_is_taken_for_one_of_ours() -> None:
+    gone = 2**22 + 1
+    assert _namespaces.network_of(gone) is None
+    assert _namespaces.shares_root(gone)
+    with pytest.raises(FileNotFoundError):
+        _namespaces.in_network(gone, 5, os.getpid)
+
+
+def nothing() -> None:
+    pass
+
+
+def in_child(work: object, seconds: float = 10) -> object:
+    return _namespaces._in_child(nothing, "its place", seconds, work)  # type: ignore[arg-type]
+
+
+def test_what_the_work_gives_comes_back_from_another_process() -> None:
+    assert in_child(os.getpid) != SELF
+    assert in_child(lambda: {"a": [1, None]}) == {"a": [1, None]}
+    assert in_child(lambda: "x" * 1_000_000) == "x" * 1_000_000
+
+
+@pytest.mark.parametrize("error", [EpmdError("one sentence"), NotPermitted("no"), FileNotFoundError(2, "gone")])
+def test_what_the_work_raises_is_raised_here(error: Exception) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        in_child(work)
+    assert str(caught.value) == str(error)
+
+
+def test_what_nobody_expected_is_one_sentence_all_the_same() -> None:
+    with pytest.raises(EpmdError, match="ZeroDivisionError"):
+        in_child(lambda: 1 // 0)
+
+
+def test_a_place_that_may_not_be_entered() -> None:
+    def enter() -> None:
+        raise PermissionError(1, "x")
+
+    with pytest.raises(NotPermitted, match=r"its place can't be entered .* run with become"):
+        _namespaces._in_child(enter, "its place", 10, nothing)
+
+
+def test_work_that_hangs_or_dies_has_an_end_and_leaves_no_process() -> None:
+    with pytest.raises(EpmdError, match=r"did not end within 0.2 s"):
+        in_child(lambda: time.sleep(3600), seconds=0.2)
+    with pytest.raises(EpmdError, match="did not end"):
+        in_child(lambda: os.kill(os.getpid(), 9))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize(("number", "inside"), [(100_000, 0), (100_999, 999), (165_536, 165_536), (0, 0)])
+def test_a_number_in_a_user_namespace(
+    number: int, inside: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "map").write_text("         0     100000      65536\n")
+    real = open
+    monkeypatch.setattr("builtins.open", lambda _path, **options: real(tmp_path / "map", **options))
+    assert _namespaces._mapped(1, "uid_map", number) == inside

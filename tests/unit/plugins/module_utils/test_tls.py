@@ -1,0 +1,143 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which certificate a node would show, from the options that it was started with."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization as s
+
+from ansible_collections.beamops.epmd.plugins.module_utils import _command_line, _processes, _tls
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
+from ansible_collections.beamops.epmd.plugins.module_utils._tls import Files
+
+NONE = Files(None, None, None, "", "tls_certfile")
+
+
+def chosen(text: str) -> tuple[str | None, str | None, str]:
+    files = _tls.choose(_tls.sections(text, "the file"), "the file")
+    return files.certfile, files.keyfile, files.password
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        ("[].", (None, None, "")),
+        ("", (None, None, "")),
+        ('[{server, [{certfile, "s.pem"}, {keyfile, "s.key"}]}].', ("s.pem", "s.key", "")),
+        ('[{server, [{certfile, "s.pem"}]}, {client, [{certfile, "c.pem"}]}].', ("c.pem", None, "")),
+        ('[{server, [{certfile, "s.pem"}]}, {client, [{verify, verify_none}]}].', ("s.pem", None, "")),
+        ('[{client, [{certfile, <<"c.pem">>}, {password, "pw"}]}].', ("c.pem", None, "pw")),
+        ('[{client, [inet6, {certfile, "first"}, {certfile, "second"}]}].', ("first", None, "")),
+        ('[{client, [{certs_keys, [#{certfile => "k.pem", keyfile => "k.key"}]}]}].', ("k.pem", "k.key", "")),
+        ('#{client => [{certfile, "c.pem"}]}.', ("c.pem", None, "")),
+        ("[{client, nonsense}].", (None, None, "")),
+        ("nonsense.", (None, None, "")),
+    ],
+)
+def test_the_optfile(text: str, files: tuple[str | None, str | None, str]) -> None:
+    assert chosen(text) == files
+
+
+def test_an_optfile_that_cannot_be_understood_is_told() -> None:
+    with pytest.raises(EpmdError, match=r"the file can't be understood, line 2: .* give tls_certfile"):
+        _tls.sections("[{server,\n fun() -> 1 end}].", "the file")
+
+
+@pytest.mark.parametrize(
+    ("options", "certificate"),
+    [
+        ({}, None),
+        ({"server_certfile": "s"}, "s"),
+        ({"server_certfile": "s", "client_certfile": "c"}, "c"),
+        ({"client_keyfile": "k", "server_certfile": "s"}, "s"),
+    ],
+)
+def test_the_pairs_of_a_command_line(options: dict[str, str], certificate: str | None) -> None:
+    assert _tls.choose(_tls.from_arguments(options), "").certfile == certificate
+
+
+def test_the_options_of_the_module_come_before_those_of_the_node(tmp_path: Path) -> None:
+    trustme.CA().issue_cert("vic").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    line = ["beam.smp", "--", "-proto_dist", "inet_tls", "-ssl_dist_optfile", "/no/such/file"]
+    vm = _processes.UNKNOWN._replace(said=_command_line.parse(line, {}))
+    _tls.prepare(vm, NONE._replace(certfile=str(tmp_path / "both.pem")))
+    with pytest.raises(EpmdError, match="/no/such/file can't be read"):
+        _tls.prepare(vm, NONE)
+
+
+def test_a_key_that_is_locked_asks_nobody(tmp_path: Path) -> None:
+    made = trustme.CA().issue_cert("vic")
+    key = s.load_pem_private_key(made.private_key_pem.bytes(), None)
+    locked = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.BestAvailableEncryption(b"pw"))
+    made.cert_chain_pems[0].write_to_path(str(tmp_path / "c.pem"))
+    (tmp_path / "k.pem").write_bytes(locked)
+    files = Files(str(tmp_path / "c.pem"), str(tmp_path / "k.pem"), None, "", "tls_certfile")
+    with pytest.raises(EpmdError, match="can't be used") as caught:
+        _tls.prepare(_processes.UNKNOWN, files)
+    assert "pw" not in str(caught.value)
+    _tls.prepare(_processes.UNKNOWN, files._replace(password="pw"))
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[int, ssl.SSLContext]]:
+    """A server that shakes hands once for each client, and hangs up."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("vic").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _peer = listener.accept()
+                except OSError:
+                    return
+                try:
+                    context.wrap_socket(connection, server_side=True).close()
+                except OSError:
+                    connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1], context
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+def test_the_certificate_of_the_peer_is_looked_at_only_with_a_ca(
+    server: tuple[int, ssl.SSLContext], tmp_path: Path
+) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with socket.create_connection(("127.0.0.1", server[0]), 5) as plain:
+        _tls.prepare(_processes.UNKNOWN, NONE).wrap(plain).close()
+    strict = _tls.prepare(_processes.UNKNOWN, NONE._replace(cafile=str(tmp_path / "ca.pem")))
+    with socket.create_connection(("127.0.0.1", server[0]), 5) as plain:
+        with pytest.raises(ssl.SSLError) as caught:
+            strict.wrap(plain)
+        assert "does not pass tls_cafile" in strict.explain(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reason", "certificate", "words"),
+    [
+        ("WRONG_VERSION_NUMBER", "", "does not speak TLS"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "", "wants a certificate"),
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "", "wants a certificate"),
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "/c.pem", "refuses the certificate /c.pem, which it does not accept"),
+        ("SSLV3_ALERT_CERTIFICATE_EXPIRED", "/c.pem", "/c.pem, which has expired"),
+        ("SOMETHING_NEW", "/c.pem", "no TLS connection (something new)"),
+        (None, "/c.pem", "no TLS connection (unknown)"),
+    ],
+)
+def test_errors_in_words(reason: str | None, certificate: str, words: str) -> None:
+    error = ssl.SSLError(1, "[SSL] text of the library")
+    error.reason = reason  # type: ignore[assignment]
+    assert words in _tls.Tls(ssl.create_default_context(), certificate).explain(error)
