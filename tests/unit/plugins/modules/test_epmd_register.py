@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _diagnosis, _ensure
+from ansible_collections.beamops.epmd.plugins.module_utils import _diagnosis, _options
 from ansible_collections.beamops.epmd.plugins.modules import epmd_register
 
 DOCUMENTATION: dict[str, Any] = yaml.safe_load(epmd_register.DOCUMENTATION)
