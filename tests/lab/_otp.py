@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,14 @@ from pathlib import Path
 from ._epmd import Epmd
 from ._node import Node
 from ._process import LabError, erlang_environment
+
+
+def _patchelf(*arguments: str | Path) -> str:
+    """What patchelf(1) says; nothing for a file that is no program."""
+    done = subprocess.run(
+        ["patchelf", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
+    )
+    return done.stdout.strip()
 
 
 @dataclass(frozen=True)
@@ -42,16 +52,29 @@ class Otp:
         return found[0]
 
     @property
+    def elixir(self) -> Path:
+        """The directory of Elixir's own programs, made for this release."""
+        return self.root.parent / "elixir" / "bin"
+
+    def copy(self, root: Path) -> Otp:
+        """A copy in another place, which has to be found by its own loader where it has one."""
+        shutil.copytree(self.root, root, symlinks=True)
+        copied = Otp(self.release, root)
+        for program in copied.bindir.iterdir():
+            loader = _patchelf("--print-interpreter", program)
+            if str(self.root) in loader:
+                moved = loader.replace(str(self.root), str(root))
+                _patchelf("--set-interpreter", moved, "--force-rpath", "--set-rpath", root / "compat", program)
+        return copied
+
+    @property
     def erlexec(self) -> Path:
         """The program which becomes beam.smp: without the `erl` script, the pid stays the same."""
         return self.bindir / "erlexec"
 
     def environment(self, **settings: str) -> dict[str, str]:
         """Return what `erl` sets up for erlexec."""
-        # Where an unpacked release keeps the libraries that this machine does not have.
-        libraries = [str(self.root / "compat"), os.environ.get("LD_LIBRARY_PATH", "")]
         return erlang_environment(
-            LD_LIBRARY_PATH=os.pathsep.join(filter(None, libraries)),
             ROOTDIR=str(self.root),
             BINDIR=str(self.bindir),
             EMU="beam",

@@ -40,3 +40,26 @@ apt() {
             -o DPkg::Lock::Timeout=300 "$1"
     } >/dev/null </dev/null || die "apt-get could not install '$1'."
 }
+
+# suite_of RELEASE: the suite of Debian's that has this OTP; fails for one that none has.
+suite_of() {
+    case $1 in
+        23) echo bullseye ;;
+        25) echo bookworm ;;
+        27) echo trixie ;;
+        29) echo sid ;;
+        *) return 1 ;;
+    esac
+}
+
+# The mirror that this machine itself uses for Debian's main archive, or else the public one.
+# Before the first apt-get update the origin is not known yet, and the suite's name must do.
+mirror() {
+    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    # shellcheck disable=SC2016 # apt-get replaces $(...)
+    found=$(apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT) $(ORIGIN) $(LABEL)' |
+        awk -v codename="$codename" '
+            $3 != "main" || /^cdrom:/ { next }
+            $4 $5 == "DebianDebian" || ($4 ~ /^\$/ && $2 == codename) { print $1; exit }')
+    echo "${found:-http://deb.debian.org/debian}"
+}
