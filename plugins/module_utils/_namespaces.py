@@ -183,7 +183,7 @@ def command_inside(pid: int, as_itself: bool) -> list[str]:
     """
     apart = [option for kind, option in _NSENTER.items() if not _shares(pid, kind)]
     ids = ids_inside(pid) if as_itself else Ids(0, 0)
-    return ["nsenter", f"--target={pid}", *apart, "--root", f"--setgid={ids.gid}", f"--setuid={ids.uid}", "--"]
+    return ["nsenter", f"--target={pid}", *apart, "--root", "--wd", f"--setgid={ids.gid}", f"--setuid={ids.uid}", "--"]
 
 
 def ids_inside(pid: int) -> Ids:

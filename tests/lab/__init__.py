@@ -9,8 +9,10 @@ own. Only the fakes speak with the codec of the collection.
 
 from __future__ import annotations
 
+from ._applications import Application, Ejabberd, RabbitMq
 from ._certificates import Authority, Certificate
 from ._client import client_pings
+from ._container import Container, system
 from ._epmd import Epmd
 from ._fakes import FakeServer, Handler, Squatter, answer, hang
 from ._faults import forget
@@ -19,8 +21,11 @@ from ._otp import Otp
 from ._process import LabError, free_port, holders, listeners, wait_until
 
 __all__ = [
+    "Application",
     "Authority",
     "Certificate",
+    "Container",
+    "Ejabberd",
     "Epmd",
     "EvalError",
     "FakeServer",
@@ -28,6 +33,7 @@ __all__ = [
     "LabError",
     "Node",
     "Otp",
+    "RabbitMq",
     "Squatter",
     "answer",
     "client_pings",
@@ -36,5 +42,6 @@ __all__ = [
     "hang",
     "holders",
     "listeners",
+    "system",
     "wait_until",
 ]
