@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 import re
+import secrets
 import subprocess
+import tempfile
 
 import psutil
 
 from ._container import Container
-from ._process import Closable, LabError, wait_until
+from ._process import Closable, LabError, end, wait_until
 
 
 class Application(Closable):
-    """An application that is up in a container, which goes with it.
-
-    `ports`: services of it, beside distribution, and which of them are slow to open is up to it.
-    """
+    """An application that is up in a container. `ports`: services of it, beside distribution."""
 
     user: str
     program: str
@@ -28,14 +27,21 @@ class Application(Closable):
 
     def __init__(self, container: Container) -> None:
         self.container = container
+        self.cookie = secrets.token_hex(10)
+        # A new one would be made by the application and by its tools at once, and one of them would fail.
+        container.write(f"{container.account(self.user).home}/.erlang.cookie", self.cookie, self.user)
         self._prepare()
-        self._process = container.spawn([self.program, *self.foreground], user=self.user)
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 # closed below
+        self._process = container.spawn([self.program, *self.foreground], self.user, self._output)
         try:
             wait_until(self._is_up, f"{type(self).__name__} to be up", seconds=180)
             # Its tools are Erlang VMs too, but younger ones.
             self.pid = min(container.pids("beam.smp"), key=lambda pid: psutil.Process(pid).create_time())
         except BaseException as error:
-            raise LabError(f"{error}; its log: {self.log[-2000:]}") from error
+            self._output.seek(0)
+            said = f"it said: {self._output.read().decode()}; its log: {self.log[-2000:]}"
+            self.close()
+            raise LabError(f"{error}; {said}") from error
 
     foreground: tuple[str, ...] = ()
 
@@ -61,23 +67,19 @@ class Application(Closable):
 
     @property
     def complaints(self) -> list[str]:
-        """The lines of its log that are warnings or errors."""
-        return re.findall(r"^.*\[(?:warning|error|critical|alert|emergency)\].*$", self.log, re.MULTILINE)
+        """The lines of its log that are warnings or errors, other than one of its start that can come late."""
+        found = re.findall(r"^.*\[(?:warning|error|critical|alert|emergency)\].*$", self.log, re.MULTILINE)
+        return [line for line in found if "turn_ipv4_address" not in line]
 
     @property
     def port(self) -> int:
         """Its distribution port, as epmd has it."""
         return self.container.names()[self.name.partition("@")[0]]
 
-    @property
-    def cookie(self) -> str:
-        """Its cookie, which no output may show."""
-        home = self.container.account(self.user).home
-        return (self.container.root / home.lstrip("/") / ".erlang.cookie").read_text().strip()
-
     def close(self) -> None:
-        """Nothing of it outlives its container."""
-        self.container.close()
+        """Kill it."""
+        end(self._process)
+        self._output.close()
 
     def _prepare(self) -> None:
         """What has to be there before it starts."""

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import psutil
 
@@ -32,6 +32,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # The shell stays as the first process: it reaps what others leave behind, as an init does.
 _INIT = "exec 2>&1; echo up; sleep infinity; :"
+_LONELY_INIT = "exec 2>&1; echo up; exec sleep infinity"
 
 _ROOT = """
 mount -t tmpfs tmpfs .
@@ -86,9 +87,10 @@ class Container(Closable):
         setup += [f"echo {shlex.quote(name)} >/proc/sys/kernel/hostname"] if "uts" in own else []
         setup += [_ROOT] if system else []
         setup += [_PIVOT] if system and "mount" in own else []
-        setup += [f"exec {'chroot . ' if system else ''}sh -c {shlex.quote(_INIT)}"]
+        setup += [f"exec {'chroot . ' if system else ''}sh -c {shlex.quote(_INIT if 'pid' in own else _LONELY_INIT)}"]
         command = [*self._in_cgroup(), "unshare", *(f"--{kind}" for kind in own)]
         command += ["--fork", "--kill-child"] if "pid" in own else []
+        command += ["--map-root-user"] if "user" in own else []
         self._process = spawn(
             [*command, "sh", "-c", "\n".join(setup)],
             env={"PATH": _PATH, "SYSTEM": str(system)},
@@ -137,11 +139,15 @@ class Container(Closable):
             opened.write(content)
         os.chown(file, account.uid, account.gid)
 
-    def command(self, words: Sequence[str | Path], user: str = "root", env: Mapping[str, str] | None = None) -> list[str]:
+    def command(
+        self, words: Sequence[str | Path], user: str = "root", env: Mapping[str, str] | None = None
+    ) -> list[str]:
         """The command line which runs a command inside, as one of its users, from outside."""
         account = self.account(user)
         settings = {"PATH": _PATH, "HOME": account.home, "LANG": "C.UTF-8", **(env or {})}
-        become = ["setpriv", "--pdeathsig=KILL", f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
+        become = ["setpriv", "--pdeathsig=KILL", f"--reuid={account.uid}", f"--regid={account.gid}"]
+        # In a user namespace with only one user, nobody may change their groups.
+        become += ["--keep-groups" if "user" in self._own else "--clear-groups"]
         assigned = [f"{key}={value}" for key, value in settings.items()]
         return [*self._enter(), *become, "env", "--ignore-environment", *assigned, *map(str, words)]
 
@@ -159,11 +165,9 @@ class Container(Closable):
             timeout=seconds,
         )
 
-    def spawn(
-        self, words: Sequence[str | Path], user: str = "root", env: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def spawn(self, words: Sequence[str | Path], user: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a lasting process inside, which ends with the container."""
-        return spawn(self.command(words, user, env), env={"PATH": _PATH})
+        return spawn(self.command(words, user), env={"PATH": _PATH}, output=output)
 
     def node(
         self,

@@ -1,0 +1,214 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes in containers and other namespaces, recovered from the host and never mistaken for one of the host."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Collection, Iterator
+
+import psutil
+import pytest
+
+from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose
+from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Otp, holders, listeners, system
+
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+
+
+@pytest.fixture
+def box(otp: Otp) -> Iterator[Container]:
+    """A container with a Debian of its own, as Docker makes them."""
+    with Container(system(otp.release), cgroup=True) as running:
+        yield running
+
+
+def lose_inside(box: Container, node: Node, release: int) -> str:
+    """Make the epmd of the container lose the name for good, and give the verdict on that."""
+    box.kill_epmd()
+    if release != 23:
+        return "epmd_down"
+    box.start_epmd()
+    assert box.names() == {}
+    return "missing"
+
+
+@pytest.mark.parametrize("user", ["root", "ejabberd"])
+def test_a_lost_node_is_registered_again(otp: Otp, box: Container, register: Register, saw: Saw, user: str) -> None:
+    with box.node("vic", release=otp.release, cookie=COOKIE, user=user) as node:
+        before, namespace = life(node), box.namespace("net")
+        healthy = register(name="vic")
+        assert (healthy.changed, healthy.node["verdict"]) == (False, "registered")
+        verdict = lose_inside(box, node, otp.release)
+
+        predicted = register("--check", "--diff", name="vic")
+        assert (predicted.changed, predicted.node["verdict"]) == (True, verdict)
+        assert f"in network namespace {namespace}" in predicted.output
+        assert box.names() == {}
+
+        done = register("--diff", name="vic")
+        assert done.changed, done.output
+        assert (done.node["verdict"], done.node["registered"]) == (verdict, True)
+        assert (done.node["namespace"], done.node["pid"]) == (namespace, node.pid)
+        assert box.names() == {"vic": node.port}
+        assert box.holders(4369) == {node.pid}
+        assert not listeners(4369)  # the host has none, and got none
+        assert life(node) == before
+        assert not register(name="vic").changed
+        who = "root" if user == "root" else "a user of its own"
+        saw(f"in a container as Docker makes them, as {who}", otp.release, f"{verdict}, registered again in there")
+
+
+@pytest.mark.parametrize("user", ["root", "ejabberd"])
+def test_an_epmd_that_is_started_lives_where_the_node_lives(
+    otp: Otp, box: Container, register: Register, user: str
+) -> None:
+    with box.node("vic", release=otp.release, cookie=COOKIE, user=user) as node:
+        box.kill_epmd()
+        done = register(name="vic")
+        assert done.changed, done.output
+        (daemon,) = done.result["epmd"]
+        assert (daemon["started"], daemon["namespace"]) == (True, box.namespace("net"))
+        (pid,) = box.listeners(4369)
+        assert daemon["pid"] == pid
+        epmd = psutil.Process(pid)
+        assert epmd.uids().effective == psutil.Process(node.pid).uids().effective
+        for kind in NAMESPACES:
+            assert os.stat(f"/proc/{pid}/ns/{kind}").st_ino == os.stat(f"/proc/{node.pid}/ns/{kind}").st_ino, kind
+        for link in ("root", "cwd"):
+            inside = os.stat(f"/proc/{pid}/{link}")
+            assert (inside.st_dev, inside.st_ino) == (os.stat(box.root).st_dev, os.stat(box.root).st_ino), link
+        with open(f"/proc/{pid}/cgroup") as its, open(f"/proc/{node.pid}/cgroup") as nodes:
+            assert its.read() == nodes.read()
+
+
+def test_two_containers_and_the_host_have_the_same_name(
+    otp: Otp, epmd: Epmd, node: Node, box: Container, register: Register
+) -> None:
+    """Each of them has its own epmd, its own port and its own cookie."""
+    with (
+        Container(system(otp.release), "other") as other,
+        box.node("vic", release=otp.release, cookie="cookie-of-the-first") as one,
+        other.node("vic", release=otp.release, cookie="cookie-of-the-second") as two,
+    ):
+        lose(epmd, node)
+        lose_inside(box, one, otp.release)
+        lose_inside(other, two, otp.release)
+        done = register(name="vic")
+        assert done.changed, done.output
+        ports = {found["namespace"]: (found["name"], found["port"]) for found in done.result["nodes"]}
+        assert ports == {
+            None: (node.name, node.port),
+            box.namespace("net"): (one.name, one.port),
+            other.namespace("net"): (two.name, two.port),
+        }
+        assert epmd.names() == {"vic": node.port}
+        assert box.names() == {"vic": one.port}
+        assert other.names() == {"vic": two.port}
+        only = register(name=two.name)
+        assert [found["name"] for found in only.result["nodes"]] == [two.name]
+        assert not only.changed
+
+
+def test_a_port_of_a_container_is_none_of_the_host(otp: Otp, box: Container, register: Register) -> None:
+    with box.node("vic", release=otp.release, cookie=COOKIE) as node:
+        done = register(port=node.port)
+        assert done.failed
+        assert f"port {node.port}" in done.msg
+
+
+def test_a_link_in_a_container_is_followed_in_there(otp: Otp, box: Container, register: Register) -> None:
+    with box.node("vic", release=otp.release, cookie=COOKIE) as node:
+        inside = f"/srv/{secrets.token_hex(4)}"
+        box.write(inside, COOKIE)
+        (box.root / "root/.erlang.cookie").unlink()
+        (box.root / "root/.erlang.cookie").symlink_to(inside)
+        lose_inside(box, node, otp.release)
+        done = register(name="vic")
+        assert done.changed, done.output
+        assert box.names() == {"vic": node.port}
+
+
+def test_the_facts_tell_where(otp: Otp, box: Container, register: Register) -> None:
+    with box.node("vic", release=otp.release, cookie=COOKIE) as node:
+        namespace = box.namespace("net")
+        facts = register(module="epmd_facts").result["ansible_facts"]["epmd"]
+        (found,) = facts["nodes"]
+        assert (found["name"], found["namespace"], found["verdict"]) == (node.name, namespace, "registered")
+        (daemon,) = [each for each in facts["daemons"] if each["namespace"] == namespace]
+        assert daemon["names"] == {"vic": node.port}
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("in a chroot", ()),
+        ("in a chroot with a network of its own", ("net",)),
+        ("in a root of its own with the host's network, as podman --net=host", ("mount", "uts", "ipc", "pid")),
+        ("in a container with a user namespace of its own", ("user", "mount", "uts", "ipc", "net", "pid")),
+    ],
+)
+def test_other_places(otp: Otp, register: Register, saw: Saw, kind: str, own: Collection[str]) -> None:
+    with (
+        Container(system(otp.release), own=own) as box,
+        box.node("vic", release=otp.release, cookie=COOKIE) as node,
+    ):
+        verdict = lose_inside(box, node, otp.release)
+        done = register(name="vic")
+        assert done.changed, done.output
+        assert done.node["namespace"] == (box.namespace("net") if "net" in own else None)
+        assert box.names() == {"vic": node.port}
+        assert box.holders(4369) == {node.pid}
+        (pid,) = box.listeners(4369)
+        assert os.path.samefile(f"/proc/{pid}/root", box.root)
+        assert node.log == ""
+        saw(kind, otp.release, f"{verdict}, registered again in there")
+
+
+def test_a_network_of_its_own_alone(otp: Otp, register: Register, saw: Saw) -> None:
+    """As PrivateNetwork= of systemd makes it: the files, the processes and the Erlang are the host's."""
+    with (
+        Container(None, own=("net",)) as box,
+        otp.epmd() as elsewhere,
+        box.otp(otp).node("vic", epmd_port=elsewhere.port, cookie=COOKIE, start_epmd=True) as node,
+    ):
+        box.kill_epmd(elsewhere.port)
+        done = register(name="vic")
+        assert done.changed, done.output
+        assert box.holders(elsewhere.port) == {node.pid}
+        assert elsewhere.names() == {}  # of the same port number, on the host
+        assert holders(elsewhere.port) == set()
+        assert node.log == ""
+        saw(
+            "with a network of its own (PrivateNetwork= of systemd)",
+            otp.release,
+            "epmd_down, registered again in there",
+        )
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        (["sys_admin"], "it is in a place of its own, as in a container"),
+        (["sys_admin", "sys_ptrace"], "may not see its sockets"),
+    ],
+    ids=["to-enter", "to-see"],
+)
+def test_without_the_rights_the_verdict_says_so(
+    otp: Otp, box: Container, register: Register, missing: list[str], words: str
+) -> None:
+    without = ["setpriv", f"--bounding-set=-{',-'.join(missing)}", f"--inh-caps=-{',-'.join(missing)}"]
+    with box.node("vic", release=otp.release, cookie=COOKIE) as node:
+        lose_inside(box, node, otp.release)
+        done = register(name="vic", within=without)
+        assert done.failed
+        assert done.node["verdict"] == "unidentified"
+        assert words in done.msg
+        assert "run with become" in done.msg
+        unasked = register(within=without)
+        assert unasked.node["verdict"] == "unidentified"
+        assert box.names() == {}
+        assert node.log == ""
