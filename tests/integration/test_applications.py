@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real ejabberd and real RabbitMQ: searched without a word in their logs, and recovered with their clients connected."""
+"""Real ejabberd and real RabbitMQ: searched without a word in their logs, recovered with their clients connected."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def box(otp: Otp) -> Iterator[Container]:
         yield running
 
 
-def lose_inside(box: Container, node: Node, release: int) -> str:
+def lose_inside(box: Container, release: int) -> str:
     """Make the epmd of the container lose the name for good, and give the verdict on that."""
     box.kill_epmd()
     if release != 23:
@@ -42,7 +42,7 @@ def test_a_lost_node_is_registered_again(otp: Otp, box: Container, register: Reg
         before, namespace = life(node), box.namespace("net")
         healthy = register(name="vic")
         assert (healthy.changed, healthy.node["verdict"]) == (False, "registered")
-        verdict = lose_inside(box, node, otp.release)
+        verdict = lose_inside(box, otp.release)
 
         predicted = register("--check", "--diff", name="vic")
         assert (predicted.changed, predicted.node["verdict"]) == (True, verdict)
@@ -95,8 +95,8 @@ def test_two_containers_and_the_host_have_the_same_name(
         other.node("vic", release=otp.release, cookie="cookie-of-the-second") as two,
     ):
         lose(epmd, node)
-        lose_inside(box, one, otp.release)
-        lose_inside(other, two, otp.release)
+        lose_inside(box, otp.release)
+        lose_inside(other, otp.release)
         done = register(name="vic")
         assert done.changed, done.output
         ports = {found["namespace"]: (found["name"], found["port"]) for found in done.result["nodes"]}
@@ -126,7 +126,7 @@ def test_a_link_in_a_container_is_followed_in_there(otp: Otp, box: Container, re
         box.write(inside, COOKIE)
         (box.root / "root/.erlang.cookie").unlink()
         (box.root / "root/.erlang.cookie").symlink_to(inside)
-        lose_inside(box, node, otp.release)
+        lose_inside(box, otp.release)
         done = register(name="vic")
         assert done.changed, done.output
         assert box.names() == {"vic": node.port}
@@ -156,7 +156,7 @@ def test_other_places(otp: Otp, register: Register, saw: Saw, kind: str, own: Co
         Container(system(otp.release), own=own) as box,
         box.node("vic", release=otp.release, cookie=COOKIE) as node,
     ):
-        verdict = lose_inside(box, node, otp.release)
+        verdict = lose_inside(box, otp.release)
         done = register(name="vic")
         assert done.changed, done.output
         assert done.node["namespace"] == (box.namespace("net") if "net" in own else None)
@@ -202,7 +202,7 @@ def test_without_the_rights_the_verdict_says_so(
 ) -> None:
     without = ["setpriv", f"--bounding-set=-{',-'.join(missing)}", f"--inh-caps=-{',-'.join(missing)}"]
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
-        lose_inside(box, node, otp.release)
+        lose_inside(box, otp.release)
         done = register(name="vic", within=without)
         assert done.failed
         assert done.node["verdict"] == "unidentified"

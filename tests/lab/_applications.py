@@ -78,7 +78,7 @@ class Application(Closable):
 
     def close(self) -> None:
         """Kill it."""
-        end(self._process)
+        end(self._process, patience=0)  # it is a script, and the VM would live on
         self._output.close()
 
     def _prepare(self) -> None:

@@ -118,15 +118,18 @@ def spawn(
     return _forker.submit(start).result()
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and wait until it and its helpers (erl_child_setup, inet_gethost) are gone."""
+def end(process: subprocess.Popen[bytes], patience: float = 5) -> None:
+    """Kill a process and wait until it and its helpers (erl_child_setup, inet_gethost) are gone.
+
+    patience: seconds that the helpers have to go by themselves.
+    """
     try:
         helpers = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         helpers = []
     process.kill()
     process.wait(30)
-    for helper in psutil.wait_procs(helpers, timeout=5)[1]:
+    for helper in psutil.wait_procs(helpers, timeout=patience)[1]:
         helper.kill()
 
 
