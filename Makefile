@@ -31,11 +31,9 @@ unit: ## pytest tests/unit
 	@echo '== unit: each part by itself, without Erlang'
 	@$(run) pytest -p no:cacheprovider tests/unit
 
-integration: ## pytest tests/integration, with real nodes of OTP 23 and 25 on a private host
-	@echo '== integration: real nodes of OTP 23 and 25 on a private host'
-	@BEAMOPS_OTP_23=$$($(tools)/otp 23) && BEAMOPS_OTP_25=$$($(tools)/otp 25) && \
-	export BEAMOPS_OTP_23 BEAMOPS_OTP_25 && \
-	$(run) $(tools)/private_host pytest -p no:cacheprovider tests/integration
+integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 on private hosts
+	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'
+	@$(tools)/integration 23 25 27
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'

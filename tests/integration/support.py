@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, forget, wait_until
+from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Squatter, forget, wait_until
 
 CHECKOUT = Path(__file__).parents[2]
 COOKIE = "a-cookie-that-nobody-may-see"
@@ -107,6 +108,20 @@ def lose(epmd: Epmd, node: Node) -> None:
     if node.eval("erlang:system_info(otp_release)") == '"23"':
         epmd.start()
         assert epmd.names() == {}
+
+
+@contextlib.contextmanager
+def squatted(epmd: Epmd, node: Node, port: int) -> Iterator[Squatter]:
+    """Somebody else holds the name of this node, with this port, at an epmd that has been restarted."""
+    node.suspend()  # or it could be faster
+    try:
+        epmd.kill()
+        epmd.start()
+        squatter = Squatter(epmd.port, node.short, port)
+    finally:
+        node.resume()
+    with squatter:
+        yield squatter
 
 
 def settle(node: Node) -> None:

@@ -20,13 +20,13 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     life,
     lose,
     settle,
+    squatted,
     uptime,
 )
 from ansible_collections.beamops.epmd.tests.lab import (
     Epmd,
     Node,
     Otp,
-    Squatter,
     client_pings,
     forget,
     holders,
@@ -188,9 +188,7 @@ def test_epmd_listens_where_the_node_was_told(otp: Otp, epmd: Epmd, register: Re
 
 
 def test_a_name_with_another_port_is_a_conflict(epmd: Epmd, node: Node, register: Register) -> None:
-    epmd.kill()
-    epmd.start()
-    with Squatter(epmd.port, "vic", 4711):
+    with squatted(epmd, node, 4711):
         before = life(node)
         done = register(name="vic")
         assert done.failed
@@ -203,9 +201,7 @@ def test_a_name_with_another_port_is_a_conflict(epmd: Epmd, node: Node, register
 
 
 def test_a_name_that_somebody_else_holds_is_borrowed(epmd: Epmd, node: Node, register: Register) -> None:
-    epmd.kill()
-    epmd.start()
-    with Squatter(epmd.port, "vic", node.port):
+    with squatted(epmd, node, node.port):
         done = register(name="vic")
         assert not done.failed
         assert not done.changed

@@ -223,10 +223,23 @@ class TestWithoutPsutil:
         assert epmd.names() == {"vic": node.port}
 
 
-def test_the_role_is_documented() -> None:
-    command = ["ansible-doc", "-t", "role", "--json", "beamops.epmd.ensure_registered"]
+def documented(kind: str, name: str) -> Any:
+    """What ansible-doc knows."""
+    command = ["ansible-doc", "-t", kind, "--json", f"beamops.epmd.{name}"]
     shown = subprocess.run(command, check=True, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
-    (role,) = json.loads(shown.stdout).values()
-    options = role["entry_points"]["main"]["options"]
-    assert len(options) == 9
-    assert all(option["description"] and option["type"] for option in options.values())
+    (found,) = json.loads(shown.stdout).values()
+    return found
+
+
+def test_the_role_has_every_option_of_the_module() -> None:
+    options = documented("role", "ensure_registered")["entry_points"]["main"]["options"]
+    of_the_module = documented("module", "epmd_register")["doc"]["options"]
+    assert {name.removeprefix("ensure_registered_") for name in options} == {
+        *of_the_module,
+        "install_psutil",
+        "psutil_package",
+    }
+    for name, option in of_the_module.items():
+        same = options[f"ensure_registered_{name}"]
+        assert (same["type"], same.get("default")) == (option["type"], option.get("default")), name
+    assert all(option["description"] for option in options.values())

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import subprocess
@@ -35,8 +36,7 @@ class Application(Closable):
         self._process = container.spawn([self.program, *self.foreground], self.user, self._output)
         try:
             wait_until(self._is_up, f"{type(self).__name__} to be up", seconds=180)
-            # Its tools are Erlang VMs too, but younger ones.
-            self.pid = min(container.pids("beam.smp"), key=lambda pid: psutil.Process(pid).create_time())
+            self.pid = self._oldest_vm()
         except BaseException as error:
             self._output.seek(0)
             said = f"it said: {self._output.read().decode()}; its log: {self.log[-2000:]}"
@@ -84,6 +84,14 @@ class Application(Closable):
     def _prepare(self) -> None:
         """What has to be there before it starts."""
 
+    def _oldest_vm(self) -> int:
+        """Its tools are Erlang VMs too, but younger ones, which may end at any moment."""
+        started = {}
+        for pid in self.container.pids("beam.smp"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                started[pid] = psutil.Process(pid).create_time()
+        return min(started, key=lambda pid: started[pid])
+
     def _is_up(self) -> bool:
         if self._process.poll() is not None:
             raise LabError(f"{type(self).__name__} ended")
@@ -122,3 +130,5 @@ class RabbitMq(Application):
     def _prepare(self) -> None:
         plugins = self.container.root / "etc/rabbitmq/enabled_plugins"
         plugins.write_text("[rabbitmq_management,rabbitmq_mqtt].\n")
+        # A client that has only said hello is closed after 10 s, with an error in the log.
+        (self.container.root / "etc/rabbitmq/rabbitmq.conf").write_text("handshake_timeout = 600000\n")

@@ -195,7 +195,7 @@ class Container(Closable):
 
     def pids(self, name: str) -> set[int]:
         """The pids, as the tests see them, of the processes in here that are called like this."""
-        return {process.pid for process in self._inhabitants() if process.name() == name}
+        return {process.pid for process in self._inhabitants() if process.info["name"] == name}
 
     def names(self, epmd_port: int = 4369) -> dict[str, int]:
         """What epmd inside has; nothing where there is none. Epmd's own client says so."""
