@@ -24,6 +24,7 @@ NOT_APPLICABLE = "not_applicable"
 UNIDENTIFIED = "unidentified"
 
 REPAIRABLE = (MISSING, EPMD_DOWN)
+IN_OTHER_HANDS = (BORROWED, CONFLICT, EPMD_UNRESPONSIVE)
 
 
 class Observation(NamedTuple):
@@ -33,8 +34,8 @@ class Observation(NamedTuple):
     challenge. trouble: why there was no challenge. is_node: whether what answers is a node, None
     where nothing does. port: its distribution port, or the likeliest one where it did not answer,
     None where no listener can be it. exempt: why it has no use for epmd.
-    epmd_optional: why it can do without epmd. table: what epmd has. holds: whether the node
-    itself is connected to epmd, None where that can't be seen.
+    epmd_optional: why it can do without epmd. table: what epmd has. holds: whether its
+    registration is on a connection of the node itself, None where there is none or that can't be seen.
     """
 
     said_name: str | None
@@ -52,6 +53,11 @@ class Observation(NamedTuple):
         """The name as epmd knows it: without the host."""
         name = self.name or self.said_name
         return name.partition("@")[0] if name else None
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether epmd has its name with its port, whoever holds it."""
+        return self.port is not None and (self.table.names or {}).get(str(self.alive)) == self.port
 
 
 class Diagnosis(NamedTuple):

@@ -172,6 +172,11 @@ def _treat(report: Report, mode: Mode, seen: Seen, deadline: Deadline) -> None:
     outcome = None
     if diagnosis.verdict in _diagnosis.REPAIRABLE and mode is not Mode.DIAGNOSE:
         outcome = _act(report.options, mode, seen, diagnosis, deadline)
+    elif diagnosis.verdict in _diagnosis.IN_OTHER_HANDS:
+        # Here and not above, as in _act.
+        from . import _culprits  # noqa: PLC0415
+
+        diagnosis = _culprits.named(seen, diagnosis, deadline)
     report.add(seen, diagnosis, outcome)
 
 

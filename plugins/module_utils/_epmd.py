@@ -26,6 +26,7 @@ MAX_REPLY_BYTES = 1 << 20
 ALIVE2_REQ = 120
 PORT_PLEASE2_REQ = 122
 NAMES_REQ = 110
+DUMP_REQ = 100
 ALIVE2_RESP = 121
 ALIVE2_X_RESP = 118
 PORT2_RESP = 119
@@ -41,10 +42,15 @@ _ALIVE2 = struct.Struct(">HBBHH")
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _NAME_LINE = re.compile(rb"name (.*) at port ([0-9]{1,5})")
+_DUMP_LINE = re.compile(rb"\0?active name +<(.*)> at port ([0-9]{1,5}), fd = ([0-9]{1,9}) *")
 
 
 class Names(NamedTuple):
     """NAMES_REQ: everything that is registered."""
+
+
+class Dump(NamedTuple):
+    """DUMP_REQ: everything that is registered and was registered, with epmd's own descriptors."""
 
 
 class PortPlease2(NamedTuple):
@@ -65,7 +71,7 @@ class Alive2(NamedTuple):
     extra: bytes = b""
 
 
-Request = Union[Names, PortPlease2, Alive2]
+Request = Union[Names, Dump, PortPlease2, Alive2]
 
 
 class NamesReply(NamedTuple):
@@ -98,6 +104,8 @@ def encode_request(request: Request) -> bytes:
     """The bytes to send, with their length. Errors: ValueError for a name that is no name."""
     if isinstance(request, Names):
         body = bytes([NAMES_REQ])
+    elif isinstance(request, Dump):
+        body = bytes([DUMP_REQ])
     elif isinstance(request, PortPlease2):
         body = bytes([PORT_PLEASE2_REQ]) + _name_bytes(request.name)
     else:
@@ -120,6 +128,8 @@ def decode_request(data: bytes) -> Request:
     tag, body = data[2], data[3:]
     if tag == NAMES_REQ and not body:
         return Names()
+    if tag == DUMP_REQ and not body:
+        return Dump()
     if tag == PORT_PLEASE2_REQ and 1 <= len(body) <= MAX_NAME_BYTES:
         return PortPlease2(_name_text(body))
     if tag == ALIVE2_REQ:
@@ -170,6 +180,17 @@ def decode_names_reply(data: bytes) -> NamesReply:
             raise ProtocolError(f"its table has a line that is none: {line[:40]!r}")
         names[_name_text(match.group(1))] = int(match.group(2))
     return NamesReply(port, names)
+
+
+def decode_dump_reply(data: bytes) -> dict[str, int]:
+    """All that came until epmd closed, as name to descriptor. Errors: ProtocolError.
+
+    What is no active name is passed over: the text is for people, and only OTP's own epmd sends it.
+    """
+    if len(data) < _U32.size:
+        raise ProtocolError(f"its dump has {len(data)} bytes, not even a port")
+    matches = map(_DUMP_LINE.fullmatch, data[_U32.size :].split(b"\n"))
+    return {_name_text(match.group(1)): int(match.group(3)) for match in matches if match}
 
 
 def encode_port_reply(registration: Alive2 | None) -> bytes:

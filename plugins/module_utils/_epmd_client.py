@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
-"""Asks an epmd for its table. Standard: as `_epmd.py`, which holds the bytes."""
+"""Asks an epmd for its table, and for its descriptors. Standard: as `_epmd.py`, which holds the bytes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,22 @@ class Table(NamedTuple):
 
 def ask_names(daemon: Daemon, deadline: Deadline) -> Table:
     """The table of an epmd, in any state that an epmd can be in. Never raises for what it says."""
-    request = _epmd.encode_request(_epmd.Names())
     try:
-        reply = _transport.ask(daemon.address, daemon.port, request, _epmd.MAX_REPLY_BYTES, deadline)
-        return Table(_epmd.decode_names_reply(reply).names)
+        return Table(_epmd.decode_names_reply(_ask(daemon, _epmd.Names(), deadline)).names)
     except Refused:
         return Table(None)
     except EpmdError as error:
         return Table({}, str(error))
+
+
+def ask_descriptors(daemon: Daemon, deadline: Deadline) -> dict[str, int]:
+    """The descriptor inside of epmd of each name; nothing where it does not say. Never raises for what it says."""
+    try:
+        return _epmd.decode_dump_reply(_ask(daemon, _epmd.Dump(), deadline))
+    except EpmdError:
+        return {}
+
+
+def _ask(daemon: Daemon, request: _epmd.Request, deadline: Deadline) -> bytes:
+    encoded = _epmd.encode_request(request)
+    return _transport.ask(daemon.address, daemon.port, encoded, _epmd.MAX_REPLY_BYTES, deadline)

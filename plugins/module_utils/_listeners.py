@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
-"""The TCP sockets of processes: what they listen on, and which hold a connection to epmd.
+"""The TCP sockets of processes: what they listen on, and their connections to epmd.
 
 Standard: proc(5), `/proc/PID/fd`, joined by inode with what sock_diag(7) says; where the kernel
 does not offer that, psutil's `Process.net_connections`, called `connections` before psutil 6.0.
@@ -42,10 +42,10 @@ class Listener(NamedTuple):
 
 
 class Sockets(NamedTuple):
-    """Listening sockets by descriptor, lowest first, and whether there is a connection to epmd."""
+    """Listening sockets by descriptor, lowest first, and the ports from which there are connections to epmd."""
 
     listeners: list[Listener]
-    holds: bool
+    to_epmd: set[int]
 
 
 def of(vm: Vm, epmd_port: int) -> Sockets:
@@ -57,13 +57,13 @@ def of(vm: Vm, epmd_port: int) -> Sockets:
         except PermissionError:
             raise _processes.not_permitted(vm) from None
         except FileNotFoundError:
-            return Sockets([], False)
+            return Sockets([], set())
         except OSError:
             return from_psutil(pid, epmd_port)
     except psutil.AccessDenied:
         raise _processes.not_permitted(vm) from None
     except psutil.NoSuchProcess:
-        return Sockets([], False)
+        return Sockets([], set())
 
 
 def from_kernel(pid: int, epmd_port: int) -> Sockets:
@@ -75,12 +75,13 @@ def from_kernel(pid: int, epmd_port: int) -> Sockets:
         for found in _sock_diag.sockets(family, _sock_diag.LISTEN)
         if found.inode in descriptors
     ]
-    holds = any(
-        found.inode in descriptors
+    to_epmd = {
+        found.port
         for family in _FAMILIES
         for found in _sock_diag.sockets(family, _sock_diag.ESTABLISHED, remote_port=epmd_port)
-    )
-    return Sockets(sorted(listeners), holds)
+        if found.inode in descriptors
+    }
+    return Sockets(sorted(listeners), to_epmd)
 
 
 def _descriptors(pid: int) -> dict[int, int]:
@@ -103,7 +104,7 @@ def from_psutil(pid: int, epmd_port: int) -> Sockets:
         for found in connections
         if found.status == psutil.CONN_LISTEN
     ]
-    return Sockets(sorted(listeners), any(_is_holding(found, epmd_port) for found in connections))
+    return Sockets(sorted(listeners), {found.laddr.port for found in connections if _is_connected(found, epmd_port)})
 
 
 def _tcp(source: Any) -> list[Any]:
@@ -116,7 +117,7 @@ def _is_listening(found: Any, port: int) -> bool:
     return bool(found.status == psutil.CONN_LISTEN and found.laddr.port == port)
 
 
-def _is_holding(found: Any, port: int) -> bool:
+def _is_connected(found: Any, port: int) -> bool:
     return bool(found.status == psutil.CONN_ESTABLISHED and found.raddr and found.raddr.port == port)
 
 
@@ -163,6 +164,26 @@ def epmd_pid(port: int) -> int | None:
         return next(named, None)
 
 
+def peer_port(pid: int, descriptor: int, port: int) -> int | None:
+    """The port at the other end of a connection that a process has accepted on `port`; None where it can't be seen."""
+    try:
+        try:
+            inode = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+            for family in _FAMILIES:
+                for found in _sock_diag.sockets(family, _sock_diag.ESTABLISHED, local_port=port):
+                    if inode == f"socket:[{found.inode}]":
+                        return found.remote_port
+        except (PermissionError, FileNotFoundError):
+            return None
+        except OSError:
+            for found in _tcp(psutil.Process(pid)):
+                if found.fd == descriptor and found.raddr:
+                    return int(found.raddr.port)
+    except psutil.Error:
+        return None
+    return None
+
+
 def largest_backlog() -> int:
     """What the kernel cuts the backlog of a listener down to, in this network namespace (listen(2))."""
     with contextlib.suppress(OSError, ValueError), open("/proc/sys/net/core/somaxconn", encoding="ascii") as file:
@@ -183,9 +204,9 @@ def listening_pids(port: int) -> list[int]:
     return _pids(lambda found: _is_listening(found, port))
 
 
-def holding_pids(port: int) -> list[int]:
-    """The pids that hold a connection to this port. Reads every socket of the host."""
-    return _pids(lambda found: _is_holding(found, port))
+def connected_pids(port: int, own_port: int | None) -> list[int]:
+    """The pids that are connected to this port, from that port if it is known. Reads every socket of the host."""
+    return _pids(lambda found: _is_connected(found, port) and own_port in (None, found.laddr.port))
 
 
 def _pids(wanted: Callable[[Any], Any]) -> list[int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import _epmd, _epmd_client, _listeners, _search
+from . import _epmd, _epmd_client, _holder, _listeners, _search
 from ._diagnosis import Observation
 from ._epmd_client import Daemon, Table
 from ._errors import Closed, EpmdError, NodeRefused, ProtocolError, TlsFailed
@@ -73,17 +73,27 @@ def observe(vm: Vm, options: Options, deadline: Deadline) -> Seen:
         exempt=exempt,
         epmd_optional=_epmd_optional(vm),
         table=table,
-        holds=None if vm.pid is None else sockets.holds,
+        holds=None,
     )
-    return Seen(vm, daemon, answer.listener, tls, observation, answer.connection)
+    holds = _holds(vm, daemon, observation, sockets, deadline)
+    return Seen(vm, daemon, answer.listener, tls, observation._replace(holds=holds), answer.connection)
 
 
 def look_again(seen: Seen, deadline: Deadline) -> Observation:
     """The same node with what epmd has now, and with who holds the name now."""
-    holds = None
-    if seen.vm.pid is not None:
-        holds = _listeners.of(seen.vm, seen.daemon.port).holds
-    return seen.observation._replace(table=_epmd_client.ask_names(seen.daemon, deadline), holds=holds)
+    observation = seen.observation._replace(table=_epmd_client.ask_names(seen.daemon, deadline))
+    sockets = _sockets(seen.vm, seen.daemon, observation.port)
+    return observation._replace(holds=_holds(seen.vm, seen.daemon, observation, sockets, deadline))
+
+
+def _holds(vm: Vm, daemon: Daemon, observation: Observation, sockets: Sockets, deadline: Deadline) -> bool | None:
+    """Whether the registration is the node's own, as far as that can be seen."""
+    if vm.pid is None or not observation.is_registered:
+        return None
+    if not sockets.to_epmd:
+        return False
+    holder = _holder.port_of(daemon, str(observation.alive), deadline)
+    return holder is None or holder in sockets.to_epmd
 
 
 def _exempt(vm: Vm) -> str:
@@ -103,7 +113,7 @@ def _epmd_optional(vm: Vm) -> str:
 def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
     if vm.pid is None:
         loopback = [Listener(-1, address, port or 0) for address in ("127.0.0.1", "::1")]
-        return Sockets(loopback, False)
+        return Sockets(loopback, set())
     sockets = _listeners.of(vm, daemon.port)
     if port is None:
         return sockets

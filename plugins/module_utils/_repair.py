@@ -81,15 +81,11 @@ def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
         if observation.table.names is None:
             table = _start_epmd.start(seen.vm, seen.daemon, deadline)
             observation, started = observation._replace(table=table), True
-        reply = None if _is_registered(observation) else _register(seen, ready)
+        reply = None if observation.is_registered else _register(seen, ready)
         observation = _observation.look_again(seen, deadline)
         return _prove(seen, observation, reply, started)
     except EpmdError as error:
         return failure(observation, error, started)
-
-
-def _is_registered(observation: Observation) -> bool:
-    return (observation.table.names or {}).get(str(observation.alive)) == observation.port
 
 
 def _where(seen: Seen) -> str:
@@ -123,7 +119,7 @@ def _prove(seen: Seen, observation: Observation, reply: Term, started: bool) -> 
             f"the node was asked to register itself, but epmd gives no table now: {observation.table.trouble}"
         )
     own = isinstance(reply, tuple) and reply[:1] == ("ok",)
-    if _is_registered(observation) and observation.holds is not False:
+    if observation.is_registered and observation.holds is not False:
         did = "registered" if own else "registered by itself meanwhile"
         return Repair(own or started, True, f"epmd was started; {did}" if started else did, names, started)
     raise EpmdError(_explain(seen, observation, reply))

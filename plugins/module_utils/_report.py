@@ -67,7 +67,7 @@ class Report:
         if observation.port is not None and diagnosis.verdict != _diagnosis.NOT_APPLICABLE:
             self._note_table(seen.daemon, observation.table.names, outcome)
         name = observation.name or observation.said_name or self._only_name()
-        msg = outcome.msg if outcome else _with_culprits(seen, diagnosis)
+        msg = outcome.msg if outcome else diagnosis.msg
         registered = diagnosis.verdict in (_diagnosis.REGISTERED, _diagnosis.BORROWED)
         self._nodes.append(
             {
@@ -171,26 +171,3 @@ class Report:
 
 def _sentence(vm: Vm, name: str | None, msg: str) -> str:
     return f"{name or 'an Erlang VM'}{f' (pid {vm.pid})' if vm.pid else ''}: {msg}"
-
-
-def _with_culprits(seen: Seen, diagnosis: Diagnosis) -> str:
-    culprits = _culprits(seen, diagnosis) if _processes.HAS_PSUTIL else ""
-    return f"{diagnosis.msg}; {culprits}" if culprits else diagnosis.msg
-
-
-def _culprits(seen: Seen, diagnosis: Diagnosis) -> str:
-    """Who is in the way: processes, for a person."""
-    daemon, own = seen.daemon, seen.vm.pid
-    if diagnosis.verdict == _diagnosis.EPMD_UNRESPONSIVE:
-        pids, what = _listeners.listening_pids(daemon.port), f"port {daemon.port} belongs to"
-    elif diagnosis.verdict == _diagnosis.CONFLICT:
-        port = (seen.observation.table.names or {}).get(str(seen.observation.alive), 0)
-        pids, what = _listeners.listening_pids(port), f"port {port} belongs to"
-        if not pids:
-            pids, what = _listeners.holding_pids(daemon.port), "connected to epmd are"
-    elif diagnosis.verdict == _diagnosis.BORROWED:
-        pids, what = _listeners.holding_pids(daemon.port), "connected to epmd are"
-    else:
-        return ""
-    named = [_processes.describe(pid) for pid in pids if pid != own]
-    return f"{what} {', '.join(named)}" if named else "its holder can't be seen: run with become"

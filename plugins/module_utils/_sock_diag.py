@@ -35,7 +35,7 @@ _BUFFER = 1 << 16
 class Found(NamedTuple):
     """A socket: its own address and port, its user, and the inode that a descriptor of its process shows.
 
-    backlog: of a listening socket, the connections that may wait for it.
+    backlog: of a listening socket, the connections that may wait for it. remote_port: of a connection.
     """
 
     address: str
@@ -43,16 +43,18 @@ class Found(NamedTuple):
     uid: int
     inode: int
     backlog: int
+    remote_port: int
 
 
-def sockets(family: socket.AddressFamily, state: int, remote_port: int = 0) -> Iterator[Found]:
-    """The TCP sockets of this network namespace in this state, with this remote port (0: any).
+def sockets(family: socket.AddressFamily, state: int, remote_port: int = 0, local_port: int = 0) -> Iterator[Found]:
+    """The TCP sockets of this network namespace in this state, with these ports (0: any).
 
     Errors: OSError where the kernel does not offer this.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(5)  # the kernel answers at once, or something is wrong with it
-        body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 1 << state) + _SOCKET_ID.pack(0, remote_port, b"", b"")
+        ports = _SOCKET_ID.pack(local_port, remote_port, b"", b"")
+        body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 1 << state) + ports
         size = _HEADER.size + len(body)
         netlink.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_AND_DUMP, 1, 0) + body)
         while True:
@@ -71,6 +73,7 @@ def sockets(family: socket.AddressFamily, state: int, remote_port: int = 0) -> I
 
 def _found(message: bytes) -> Found:
     family = message[0]
-    port, _remote_port, address, _remote = _SOCKET_ID.unpack_from(message, _MESSAGE.size)
+    port, remote_port, address, _remote = _SOCKET_ID.unpack_from(message, _MESSAGE.size)
     _waiting, backlog, uid, inode = _REST.unpack_from(message, _REST_OFFSET)
-    return Found(socket.inet_ntop(family, address[: 4 if family == socket.AF_INET else 16]), port, uid, inode, backlog)
+    text = socket.inet_ntop(family, address[: 4 if family == socket.AF_INET else 16])
+    return Found(text, port, uid, inode, backlog, remote_port)

@@ -11,6 +11,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._epmd import (
     Alive2,
     Alive2Reply,
+    Dump,
     Names,
     NamesReply,
     PortPlease2,
@@ -26,6 +27,7 @@ BODY = bytes.fromhex("6448 4d 00 0006 0005 0003 766963 0000")
 
 REQUESTS: list[tuple[Request, bytes]] = [
     (Names(), bytes.fromhex("0001 6e")),
+    (Dump(), bytes.fromhex("0001 64")),
     (PortPlease2("vic"), bytes.fromhex("0004 7a 766963")),
     (PortPlease2("\u00e9"), bytes.fromhex("0002 7a e9")),
     (PortPlease2(LAST_CHARACTER), bytes.fromhex("0005 7a 766963ff")),
@@ -229,3 +231,16 @@ def test_a_table_is_shown_as_epmd_names_prints_it() -> None:
     assert _epmd.render(4369, {}) == up
     assert _epmd.render(4369, {"b": 2, "a": 1}) == up + "name a at port 1\nname b at port 2\n"
     assert _epmd.render(4369, None) == "epmd: Cannot connect to local epmd\n"
+
+
+def test_the_dump_tells_the_descriptor_of_each_active_name() -> None:
+    """As epmd of OTP 23 to 29 sends it, with a name that it had earlier."""
+    sent = (
+        b"\x00\x00\x11\x11active name     <sq> at port 4711, fd = 6\n\x00active name     <vic> at port 46367, fd = 5\n"
+        b"\x00old/unused name <gone> at port 40001, fd = 7 \n\x00"
+    )
+    assert _epmd.decode_dump_reply(sent) == {"sq": 6, "vic": 5}
+    assert _epmd.decode_dump_reply(b"\x00\x00\x11\x11") == {}
+    assert _epmd.decode_dump_reply(b"\x00\x00\x11\x11\x00\nHTTP/1.1 400\n\xff") == {}
+    with pytest.raises(ProtocolError):
+        _epmd.decode_dump_reply(b"\x00\x11")

@@ -17,6 +17,11 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _listeners, _p
 from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Listener
 
 
+def refuse(*_unused: Any, **_also_unused: Any) -> Any:
+    """A kernel without sock_diag."""
+    raise OSError(93, "Protocol not supported")
+
+
 def plain(sockets: _listeners.Sockets) -> _listeners.Sockets:
     """What psutil can say, too: not the backlog."""
     return sockets._replace(listeners=[listener._replace(backlog=None) for listener in sockets.listeners])
@@ -33,30 +38,35 @@ def test_the_kernel_tells_the_backlog() -> None:
 
 
 @pytest.mark.parametrize(("address", "dialled"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1")])
-def test_kernel_and_psutil_agree(address: str, dialled: str) -> None:
+def test_kernel_and_psutil_agree(address: str, dialled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with (
         socket.create_server((address, 0), family=family) as first,
         socket.create_server((address, 0), family=family) as second,
-        socket.create_connection((dialled, first.getsockname()[1])),
+        socket.create_connection((dialled, first.getsockname()[1])) as client,
+        first.accept()[0] as accepted,
     ):
         held, free = first.getsockname()[1], second.getsockname()[1]
-        for port, holds in ((held, True), (free, False)):
+        for port, to_epmd in ((held, {client.getsockname()[1]}), (free, set())):
             found = _listeners.from_kernel(os.getpid(), port)
             assert plain(found) == _listeners.from_psutil(os.getpid(), port)
-            assert found.holds is holds
+            assert found.to_epmd == to_epmd
             for server in (first, second):
                 assert Listener(server.fileno(), address, server.getsockname()[1]) in plain(found).listeners
         assert [listener.fd for listener in found.listeners] == sorted(listener.fd for listener in found.listeners)
         assert _listeners.listening_uid(held) == os.geteuid()
         assert os.getpid() in _listeners.listening_pids(held)
-        assert os.getpid() in _listeners.holding_pids(held)
+        own_port = client.getsockname()[1]
+        assert os.getpid() in _listeners.connected_pids(held, None)
+        assert os.getpid() in _listeners.connected_pids(held, own_port)
+        assert _listeners.connected_pids(held, free) == []
+        assert _listeners.peer_port(os.getpid(), accepted.fileno(), held) == own_port
+        assert _listeners.peer_port(os.getpid(), client.fileno(), held) is None
+        monkeypatch.setattr(_sock_diag, "sockets", refuse)
+        assert _listeners.peer_port(os.getpid(), accepted.fileno(), held) == own_port
 
 
 def test_without_sock_diag_psutil_is_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_unused: Any, **_also_unused: Any) -> Any:
-        raise OSError(93, "Protocol not supported")
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         vm = _processes.UNKNOWN._replace(pid=os.getpid())
@@ -78,4 +88,4 @@ def test_both_spellings_of_psutil_are_known(spelling: str, monkeypatch: pytest.M
 
 def test_a_process_that_has_ended_has_no_sockets() -> None:
     vm = _processes.UNKNOWN._replace(pid=2**22 + 1)
-    assert _listeners.of(vm, 4369) == _listeners.Sockets([], False)
+    assert _listeners.of(vm, 4369) == _listeners.Sockets([], set())
