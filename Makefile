@@ -7,10 +7,10 @@ tools = tests/toolchain
 run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test lint sanity unit integration molecule bench build clean FORCE
+.PHONY: help demo test test-all lint sanity unit integration integration-all molecule bench build clean FORCE
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
 
 demo: ## see a lost node found and registered again
 	@echo '== demo: a lost node is found and registered again'
@@ -18,6 +18,9 @@ demo: ## see a lost node found and registered again
 
 test: lint sanity unit integration molecule ## everything below that checks, cheap first
 	@echo '== test: lint, sanity, unit, integration and molecule passed'
+
+test-all: lint sanity unit integration-all molecule ## the same with every release of OTP; writes the tables of docs/
+	@echo '== test-all: lint, sanity, unit, integration-all and molecule passed'
 
 lint: ## style, types and metadata, from the source alone
 	@echo '== lint: style, types and metadata, from the source alone'
@@ -34,6 +37,10 @@ unit: ## pytest tests/unit
 integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 on private hosts
 	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'
 	@$(tools)/integration 23 25 27
+
+integration-all: ## the same with OTP 29 in addition; writes docs/kinds.md
+	@echo '== integration-all: real nodes of OTP 23, 25, 27 and 29 on private hosts'
+	@BEAMOPS_KINDS='$(CURDIR)/docs/kinds.md' $(tools)/integration 23 25 27 29
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'

@@ -26,9 +26,21 @@ def register(tmp_path: Path) -> Register:
     return Register(tmp_path)
 
 
-@pytest.fixture(params=RELEASES, ids=lambda release: f"otp{release}")
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "since(release): what it tests is there from this release of OTP on")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each release in turn, where the test wants one."""
+    if "otp" in metafunc.fixturenames:
+        first = max((mark.args[0] for mark in metafunc.definition.iter_markers("since")), default=0)
+        releases = [release for release in RELEASES if release >= first]
+        metafunc.parametrize("otp", releases, indirect=True, ids=lambda release: f"otp{release}")
+
+
+@pytest.fixture
 def otp(request: pytest.FixtureRequest) -> Otp:
-    """Each release in turn."""
+    """The release of a test."""
     return Otp.of(request.param)
 
 

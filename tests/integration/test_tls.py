@@ -14,17 +14,13 @@ from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose
 from ansible_collections.beamops.epmd.tests.lab import Authority, Epmd, Node, Otp, forget, holders
 
+pytestmark = pytest.mark.since(25)
+
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     """A CA of the test's own."""
     return Authority(tmp_path / "tls")
-
-
-@pytest.fixture(autouse=True)
-def _only_what_has_it(otp: Otp) -> None:
-    if otp.release < 25:
-        pytest.skip("TLS distribution is looked after on OTP 25 and newer")
 
 
 def start(otp: Otp, epmd: Epmd, args: list[str]) -> Node:
