@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import _cookies, _diagnosis, _etf, _observation, _start_epmd
+from . import _cookies, _diagnosis, _epmd_client, _erl_epmd, _observation, _start_epmd
 from ._cookies import Cookie
 from ._diagnosis import Diagnosis, Observation
 from ._errors import EpmdError
-from ._etf import Atom, Term
+from ._etf import Term
 from ._node import NodeConnection
 from ._observation import Seen
 from ._transport import Deadline
@@ -29,6 +29,13 @@ class Ready(NamedTuple):
 
     connection: NodeConnection
     cookie: Cookie
+
+
+class Outcome(NamedTuple):
+    """What the node answered, None where it was not asked; whether a dead socket was cut for it."""
+
+    reply: Term
+    cut: bool
 
 
 class Repair(NamedTuple):
@@ -81,9 +88,9 @@ def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
         if observation.table.names is None:
             table = _start_epmd.start(seen.vm, seen.daemon, deadline)
             observation, started = observation._replace(table=table), True
-        reply = None if observation.is_registered else _register(seen, ready)
+        outcome = Outcome(None, False) if observation.is_registered else _register(seen, ready, deadline)
         observation = _observation.look_again(seen, deadline)
-        return _prove(seen, observation, reply, started)
+        return _prove(seen, observation, outcome, started)
     except EpmdError as error:
         return failure(observation, error, started)
 
@@ -100,39 +107,45 @@ def _authenticate(seen: Seen, ready: Ready) -> None:
         raise EpmdError(f"{error} ({where}): give the node's own cookie or cookie_file") from None
 
 
-def _register(seen: Seen, ready: Ready) -> Term:
-    """Have the node register itself; gives what it answered."""
-    # Character by character, as the node itself would turn its name into bytes.
-    arguments: list[Term] = [[ord(character) for character in str(seen.observation.alive)], seen.observation.port]
-    if seen.vm.said.inet6:
-        arguments.append(Atom("inet6"))
+def _register(seen: Seen, ready: Ready, deadline: Deadline) -> Outcome:
+    """Have the node register itself, without the socket that it may hold to an epmd that is gone."""
+    observation = seen.observation
+    alive, port, inet6 = str(observation.alive), int(observation.port or 0), seen.vm.said.inet6
     try:
-        return _etf.decode(ready.connection.call("erl_epmd", "register_node", arguments))
+        reply = _erl_epmd.register(ready.connection, alive, port, inet6)
+        if reply != _erl_epmd.ALREADY_REGISTERED:
+            return Outcome(reply, False)
+        # In this order: the socket is known to be dead only if epmd has nothing after it has been seen.
+        dead = _erl_epmd.socket_of(ready.connection)
+        table = _epmd_client.ask_names(seen.daemon, deadline)
+        if table.names is None or table.trouble or alive in table.names:
+            return Outcome(reply, False)
+        reply = _erl_epmd.register_without(ready.connection, dead, alive, port, inet6)
+        return Outcome(reply, dead is not None)
     except EpmdError as error:
         raise EpmdError(f"{error} (at {_where(seen)}, asked to register itself): run again") from None
 
 
-def _prove(seen: Seen, observation: Observation, reply: Term, started: bool) -> Repair:
+def _prove(seen: Seen, observation: Observation, outcome: Outcome, started: bool) -> Repair:
     names = observation.table.names
     if observation.table.trouble:
         raise EpmdError(
             f"the node was asked to register itself, but epmd gives no table now: {observation.table.trouble}"
         )
-    own = isinstance(reply, tuple) and reply[:1] == ("ok",)
+    own = isinstance(outcome.reply, tuple) and outcome.reply[:1] == ("ok",)
     if observation.is_registered and observation.holds is not False:
         did = "registered" if own else "registered by itself meanwhile"
+        if own and outcome.cut:
+            did = "registered, after its dead connection to an earlier epmd was cut"
         return Repair(own or started, True, f"epmd was started; {did}" if started else did, names, started)
-    raise EpmdError(_explain(seen, observation, reply))
+    raise EpmdError(_explain(seen, observation, outcome.reply))
 
 
 def _explain(seen: Seen, observation: Observation, reply: Term) -> str:
     """Why a node that was asked to register itself is not registered."""
     epmd = f"epmd on port {seen.daemon.port}"
-    if reply == ("error", "already_registered"):
-        return (
-            f"the node believes that it is registered, but {epmd} does not have its name: its connection to an "
-            "earlier epmd is dead without its knowing"
-        )
+    if reply == _erl_epmd.ALREADY_REGISTERED:
+        return f"the node believes that it is registered, but {epmd} does not have its name: run again"
     if reply == ("error", "duplicate_name"):
         return f"{epmd} gave the name {observation.alive} to somebody else meanwhile: run again"
     if reply == ("error", "econnrefused"):

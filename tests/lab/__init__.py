@@ -15,7 +15,7 @@ from ._client import client_pings
 from ._container import Container, system
 from ._epmd import Epmd
 from ._fakes import FakeServer, Handler, Squatter, answer, hang
-from ._faults import forget
+from ._faults import cut_silently, forget
 from ._node import EvalError, Node
 from ._otp import Otp
 from ._process import LabError, free_port, holders, listeners, wait_until
@@ -37,6 +37,7 @@ __all__ = [
     "Squatter",
     "answer",
     "client_pings",
+    "cut_silently",
     "forget",
     "free_port",
     "hang",

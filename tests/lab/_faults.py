@@ -5,12 +5,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+from collections.abc import Iterator
+
+import psutil
+
 from ._epmd import Epmd
 from ._node import Node
-from ._process import holders, wait_until
+from ._process import LabError, holders, wait_until
 
 
 def forget(epmd: Epmd, node: Node) -> None:
     """Kill epmd, and wait until the node has noticed that it is without one."""
     epmd.kill()
     wait_until(lambda: node.pid not in holders(epmd.port), "the node to notice that its epmd is gone")
+
+
+@contextlib.contextmanager
+def cut_silently(epmd: Epmd, node: Node) -> Iterator[None]:
+    """Kill epmd without a word of that reaching the node, and start it again: the node believes that it is registered.
+
+    As a firewall that forgets a connection, or a suspended machine. For a private host: it changes the host's rules.
+    """
+    sockets = psutil.Process(node.pid).net_connections("tcp")
+    (own,) = [at.laddr.port for at in sockets if at.raddr and at.raddr.port == epmd.port]
+    swallow = f"ipproto tcp sport {epmd.port} dport {own} blackhole"
+    # The table of local addresses comes first otherwise, and knows the way.
+    _rule("add pref 2 lookup local")
+    _rule("del pref 0 lookup local")
+    _rule(f"add pref 1 {swallow}")
+    try:
+        epmd.kill()
+        epmd.start()
+        if node.pid not in holders(epmd.port):
+            raise LabError("the node has noticed that its epmd is gone")
+        yield
+    finally:
+        _rule(f"del pref 1 {swallow}")
+        _rule("add pref 0 lookup local")
+        _rule("del pref 2 lookup local")
+
+
+def _rule(words: str) -> None:
+    """ip-rule(8)"""
+    for family in ("-4", "-6"):
+        subprocess.run(["ip", family, "rule", *words.split()], check=True, capture_output=True, timeout=30)

@@ -1,0 +1,72 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""What is asked of `erl_epmd` inside a node, by rpc: to register the node, and to forget a dead connection.
+
+Standard: `erl_epmd.erl` of kernel: `register_node`, and the record `state`, whose second element is
+the socket to epmd. `erl_epmd` learns that a socket is gone from a message `{tcp_closed, Socket}`
+alone, so a connection that was cut without a FIN is held for ever.
+"""
+
+from __future__ import annotations
+
+import time
+
+from . import _etf
+from ._errors import ProtocolError
+from ._etf import Atom, Raw, Term
+from ._node import NodeConnection
+
+ALREADY_REGISTERED = ("error", "already_registered")
+
+FORGET_SECONDS = 0.5
+"""How long one way to have it forget a socket may take; it was seen to take 7 ms."""
+
+POLL_SECONDS = 0.01
+
+
+def register(connection: NodeConnection, alive: str, port: int, inet6: bool) -> Term:
+    """Have the node register itself; gives what `register_node` returns. Errors: Unreachable, ProtocolError."""
+    # Character by character, as the node itself would turn its name into bytes.
+    arguments: list[Term] = [[ord(character) for character in alive], port]
+    if inet6:
+        arguments.append(Atom("inet6"))
+    return _etf.decode(connection.call("erl_epmd", "register_node", arguments))
+
+
+def socket_of(connection: NodeConnection) -> Raw | None:
+    """The socket that it holds to epmd, as it came; None where it holds none. Errors: Unreachable, ProtocolError."""
+    state = connection.call("sys", "get_state", [Atom("erl_epmd")])
+    if not isinstance(_etf.decode(state), tuple):
+        raise ProtocolError("erl_epmd has a state that is no record")
+    held = _etf.elements(state)[1:2]
+    # It is -1, or undefined, while there is no socket.
+    return held[0] if held and not isinstance(_etf.decode(held[0]), (int, Atom)) else None
+
+
+def register_without(connection: NodeConnection, dead: Raw | None, alive: str, port: int, inet6: bool) -> Term:
+    """As `register`, after it has forgotten this socket. Only for one that holds no name at epmd: it would be lost.
+
+    The first way is that of a peer who closes. With `inet_backend socket`, OTP 23 and 25 do not notice it.
+    """
+    reply = register(connection, alive, port, inet6)
+    for way in (_shut_down, _tell):
+        if reply != ALREADY_REGISTERED or dead is None:
+            break
+        way(connection, dead)
+        end = time.monotonic() + FORGET_SECONDS
+        while reply == ALREADY_REGISTERED and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
+            reply = register(connection, alive, port, inet6)
+    return reply
+
+
+def _shut_down(connection: NodeConnection, dead: Raw) -> None:
+    connection.call("gen_tcp", "shutdown", [dead, Atom("read")])
+
+
+def _tell(connection: NodeConnection, dead: Raw) -> None:
+    connection.call("erlang", "send", [Atom("erl_epmd"), (Atom("tcp_closed"), dead)])
+    connection.call("gen_tcp", "close", [dead])
