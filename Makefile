@@ -38,9 +38,9 @@ integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 o
 	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'
 	@$(tools)/integration 23 25 27
 
-integration-all: ## the same with OTP 29 in addition; writes docs/kinds.md
+integration-all: ## the same with OTP 29 in addition; writes tables of docs/
 	@echo '== integration-all: real nodes of OTP 23, 25, 27 and 29 on private hosts'
-	@BEAMOPS_KINDS='$(CURDIR)/docs/kinds.md' $(tools)/integration 23 25 27 29
+	@BEAMOPS_TABLES='$(CURDIR)/docs' $(tools)/integration 23 25 27 29
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'

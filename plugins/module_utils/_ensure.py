@@ -216,7 +216,8 @@ def _missing(options: Options, whole: Part) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    return f"running: {', '.join(sorted(set(names)))}" if names else "no Erlang node is running"
+    listed = f"running: {', '.join(sorted(set(names)))}" if names else "no Erlang node is running"
+    return listed + _processes.hidden()
 
 
 def _foreigner(name: str, options: Options, epmd: list[dict[str, Any]]) -> str:
@@ -237,7 +238,7 @@ def _foreigner(name: str, options: Options, epmd: list[dict[str, Any]]) -> str:
 
 def _summary(nodes: list[dict[str, Any]], mode: Mode) -> str:
     if not nodes:
-        return "no Erlang node runs here"
+        return "no Erlang node runs here" + _processes.hidden()
     changed = [str(node["name"]) for node in nodes if node["changed"]]
     if changed:
         return f"{'would register' if mode is Mode.PREDICT else 'registered'}: {', '.join(changed)}"

@@ -70,6 +70,16 @@ def pids_called(pattern: str | re.Pattern[str]) -> list[int]:
     return found
 
 
+def hidden() -> str:
+    """Why there may be more processes than can be seen, as the end of a sentence; empty where there are not."""
+    try:
+        with open("/proc/1/comm", "rb"):
+            return ""
+    except OSError:
+        user = user_name(os.geteuid())
+        return f" (/proc hides the processes of others from {user}, see hidepid in proc(5): run with become)"
+
+
 def find_vms() -> list[Vm]:
     """Every Erlang VM that can be seen, in the order of pids. Errors: EpmdError without psutil."""
     require_psutil()

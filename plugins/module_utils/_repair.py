@@ -17,7 +17,7 @@ from typing import NamedTuple
 from . import _cookies, _diagnosis, _epmd_client, _erl_epmd, _observation, _start_epmd
 from ._cookies import Cookie
 from ._diagnosis import Diagnosis, Observation
-from ._errors import EpmdError
+from ._errors import EpmdError, Unreachable
 from ._etf import Term
 from ._node import NodeConnection
 from ._observation import Seen
@@ -102,6 +102,8 @@ def _where(seen: Seen) -> str:
 def _authenticate(seen: Seen, ready: Ready) -> None:
     try:
         ready.connection.authenticate(ready.cookie.value)
+    except Unreachable as error:
+        raise EpmdError(f"{error} (at {_where(seen)}, in the handshake): run again") from None
     except EpmdError as error:
         where = f"at {_where(seen)}, with the cookie from {ready.cookie.source}"
         raise EpmdError(f"{error} ({where}): give the node's own cookie or cookie_file") from None

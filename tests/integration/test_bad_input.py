@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
 import socket
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +170,18 @@ def test_a_stopped_epmd(epmd: Epmd, node: Node, register: Register) -> None:
     assert not register(name="vic").changed
 
 
-def as_nobody(options: Options) -> Outcome:
-    """The same code in a child that gives up root: as another user, Ansible may not be able to read this checkout."""
+def as_nobody(options: Options, before: Callable[[], object] = lambda: None) -> Outcome:
+    """The same code in a child that gives up root: as another user, Ansible may not be able to read this checkout.
+
+    before: what it does while it is still root.
+    """
     # The code is imported when it is needed, and by then it could not be read.
     importlib.import_module("ansible_collections.beamops.epmd.plugins.module_utils._repair")
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
+            before()
             os.setgroups([])
             os.setgid(65534)
             os.setuid(65534)
@@ -204,4 +211,25 @@ def test_a_cookie_file_that_may_not_be_read(epmd: Epmd, node: Node) -> None:
     assert (outcome.failed, outcome.changed) == (True, False)
     for words in (path, "can't be read", "run with become"):
         assert words in outcome.msg
+    assert node.pid not in holders(epmd.port)
+
+
+def hide_processes() -> None:
+    """As a host does whose /proc is mounted with hidepid, for this process alone."""
+    new_mounts = 0x20000  # CLONE_NEWNS
+    if ctypes.CDLL(None).unshare(new_mounts) != 0:
+        raise OSError("unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", "/proc"], check=True)
+
+
+def test_processes_that_are_hidden(epmd: Epmd, node: Node) -> None:
+    lose(epmd, node)
+    outcome = as_nobody(Options(["vic"]), hide_processes)
+    assert (outcome.failed, outcome.changed) == (True, False)
+    for words in ("vic", "no such node runs here", "hides the processes of others from nobody", "run with become"):
+        assert words in outcome.msg
+    unasked = as_nobody(Options([]), hide_processes)
+    assert not unasked.failed
+    assert "hidepid" in unasked.msg
     assert node.pid not in holders(epmd.port)

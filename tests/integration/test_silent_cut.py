@@ -11,6 +11,7 @@ from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life
 from ansible_collections.beamops.epmd.tests.lab import Otp, cut_silently, holders
 
+
 @pytest.mark.parametrize("backend", ["inet", "socket"])
 def test_its_dead_connection_is_cut_and_it_is_registered(otp: Otp, register: Register, saw: Saw, backend: str) -> None:
     with (

@@ -15,7 +15,7 @@ from ._client import client_pings
 from ._container import Container, system
 from ._epmd import Epmd
 from ._fakes import FakeServer, Handler, Squatter, answer, hang
-from ._faults import cut_silently, forget
+from ._faults import cut_silently, exhausted, forget, unreachable
 from ._node import EvalError, Node
 from ._otp import Otp
 from ._process import LabError, free_port, holders, listeners, wait_until
@@ -38,11 +38,13 @@ __all__ = [
     "answer",
     "client_pings",
     "cut_silently",
+    "exhausted",
     "forget",
     "free_port",
     "hang",
     "holders",
     "listeners",
     "system",
+    "unreachable",
     "wait_until",
 ]

@@ -23,13 +23,16 @@ _NAMES_REQUEST = b"\x00\x01n"
 class Epmd(Closable):
     """An epmd in the foreground, which answers once this is constructed."""
 
-    def __init__(self, program: Path, port: int | None, address: str | None, args: Sequence[str]) -> None:
+    def __init__(
+        self, program: Path, port: int | None, address: str | None, args: Sequence[str], user: str | None
+    ) -> None:
         self.port = free_port() if port is None else port
         self._program = program
         self._command: list[str | Path] = [program, "-port", str(self.port)]
         if address:
             self._command += ["-address", address]
         self._command += args
+        self._user = user
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -42,7 +45,7 @@ class Epmd(Closable):
         """Start again, on the same port, after kill()."""
         if taken := listeners(self.port):
             raise LabError(f"port {self.port} is taken by pid {', '.join(map(str, taken))}")
-        self._process = process = spawn(self._command, env=erlang_environment())
+        self._process = process = spawn(self._command, env=erlang_environment(), user=self._user)
 
         def answers() -> bool:
             if process.poll() is not None:

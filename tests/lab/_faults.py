@@ -30,16 +30,42 @@ def cut_silently(epmd: Epmd, node: Node) -> Iterator[None]:
     """
     sockets = psutil.Process(node.pid).net_connections("tcp")
     (own,) = [at.laddr.port for at in sockets if at.raddr and at.raddr.port == epmd.port]
-    swallow = f"ipproto tcp sport {epmd.port} dport {own} blackhole"
+    with _swallowed(f"sport {epmd.port} dport {own}"):
+        epmd.kill()
+        epmd.start()
+        if node.pid not in holders(epmd.port):
+            raise LabError("the node has noticed that its epmd is gone")
+        yield
+
+
+@contextlib.contextmanager
+def unreachable(port: int) -> Iterator[None]:
+    """Nothing gets through to this port of a private host."""
+    with _swallowed(f"dport {port}"):
+        yield
+
+
+@contextlib.contextmanager
+def exhausted(epmd: Epmd) -> Iterator[None]:
+    """Epmd has no descriptor left: the kernel accepts connections for it, and it never does; that of OTP 23 ends."""
+    process = psutil.Process(epmd.pid)
+    limits = process.rlimit(psutil.RLIMIT_NOFILE)
+    process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds(), limits[1]))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.rlimit(psutil.RLIMIT_NOFILE, limits)
+
+
+@contextlib.contextmanager
+def _swallowed(packets: str) -> Iterator[None]:
+    swallow = f"ipproto tcp {packets} blackhole"
     # The table of local addresses comes first otherwise, and knows the way.
     _rule("add pref 2 lookup local")
     _rule("del pref 0 lookup local")
     _rule(f"add pref 1 {swallow}")
     try:
-        epmd.kill()
-        epmd.start()
-        if node.pid not in holders(epmd.port):
-            raise LabError("the node has noticed that its epmd is gone")
         yield
     finally:
         _rule(f"del pref 1 {swallow}")

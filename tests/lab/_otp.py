@@ -82,9 +82,11 @@ class Otp:
             **settings,
         )
 
-    def epmd(self, port: int | None = None, address: str | None = None, args: Sequence[str] = ()) -> Epmd:
+    def epmd(
+        self, port: int | None = None, address: str | None = None, args: Sequence[str] = (), user: str | None = None
+    ) -> Epmd:
         """Start an epmd, on a private port unless one is named."""
-        return Epmd(self.bindir / "epmd", port, address, args)
+        return Epmd(self.bindir / "epmd", port, address, args, user)
 
     def node(
         self,

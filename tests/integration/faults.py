@@ -1,0 +1,67 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of docs/faults.md: fault by release, with what the module said and how long it took. A pytest plugin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from ansible_collections.beamops.epmd.tests.integration import tables
+from ansible_collections.beamops.epmd.tests.integration.tables import Line, Table
+
+HEAD = """# Faults, and what the module makes of them
+
+Written by the integration tests (`make test-all`), from what they saw on real nodes; `make test` checks it on a part of
+the releases. In each case the module ended within its timeout plus one second; the node, its log and the registrations
+of others were as before; and the next run after the fault had gone found the node registered, or registered it.
+Numbers in what it said are left out. The seconds are those of one run of the module's own code, with the timeout of
+that test.
+
+"""
+
+Survived = Callable[[str, int, str, str, float], None]
+
+_HEAD = ["fault", "release", "verdict", "what it says", "seconds"]
+
+
+class Faults(Table):
+    """Lines of fault, release, verdict, message and seconds."""
+
+    name = "faults"
+
+    def render(self, lines: dict[Line, Line]) -> str:
+        return HEAD + tables.markdown([_HEAD, *map(list, sorted(lines.values()))])
+
+    def parse(self, text: str) -> dict[Line, Line]:
+        return {(row[0], row[1]): tuple(row) for row in tables.cells(text)[1:]}
+
+    def lasting(self, line: Line) -> Line:
+        return line[:-1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    tables.register(config, Faults())
+
+
+@pytest.fixture
+def survived(request: pytest.FixtureRequest) -> Survived:
+    """Say what became of a fault: its name, the release, the verdict, the message, and the seconds that it took."""
+
+    def say(fault: str, release: int, verdict: str, msg: str, seconds: float) -> None:
+        tables.note(request, "faults", fault, f"OTP {release}", verdict, plain(msg), f"{seconds:.1f}")
+
+    return say
+
+
+def plain(msg: str) -> str:
+    """A message without what differs from run to run: numbers, host names, command lines, the marks of a table."""
+    # A newer node may be faster than the module.
+    text = msg.replace(" by itself meanwhile", "")
+    text = re.sub(r"\((?:[^()]|\([^()]*\))*\)", "(…)", text)
+    text = re.sub(r"@[\w.-]+", "@host", text)
+    text = re.sub(r"0x[0-9a-f]+|\d+(?:\.\d+)*", "N", text)
+    return text.replace("|", "/").replace("\n", " ")

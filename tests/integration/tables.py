@@ -1,0 +1,101 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables of the documentation that are written from what passing tests saw: the machinery for pytest.
+
+A fixture notes a line for a table; it counts only if the test passes. With BEAMOPS_TABLES=DIRECTORY
+the tables are written there; without it, what was seen has to be what the committed tables say.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+LICENCE = """<!--
+Copyright (c) beamops contributors
+GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+SPDX-License-Identifier: GPL-3.0-or-later
+-->
+"""
+
+Line = tuple[str, ...]
+
+
+class Table:
+    """One table, from this process or from workers. Lines are words, the first two of which are their key."""
+
+    name: str
+    """Of the file in docs/, and of the property in which a line travels."""
+
+    def __init__(self) -> None:
+        self.lines: dict[Line, Line] = {}
+        self.differences: list[str] = []
+
+    def render(self, lines: dict[Line, Line]) -> str:
+        """The file, without its licence."""
+        raise NotImplementedError
+
+    def parse(self, text: str) -> dict[Line, Line]:
+        """The lines of such a file."""
+        raise NotImplementedError
+
+    def lasting(self, line: Line) -> Line:
+        """The part of a line that has to be the same in every run."""
+        return line
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            for key, value in report.user_properties:
+                if key == self.name and isinstance(value, (list, tuple)):
+                    line = tuple(map(str, value))
+                    self.lines[line[:2]] = line
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        wanted = os.environ.get("BEAMOPS_TABLES")
+        if wanted:
+            if session.exitstatus == pytest.ExitCode.OK:
+                Path(wanted, f"{self.name}.md").write_text(LICENCE + self.render(self.lines), encoding="utf-8")
+            return
+        file = DOCS / f"{self.name}.md"
+        known = self.parse(file.read_text(encoding="utf-8")) if file.exists() else {}
+        self.differences = [
+            f"saw {' | '.join(line)}"
+            for key, line in sorted(self.lines.items())
+            if key not in known or self.lasting(known[key]) != self.lasting(line)
+        ]
+        if self.differences and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.lines:
+            rows, columns = (sorted({key[part] for key in self.lines}) for part in (0, 1))
+            terminalreporter.write_line(f"docs/{self.name}.md: {len(rows)} rows, on {', '.join(columns)}")
+        for difference in self.differences:
+            terminalreporter.write_line(f"docs/{self.name}.md says otherwise (make test-all writes it): {difference}")
+
+
+def register(config: pytest.Config, table: Table) -> None:
+    """The process that reports also writes; the workers of pytest-xdist only send their reports."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(table, f"beamops-{table.name}")
+
+
+def note(request: pytest.FixtureRequest, table: str, *words: str) -> None:
+    """A line for a table, if this test passes."""
+    request.node.user_properties.append((table, words))
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """The first row is the head."""
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "".join(f"| {' | '.join(cells)} |\n".replace("  |", " |") for cells in lines)
+
+
+def cells(text: str) -> list[list[str]]:
+    """The rows of a table in such a file, with their head."""
+    found = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    return found[:1] + found[2:]

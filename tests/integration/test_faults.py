@@ -1,0 +1,428 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every fault that a host in trouble can have: what the module says, in what time, and that the next run repairs it.
+
+The module's own code runs in this process, so that a fault can come at any point of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils import _cookies, _erl_epmd, _observation, _repair
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._node import NodeConnection
+from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.tests.integration.faults import Survived
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose, settle, squatted
+from ansible_collections.beamops.epmd.tests.lab import (
+    Epmd,
+    FakeServer,
+    Handler,
+    Node,
+    Otp,
+    Squatter,
+    answer,
+    cut_silently,
+    exhausted,
+    forget,
+    hang,
+    holders,
+    unreachable,
+    wait_until,
+)
+
+TIMEOUT = 3
+MARGIN = 1
+"""Seconds that a run may take beyond its timeout."""
+
+
+class Scene(NamedTuple):
+    """A healthy node, and what its faults are made with."""
+
+    otp: Otp
+    epmd: Epmd
+    node: Node
+    monkeypatch: pytest.MonkeyPatch
+
+    @property
+    def heals(self) -> bool:
+        """Whether this release registers itself again as soon as it can."""
+        return self.otp.release > 23
+
+
+@pytest.fixture
+def scene(otp: Otp, epmd: Epmd, node: Node, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(otp, epmd, node, monkeypatch)
+
+
+class Trial(NamedTuple):
+    """What came of one run, and the seconds that it took."""
+
+    outcome: Outcome
+    seconds: float
+
+
+VIC = Options(["vic"], timeout=TIMEOUT)
+
+
+def attempt(options: Options = VIC) -> Trial:
+    """One run of the module's code."""
+    begin = time.monotonic()
+    outcome = ensure(options, check_mode=False)
+    seconds = time.monotonic() - begin
+    assert "\n" not in outcome.msg
+    assert COOKIE not in repr(outcome)
+    assert seconds <= options.timeout + MARGIN, outcome.msg
+    return Trial(outcome, seconds)
+
+
+# The faults. Each is there while its context lasts.
+
+
+@contextlib.contextmanager
+def restarted(scene: Scene) -> Iterator[None]:
+    forget(scene.epmd, scene.node)
+    scene.epmd.start()
+    if scene.heals:
+        wait_until(scene.epmd.names, "the node to register itself")
+    yield
+
+
+@contextlib.contextmanager
+def dead(scene: Scene) -> Iterator[None]:
+    forget(scene.epmd, scene.node)
+    yield
+
+
+@contextlib.contextmanager
+def stopped(scene: Scene) -> Iterator[None]:
+    scene.epmd.suspend()
+    yield
+    scene.epmd.resume()
+
+
+@contextlib.contextmanager
+def on_another_port(scene: Scene) -> Iterator[None]:
+    forget(scene.epmd, scene.node)
+    with scene.otp.epmd() as other:
+        yield
+        assert other.names() == {}
+
+
+def replaced_by(handler: Handler) -> Callable[[Scene], AbstractContextManager[None]]:
+    @contextlib.contextmanager
+    def fault(scene: Scene) -> Iterator[None]:
+        forget(scene.epmd, scene.node)
+        with FakeServer(handler, port=scene.epmd.port):
+            yield
+
+    return fault
+
+
+@contextlib.contextmanager
+def without_descriptors(scene: Scene) -> Iterator[None]:
+    with exhausted(scene.epmd):
+        yield
+
+
+@contextlib.contextmanager
+def cut_off(scene: Scene) -> Iterator[None]:
+    with unreachable(scene.epmd.port):
+        yield
+
+
+@contextlib.contextmanager
+def silently_cut(scene: Scene) -> Iterator[None]:
+    with cut_silently(scene.epmd, scene.node):
+        yield
+
+
+@contextlib.contextmanager
+def squatted_with_its_port(scene: Scene) -> Iterator[None]:
+    with squatted(scene.epmd, scene.node, scene.node.port):
+        yield
+
+
+@contextlib.contextmanager
+def squatted_with_another(scene: Scene) -> Iterator[None]:
+    with squatted(scene.epmd, scene.node, 4711):
+        yield
+
+
+@contextlib.contextmanager
+def squatted_meanwhile(scene: Scene) -> Iterator[None]:
+    """The name is free when it is looked at, and taken when the node asks for it."""
+    forget(scene.epmd, scene.node)
+    with scene.otp.epmd() as real:
+        looked = []
+
+        def handler(connection: socket.socket) -> None:
+            request = connection.recv(4096)
+            if request[2:3] == b"n" and not looked:
+                looked.append(request)
+                connection.sendall(scene.epmd.port.to_bytes(4, "big"))
+                return
+            with socket.create_connection(("127.0.0.1", real.port)) as upstream:
+                upstream.sendall(request)
+                upstream.shutdown(socket.SHUT_WR)
+                while reply := upstream.recv(4096):
+                    connection.sendall(reply)
+
+        with Squatter(real.port, "vic", 4711), FakeServer(handler, port=scene.epmd.port):
+            yield
+
+
+@contextlib.contextmanager
+def node_stopped(scene: Scene) -> Iterator[None]:
+    """As it was when its epmd was killed, so that it knows nothing of that."""
+    scene.node.suspend()
+    scene.epmd.kill()
+    scene.epmd.start()
+    yield
+    scene.node.resume()
+
+
+@contextlib.contextmanager
+def node_stopped_in_the_handshake(scene: Scene) -> Iterator[None]:
+    lose(scene.epmd, scene.node)
+    authenticate = NodeConnection.authenticate
+
+    def late(connection: NodeConnection, cookie: bytes) -> None:
+        scene.node.suspend()
+        authenticate(connection, cookie)
+
+    with scene.monkeypatch.context() as patch:
+        patch.setattr(NodeConnection, "authenticate", late)
+        yield
+    scene.node.resume()
+    settle(scene.node)
+
+
+@contextlib.contextmanager
+def rex_busy(scene: Scene) -> Iterator[None]:
+    lose(scene.epmd, scene.node)
+    scene.node.eval("sys:suspend(rex)")
+    yield
+    scene.node.eval("sys:resume(rex)")
+    settle(scene.node)
+
+
+class Fault(NamedTuple):
+    """A fault: how it comes about, what its verdict is on OTP 23 and on newer ones, and words that are said."""
+
+    happens: Callable[[Scene], AbstractContextManager[None]]
+    verdicts: tuple[str, str]
+    words: tuple[str, ...]
+    fails: bool = False
+
+
+LOST = ("missing", "epmd_down")
+GARBAGE = answer(b"\x00\x00\x11\x11name vic at port xyz\n")
+
+FAULTS = {
+    "epmd killed and started again": Fault(restarted, ("missing", "registered"), ()),
+    "epmd dead": Fault(dead, ("epmd_down", "epmd_down"), ("vic",)),
+    "epmd stopped (SIGSTOP)": Fault(stopped, ("epmd_unresponsive",) * 2, ("no answer within", "belongs to pid"), True),
+    "epmd restarted on another port": Fault(on_another_port, ("epmd_down", "epmd_down"), ("vic",)),
+    "epmd replaced by a program that accepts and says nothing": Fault(
+        replaced_by(hang), ("epmd_unresponsive",) * 2, ("no answer within", "belongs to pid"), True
+    ),
+    "epmd replaced by a program that says garbage": Fault(
+        replaced_by(GARBAGE), ("epmd_unresponsive",) * 2, ("line that is none", "belongs to pid"), True
+    ),
+    "epmd replaced by a program that accepts and closes": Fault(
+        replaced_by(answer(b"")), ("epmd_unresponsive",) * 2, ("0 bytes", "belongs to pid"), True
+    ),
+    "epmd out of descriptors": Fault(without_descriptors, ("epmd_unresponsive",) * 2, ("gives no table",), True),
+    "the network between module and epmd cut": Fault(
+        cut_off, ("epmd_unresponsive",) * 2, ("can't be reached", "belongs to pid"), True
+    ),
+    "the connection between node and epmd cut without a word": Fault(silently_cut, ("missing", "missing"), ("vic",)),
+    "the name squatted with the node's port": Fault(squatted_with_its_port, ("borrowed", "borrowed"), ("1 borrowed",)),
+    "the name squatted with another port": Fault(
+        squatted_with_another, ("conflict", "conflict"), ("its holder is pid", "port 4711"), True
+    ),
+    "the name squatted between look and repair": Fault(
+        squatted_meanwhile, ("missing", "missing"), ("somebody else meanwhile", "run again"), True
+    ),
+    "node stopped (SIGSTOP) before the handshake": Fault(
+        node_stopped, ("missing", "missing"), ("does not answer", "no answer within"), True
+    ),
+    "node stopped (SIGSTOP) during the handshake": Fault(
+        node_stopped_in_the_handshake, LOST, ("no answer within", "in the handshake", "run again"), True
+    ),
+    "rex of the node busy": Fault(rex_busy, LOST, ("no answer within", "asked to register itself"), True),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_told_and_the_next_run_repairs_it(scene: Scene, survived: Survived, name: str) -> None:
+    fault, before = FAULTS[name], life(scene.node)
+    with fault.happens(scene):
+        trial = attempt()
+        (found,) = trial.outcome.nodes
+        assert found["verdict"] == fault.verdicts[scene.heals], trial.outcome.msg
+        assert trial.outcome.failed == fault.fails, trial.outcome.msg
+        for word in fault.words:
+            assert word in trial.outcome.msg
+    again = attempt()
+    assert not again.outcome.failed, again.outcome.msg
+    assert scene.epmd.names() == {"vic": scene.node.port}
+    assert holders(scene.epmd.port) >= {scene.node.pid}
+    assert life(scene.node) == before
+    survived(name, scene.otp.release, found["verdict"], found["msg"], trial.seconds)
+
+
+def test_a_bystander_keeps_its_registration(scene: Scene) -> None:
+    """Somebody else at the same epmd, through a repair that cuts a dead connection."""
+    with cut_silently(scene.epmd, scene.node), Squatter(scene.epmd.port, "bystander", 4711):
+        assert attempt().outcome.changed
+        assert scene.epmd.names() == {"vic": scene.node.port, "bystander": 4711}
+
+
+def test_a_node_that_dies_during_the_call(scene: Scene, survived: Survived) -> None:
+    lose(scene.epmd, scene.node)
+    call = _erl_epmd.register
+
+    def late(*arguments: object) -> object:
+        scene.node.close()
+        return call(*arguments)  # type: ignore[arg-type]
+
+    scene.monkeypatch.setattr(_erl_epmd, "register", late)
+    trial = attempt()
+    assert trial.outcome.failed
+    assert "closed the connection" in trial.outcome.msg
+    assert scene.epmd.names() == {}
+    (found,) = trial.outcome.nodes
+    survived("node killed during the call", scene.otp.release, found["verdict"], found["msg"], trial.seconds)
+
+
+def test_a_port_that_another_program_has_taken(scene: Scene, survived: Survived) -> None:
+    port = scene.node.port
+    scene.node.close()
+    with FakeServer(answer(b"SSH-2.0-OpenSSH_9.2p1\r\n"), port=port) as server:
+        told = Options(["vic"], port=port, cookie=COOKIE, epmd_port=scene.epmd.port, timeout=TIMEOUT)
+        trial = attempt(told)
+        assert trial.outcome.failed
+        assert f"port {port}" in trial.outcome.msg
+        (found,) = trial.outcome.nodes
+        fault = "port of the node taken by another program"
+        survived(fault, scene.otp.release, found["verdict"], found["msg"], trial.seconds)
+        assert server.accepted
+        seen = server.accepted
+        gone = attempt()
+        assert "no such node runs here" in gone.outcome.msg
+        assert server.accepted == seen
+    assert scene.epmd.names() == {}
+
+
+def test_an_epmd_that_another_user_started_again(open_otp: Otp, epmd: Epmd, node: Node, survived: Survived) -> None:
+    before = life(node)
+    forget(epmd, node)
+    with open_otp.epmd(epmd.port, user="nobody") as other:
+        if open_otp.release > 23:
+            wait_until(other.names, "the node to register itself")
+        trial = attempt()
+        assert not trial.outcome.failed, trial.outcome.msg
+        assert other.names() == {"vic": node.port}
+        assert life(node) == before
+        (found,) = trial.outcome.nodes
+        fault = "epmd killed and started again by another user"
+        survived(fault, open_otp.release, found["verdict"], found["msg"], trial.seconds)
+
+
+def test_a_full_disk(epmd: Epmd, node: Node, tmp_path: Path) -> None:
+    """Ansible itself can't bring a module to such a host, and nothing happens there."""
+    lose(epmd, node)
+    before = life(node)
+    disk = tmp_path / "remote"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=True)
+    try:
+        full = disk / "full"
+        with contextlib.suppress(OSError), full.open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        register = Register(tmp_path)
+        refused = register(name="vic")
+        assert refused.failed
+        assert "No space left on device" in refused.output
+        assert node.pid not in holders(epmd.port)
+        full.unlink()
+        subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+        assert register(name="vic").changed
+        assert life(node) == before
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_many_runs_at_once(scene: Scene, count: int) -> None:
+    lose(scene.epmd, scene.node)
+    children = [fork(lambda: attempt(Options(["vic"], timeout=20)).outcome.failed) for _unused in range(count)]
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * count
+    assert scene.epmd.names() == {"vic": scene.node.port}
+    assert holders(scene.epmd.port) >= {scene.node.pid}
+    assert scene.node.log == ""
+
+
+@pytest.mark.parametrize(
+    ("room", "function"),
+    [
+        (_observation, "_ask"),
+        (_observation, "_holds"),
+        (_cookies, "find"),
+        (_repair, "_authenticate"),
+        (_erl_epmd, "register"),
+        (_observation, "look_again"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_run_that_is_killed(scene: Scene, room: object, function: str, after: bool) -> None:
+    """Whatever it was doing, the node stays as it was and the next run repairs it."""
+    lose(scene.epmd, scene.node)
+    before = life(scene.node)
+    work = getattr(room, function)
+
+    def last(*arguments: object) -> None:
+        if after:
+            work(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def killed() -> bool:
+        setattr(room, function, last)
+        return ensure(VIC, check_mode=False).failed
+
+    child = fork(killed)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    settle(scene.node)
+    assert not attempt().outcome.failed
+    assert scene.epmd.names() == {"vic": scene.node.port}
+    assert life(scene.node) == before
+
+
+def fork(work: Callable[[], bool]) -> int:
+    """The pid of a child which does the work, and ends with 0 if that gives False."""
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            code = int(work())
+        finally:
+            os._exit(code)
+    return child
