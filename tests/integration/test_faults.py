@@ -167,7 +167,7 @@ def squatted_meanwhile(scene: Scene) -> Iterator[None]:
     """The name is free when it is looked at, and taken when the node asks for it."""
     forget(scene.epmd, scene.node)
     with scene.otp.epmd() as real:
-        looked = []
+        looked: list[bytes] = []
 
         def handler(connection: socket.socket) -> None:
             request = connection.recv(4096)

@@ -29,7 +29,7 @@ def cut_silently(epmd: Epmd, node: Node) -> Iterator[None]:
     As a firewall that forgets a connection, or a suspended machine. For a private host: it changes the host's rules.
     """
     sockets = psutil.Process(node.pid).net_connections("tcp")
-    (own,) = [at.laddr.port for at in sockets if at.raddr and at.raddr.port == epmd.port]
+    (own,) = [at.laddr.port for at in sockets if at.raddr[1:] == (epmd.port,)]
     with _swallowed(f"sport {epmd.port} dport {own}"):
         epmd.kill()
         epmd.start()
