@@ -57,7 +57,7 @@ def find(vm: Vm, option: str | None, option_file: str | None) -> Cookie:
         paths.append(os.path.join(vm.said.home, ".erlang.cookie"))
         config = vm.said.config_home or os.path.join(vm.said.home, ".config")
         paths.append(os.path.join(config, "erlang", ".erlang.cookie"))
-    found = _namespaces.in_root(vm.pid, lambda: _first(paths, vm))
+    found = _namespaces.with_files_of(vm.pid, lambda: _first(paths, vm))
     if found is None:
         where = " or ".join(paths) or "its command line (and its home is not known)"
         raise EpmdError(f"no cookie at {where}: give cookie or cookie_file")

@@ -184,6 +184,25 @@ def peer_port(pid: int, descriptor: int, port: int) -> int | None:
     return None
 
 
+def accepted(pid: int, port: int, remote_port: int) -> bool:
+    """Whether a process holds the connection to its `port` that comes from this port, as far as can be seen."""
+    try:
+        try:
+            descriptors = _descriptors(pid)
+            return any(
+                found.inode in descriptors and found.remote_port == remote_port
+                for family in _FAMILIES
+                for found in _sock_diag.sockets(family, _sock_diag.ESTABLISHED, local_port=port)
+            )
+        except (PermissionError, FileNotFoundError):
+            return False
+        except OSError:
+            ends = [found for found in _tcp(psutil.Process(pid)) if found.raddr and found.laddr.port == port]
+            return any(found.raddr.port == remote_port for found in ends)
+    except psutil.Error:
+        return False
+
+
 def largest_backlog() -> int:
     """What the kernel cuts the backlog of a listener down to, in this network namespace (listen(2))."""
     with contextlib.suppress(OSError, ValueError), open("/proc/sys/net/core/somaxconn", encoding="ascii") as file:

@@ -21,6 +21,7 @@ import signal
 import time
 from typing import Any, Callable, NamedTuple, TypeVar
 
+from . import _rights
 from ._errors import EpmdError, NotPermitted
 
 T = TypeVar("T")
@@ -87,21 +88,27 @@ def in_network(pid: int, seconds: float, work: Callable[[], T]) -> T:
     return _in_child(enter, "its network namespace", seconds, work)
 
 
-def in_root(pid: int | None, work: Callable[[], T]) -> T:
-    """The result of `work`, done with the root directory and the mounts of this process.
+def with_files_of(pid: int | None, work: Callable[[], T]) -> T:
+    """The result of `work`, done with the root directory, the mounts and the rights of this process.
 
-    Errors: NotPermitted, and those of `work`.
+    Errors: NotPermitted, EpmdError where it has ended, and those of `work`.
     """
-    if pid is None or (_shares(pid, "mnt") and shares_root(pid)):
+    if pid is None:
         return work()
-    if os.geteuid() != 0 and shares_root(pid):
-        return work()
+    rights = _rights.of_process(pid)
+
+    def with_rights() -> T:
+        with _rights.held(rights):
+            return work()
+
+    if shares_root(pid) and (os.geteuid() != 0 or _shares(pid, "mnt")):
+        return with_rights()
 
     def enter() -> None:
         os.chroot(f"/proc/{pid}/root")
         os.chdir("/")
 
-    return _in_child(enter, "its root directory", ROOT_SECONDS, work)
+    return _in_child(enter, "its root directory", ROOT_SECONDS, with_rights)
 
 
 def _in_child(enter: Callable[[], None], place: str, seconds: float, work: Callable[[], T]) -> T:
@@ -187,11 +194,9 @@ def command_inside(pid: int, as_itself: bool) -> list[str]:
 
 
 def ids_inside(pid: int) -> Ids:
-    """The effective user and group of a process, as it sees them itself. Errors: OSError."""
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-        fields = dict(line.partition(":")[::2] for line in file)
-    uid, gid = (int(fields[key].split()[1]) for key in ("Uid", "Gid"))
-    return Ids(_mapped(pid, "uid_map", uid), _mapped(pid, "gid_map", gid))
+    """The effective user and group of a process, as it sees them itself. Errors: OSError, EpmdError."""
+    rights = _rights.of_process(pid)
+    return Ids(_mapped(pid, "uid_map", rights.uid), _mapped(pid, "gid_map", rights.gid))
 
 
 def _mapped(pid: int, file_name: str, number: int) -> int:

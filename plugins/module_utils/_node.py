@@ -79,6 +79,11 @@ class NodeConnection:
             connection.close()
             raise
 
+    @property
+    def own_port(self) -> int:
+        """The port from which it comes."""
+        return self._connection.own_port
+
     def authenticate(self, cookie: bytes) -> None:
         """Prove that we know the cookie, and have the node prove it. Errors: Unreachable, EpmdError."""
         self._connection.send_handshake(*self._handshake.reply(cookie))

@@ -105,7 +105,7 @@ class _Reader:
     def __call__(self, path: str, what: str) -> bytes:
         full = os.path.join(self._directory, path)
         try:
-            return _namespaces.in_root(self._pid, lambda: _read(full))
+            return _namespaces.with_files_of(self._pid, lambda: _read(full))
         except OSError as error:
             raise EpmdError(f"the {what} {full} can't be read ({error.strerror}): give tls_certfile") from None
 

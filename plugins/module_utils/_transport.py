@@ -85,6 +85,11 @@ class Connection:
     def __exit__(self, *_unused: object) -> None:
         self.close()
 
+    @property
+    def own_port(self) -> int:
+        """The port from which it comes."""
+        return int(self._socket.getsockname()[1])
+
     def close(self) -> None:
         """Hang up."""
         self._socket.close()

@@ -21,8 +21,8 @@ def test_one_of_our_own_is_no_other_place() -> None:
     assert _namespaces.network_of(SELF) is None
     assert _namespaces.shares_root(SELF)
     assert not _namespaces.is_container(SELF)
-    assert _namespaces.in_root(SELF, os.getpid) == SELF
-    assert _namespaces.in_root(None, os.getpid) == SELF
+    assert _namespaces.with_files_of(SELF, os.getpid) == SELF
+    assert _namespaces.with_files_of(None, os.getpid) == SELF
     assert _namespaces.ids_inside(SELF) == (os.geteuid(), os.getegid())
 
 

@@ -1,0 +1,64 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""Reads what a node points to with the node's own rights, and no more.
+
+Standard: credentials(7); proc(5), `/proc/PID/status`. A process says itself where its home, its
+release and its certificates are, so any user of a host could have root open somebody else's files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Iterator, NamedTuple
+
+from ._errors import EpmdError, NotPermitted
+
+
+class Rights(NamedTuple):
+    """Effective user, effective group and supplementary groups, as numbers."""
+
+    uid: int
+    gid: int
+    groups: list[int]
+
+
+def of_process(pid: int) -> Rights:
+    """The rights of a process. Errors: EpmdError where it has ended."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            fields = {name: words.split() for name, _colon, words in (line.partition(":") for line in file)}
+    except OSError:
+        raise EpmdError(f"the process {pid} has ended meanwhile: run again") from None
+    uid, gid = (int(fields[name][1]) for name in ("Uid", "Gid"))  # real, effective, saved, file system
+    return Rights(uid, gid, [int(group) for group in fields.get("Groups", [])])
+
+
+@contextlib.contextmanager
+def held(rights: Rights) -> Iterator[None]:
+    """While this lasts, files are opened with these rights. Only root can do this, and has to. Errors: NotPermitted."""
+    if os.geteuid() != 0:
+        yield
+        return
+    own = Rights(0, os.getegid(), os.getgroups())
+    try:
+        _take(rights)
+        yield
+    finally:
+        os.seteuid(0)
+        _take(own)
+
+
+def _take(rights: Rights) -> None:
+    try:
+        if os.getgroups() != rights.groups:
+            os.setgroups(rights.groups)
+        os.setegid(rights.gid)
+        os.seteuid(rights.uid)
+    except OSError as error:
+        raise NotPermitted(
+            f"files can't be read as user {rights.uid} may read them ({error.strerror}): run as root with all rights"
+        ) from None
