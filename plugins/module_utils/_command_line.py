@@ -21,8 +21,8 @@ class CommandLine(NamedTuple):
     """What a node was told at its start. None or empty: it was not told.
 
     name: `vic` or `vic@host`. epmd_port: also from ERL_EPMD_PORT. cookie, cookie_source: see
-    `_cookies.py`; never to be shown. release_root: where its Elixir release lies. tls_optfile,
-    tls_options: `-ssl_dist_optfile` and the pairs of `-ssl_dist_opt`.
+    `_cookies.py`; never to be shown. release_root: the Elixir release that may have its cookie.
+    tls_optfile, tls_options: `-ssl_dist_optfile` and the pairs of `-ssl_dist_opt`.
     """
 
     name: str | None
@@ -84,9 +84,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
     if name is not None:
         # A byte that is no UTF-8 is a character of Latin-1, as the node takes it.
         name = re.sub("[\udc80-\udcff]", lambda match: chr(ord(match.group()) - 0xDC00), name)
-    release = environment if _is_release(name, environment) else {}
+    # With two values it is the cookie of another node.
+    cookies = [values for values in every("setcookie") if len(values) < 2]
+    # The script of a release gives its cookie on the command line, which may be cut or rewritten since.
+    release = environment if _is_release(name, environment) and not cookies else {}
     kernel = {key: value for values in every("kernel") for key, value in zip(values[::2], values[1::2])}
-    cookie, source = _cookie(every("setcookie"), release)
+    cookie, source = _cookie(cookies, release)
     protocol = first("proto_dist") or ""
     low, high = (
         _number(kernel.get("inet_dist_listen_min")),
@@ -115,18 +118,20 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
 
 
 def _is_release(name: str | None, environment: Mapping[str, str]) -> bool:
-    """Whether RELEASE_* in an environment speak of this node, and are not inherited from the one that started it."""
+    """Whether RELEASE_* in an environment are of the script that started this node.
+
+    That always sets RELEASE_NODE. A node that was started by another inherits its variables.
+    """
     alive = environment.get("RELEASE_NODE", "").partition("@")[0]
-    return name is None or not alive or name.partition("@")[0] == alive
+    return bool(alive) and (name is None or name.partition("@")[0] == alive)
 
 
-def _cookie(setcookie: list[list[str]], environment: Mapping[str, str]) -> tuple[str | None, str]:
-    # auth.erl: of the options with fewer than two values there must be one, with one; else the file counts.
-    own = [values for values in setcookie if len(values) < 2]
-    if len(own) == 1 and own[0]:
-        return own[0][0], "-setcookie on its command line"
-    if environment.get("RELEASE_COOKIE"):
-        return environment["RELEASE_COOKIE"], "RELEASE_COOKIE in its environment"
+def _cookie(setcookie: list[list[str]], release: Mapping[str, str]) -> tuple[str | None, str]:
+    # auth.erl: there must be one, with a value; else the file counts.
+    if len(setcookie) == 1 and setcookie[0]:
+        return setcookie[0][0], "-setcookie on its command line"
+    if release.get("RELEASE_COOKIE"):
+        return release["RELEASE_COOKIE"], "RELEASE_COOKIE in its environment"
     return None, ""
 
 

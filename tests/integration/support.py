@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Squatter, forget, wait_until
+from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Squatter, forget, holders, wait_until
 
 CHECKOUT = Path(__file__).parents[2]
 COOKIE = "a-cookie-that-nobody-may-see"
@@ -98,6 +98,12 @@ class Register:
         return Run(json.loads(match.group(2)), output, done.returncode)
 
 
+def without_psutil(directory: Path) -> dict[str, str]:
+    """The environment of a Python that has no psutil."""
+    (directory / "psutil.py").write_text("raise ImportError('psutil is not installed')\n")
+    return {"PYTHONPATH": os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])}
+
+
 def lose(epmd: Epmd, node: Node) -> None:
     """Make epmd lose the name for good, in the way that is possible with this release.
 
@@ -132,6 +138,21 @@ def settle(node: Node) -> None:
 def life(node: Node) -> tuple[int, str, str]:
     """What must not change: the process, what it is connected to, its log."""
     return node.pid, node.eval("nodes()"), node.log
+
+
+def recover(register: Register, epmd: Epmd, node: Node, **options: Any) -> Run:
+    """Lose the name of a node and see it registered again: by the node itself, to which nothing else happened."""
+    before = life(node)
+    lose(epmd, node)
+    done = register(**{"name": node.short, **options})
+    assert done.changed, done.output
+    found = done.node
+    assert (found["name"], found["pid"], found["port"]) == (node.name, node.pid, node.port)
+    assert found["registered"]
+    assert epmd.names() == {node.short: node.port}
+    assert holders(epmd.port) == {node.pid}
+    assert life(node) == before
+    return done
 
 
 def uptime(node: Node) -> int:

@@ -13,19 +13,22 @@ from ._applications import Application, Ejabberd, RabbitMq
 from ._certificates import Authority, Certificate
 from ._client import client_pings
 from ._container import Container, system
+from ._elixir import HOME_COOKIE, Elixir, Release
 from ._epmd import Epmd
 from ._fakes import FakeServer, Handler, Squatter, answer, hang
 from ._faults import cut_silently, exhausted, forget, unreachable
 from ._node import EvalError, Node
 from ._otp import Otp
-from ._process import LabError, free_port, holders, listeners, wait_until
+from ._process import LabError, bound, dialled, free_port, holders, listeners, wait_until
 
 __all__ = [
+    "HOME_COOKIE",
     "Application",
     "Authority",
     "Certificate",
     "Container",
     "Ejabberd",
+    "Elixir",
     "Epmd",
     "EvalError",
     "FakeServer",
@@ -34,10 +37,13 @@ __all__ = [
     "Node",
     "Otp",
     "RabbitMq",
+    "Release",
     "Squatter",
     "answer",
+    "bound",
     "client_pings",
     "cut_silently",
+    "dialled",
     "exhausted",
     "forget",
     "free_port",

@@ -10,6 +10,7 @@ import pwd
 import select
 import signal
 import struct
+import subprocess
 import tempfile
 import threading
 import time
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._process import Closable, LabError, end, spawn
+from ._process import Closable, LabError, Terminal, end, spawn
 
 if TYPE_CHECKING:
     from ._otp import Otp
@@ -66,7 +67,11 @@ class EvalError(Exception):
 
 
 class Node(Closable):
-    """A running Erlang node. See Otp.node for the options."""
+    """A running Erlang node. See Otp.node for the options.
+
+    script: the command that starts it, in the place of erlexec; how it is called and what its cookie
+    is are then the script's to say. terminal: what it is started on.
+    """
 
     def __init__(
         self,
@@ -82,6 +87,8 @@ class Node(Closable):
         user: str | None,
         set_cookie_arg: bool,
         start_epmd: bool,
+        script: Sequence[str | Path] | None = None,
+        terminal: Terminal | None = None,
     ) -> None:
         self.epmd_port = epmd_port
         self.cookie = cookie
@@ -90,6 +97,7 @@ class Node(Closable):
         self._port: int | None = None
         self._suspended = False
         self._final_log: str | None = None
+        self._terminal = terminal
         self._directory = tempfile.TemporaryDirectory(prefix="beamops-lab-")
         directory = Path(self._directory.name)
         self.home = home or directory / "home"
@@ -97,26 +105,22 @@ class Node(Closable):
         _prepare_home(self.home, cookie, user)
         directory.chmod(0o711)
 
-        if name and long_names and "@" not in name:
-            name += "@127.0.0.1"
-        command: list[str | Path] = [otp.erlexec, "-noinput"]
-        if name:
-            command += ["-name" if long_names else "-sname", name]
-        if set_cookie_arg:
-            command += ["-setcookie", cookie]
-        if not start_epmd:
-            command += ["-start_epmd", "false"]
-
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
         # On one line, as `ps` and any reader of /proc/PID/cmdline will show it.
         control = " ".join(_CONTROL.format(requests=requests, replies=replies).split())
-        command += ["-eval", control, *args]
         settings = {
             "HOME": str(self.home),
             "ERL_EPMD_PORT": str(epmd_port),
             "ERL_CRASH_DUMP_SECONDS": "0",
         }
+        command: list[str | Path]
+        if script is None:
+            own = _own_arguments(name, cookie if set_cookie_arg else None, long_names, start_epmd)
+            command = [otp.erlexec, *own, "-eval", control, *args]
+        else:
+            command = [*script, *args]
+            settings["ERL_AFLAGS"] = f"-eval '{control}'"  # which erlexec takes before the script's own
         self._exchange = threading.Lock()
         self._number = 0
         self._received = bytearray()
@@ -125,7 +129,8 @@ class Node(Closable):
                 self._process = spawn(
                     command,
                     env=otp.environment(**{**settings, **env}),
-                    output=output,
+                    stdin=terminal.slave if terminal else subprocess.DEVNULL,
+                    output=terminal.slave if terminal else output,
                     pass_fds=(requests, replies),
                     cwd=self.home,
                     user=user,
@@ -133,6 +138,8 @@ class Node(Closable):
         except BaseException:
             os.close(self._requests)
             os.close(self._replies)
+            if terminal:
+                terminal.close()
             self._directory.cleanup()
             raise
         finally:
@@ -217,15 +224,22 @@ class Node(Closable):
         os.close(self._requests)
         os.close(self._replies)
         self._final_log = self._read_log()
+        if self._terminal:
+            self._terminal.close()
         self._directory.cleanup()
 
     def _learn(self) -> None:
         if self.eval("is_alive()") == "true":
-            self._name = self.eval("node()").strip("'")
+            # As numbers, since not every letter of a name can be printed.
+            letters = self.eval("list_to_tuple(atom_to_list(node()))").strip("{}")
+            self._name = "".join(chr(int(letter)) for letter in letters.split(","))
             ports = self.eval(_DISTRIBUTION_PORT).strip("[]")
             self._port = int(ports.split(",")[0]) if ports else None
 
     def _read_log(self) -> str:
+        if self._terminal:
+            with self._log_file.open("ab") as file:
+                file.write(self._terminal.read())
         return self._log_file.read_text(errors="replace")
 
     def _reply_to(self, number: bytes, deadline: float) -> bytes:
@@ -249,6 +263,18 @@ class Node(Closable):
                 raise EOFError
             self._received += chunk
         return bytes(self._received[:size])
+
+
+def _own_arguments(name: str | None, cookie: str | None, long_names: bool, start_epmd: bool) -> list[str]:
+    arguments = ["-noinput"]
+    if name:
+        host = "@127.0.0.1" if long_names and "@" not in name else ""
+        arguments += ["-name" if long_names else "-sname", name + host]
+    if cookie is not None:
+        arguments += ["-setcookie", cookie]
+    if not start_epmd:
+        arguments += ["-start_epmd", "false"]
+    return arguments
 
 
 def _prepare_home(home: Path, cookie: str, user: str | None) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import random
@@ -43,6 +44,27 @@ class Closable:
         self.close()
 
 
+class Terminal(Closable):
+    """A pseudo terminal (pty(7)) with a program of the test's on it, and nobody who types."""
+
+    def __init__(self) -> None:
+        self._master, self.slave = os.openpty()
+        os.set_blocking(self._master, False)
+
+    def read(self) -> bytes:
+        """All that was printed since the last time."""
+        printed = bytearray()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                printed += os.read(self._master, 65536)
+        return bytes(printed)
+
+    def close(self) -> None:
+        """Take it away."""
+        os.close(self._master)
+        os.close(self.slave)
+
+
 def wait_until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
     """Poll until the condition holds, and return its value."""
     deadline = time.monotonic() + seconds
@@ -73,12 +95,22 @@ def free_port() -> int:
 
 def holders(port: int) -> set[int]:
     """Return the pids which hold an established connection to this port of an epmd."""
-    return _owners(lambda at: at.status == psutil.CONN_ESTABLISHED and at.raddr[1:] == (port,))
+    return {at.pid for at in _held(port) if at.pid is not None}
+
+
+def dialled(port: int) -> set[str]:
+    """Return the addresses at which those connections reach it."""
+    return {at.raddr.ip for at in _held(port)}
 
 
 def listeners(port: int) -> set[int]:
     """Return the pids which listen on this port."""
-    return _owners(lambda at: at.status == psutil.CONN_LISTEN and at.laddr[1:] == (port,))
+    return {at.pid for at in _listening(port) if at.pid is not None}
+
+
+def bound(port: int) -> set[str]:
+    """Return the addresses on which they listen."""
+    return {at.laddr.ip for at in _listening(port)}
 
 
 def erlang_environment(**settings: str) -> dict[str, str]:
@@ -92,6 +124,7 @@ def spawn(
     command: Sequence[str | Path],
     *,
     env: Mapping[str, str],
+    stdin: int = subprocess.DEVNULL,
     output: int | IO[bytes] = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
     cwd: Path | None = None,
@@ -104,7 +137,7 @@ def spawn(
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=subprocess.STDOUT,
             pass_fds=pass_fds,
@@ -133,6 +166,11 @@ def end(process: subprocess.Popen[bytes], patience: float = 5) -> None:
         helper.kill()
 
 
-def _owners(wanted: Callable[[Any], bool]) -> set[int]:
+def _held(port: int) -> list[Any]:
     sockets = psutil.net_connections("tcp")
-    return {at.pid for at in sockets if at.pid is not None and wanted(at)}
+    return [at for at in sockets if at.status == psutil.CONN_ESTABLISHED and at.raddr[1:] == (port,)]
+
+
+def _listening(port: int) -> list[Any]:
+    sockets = psutil.net_connections("tcp")
+    return [at for at in sockets if at.status == psutil.CONN_LISTEN and at.laddr[1:] == (port,)]

@@ -74,6 +74,13 @@ def test_what_a_release_says_is_not_taken_by_what_it_starts() -> None:
     assert parse("/x/beam.smp -- -sname other", **inherited).release_root is None
 
 
+def test_a_release_with_a_cookie_on_its_command_line_has_none_in_its_directory() -> None:
+    own = {"RELEASE_NODE": "app@web1", "RELEASE_ROOT": "/srv/app"}
+    for cookies in ("-setcookie a", "-setcookie a -setcookie b", "-setcookie"):
+        assert parse(f"/x/beam.smp -- -sname app {cookies}", **own).release_root is None
+    assert parse("/x/beam.smp -- -sname app -setcookie b@web1 b", **own).release_root == "/srv/app"
+
+
 def test_tls() -> None:
     said = parse(
         "/x/beam.smp -- -sname vic -proto_dist inet6_tls -ssl_dist_optfile /etc/tls.conf "
@@ -137,9 +144,11 @@ def test_a_value_ends_at_the_next_flag_or_dashes() -> None:
         (f"-setcookie {SECRET} -setcookie other@web1 OTHER -setcookie b@web1 B", {}, SECRET),
         ("-setcookie a b c", {}, None),
         (f"-setcookie {SECRET} -setcookie a b c", {}, SECRET),
-        ("", {"RELEASE_COOKIE": SECRET}, SECRET),
-        ("", {"RELEASE_COOKIE": ""}, None),
-        (f"-setcookie {SECRET}", {"RELEASE_COOKIE": "OTHER"}, SECRET),
+        ("", {"RELEASE_COOKIE": SECRET, "RELEASE_NODE": "vic"}, SECRET),
+        ("", {"RELEASE_COOKIE": SECRET}, None),
+        ("", {"RELEASE_COOKIE": "", "RELEASE_NODE": "vic"}, None),
+        (f"-setcookie {SECRET}", {"RELEASE_COOKIE": "OTHER", "RELEASE_NODE": "vic"}, SECRET),
+        (f"-setcookie {SECRET} -setcookie {SECRET}", {"RELEASE_COOKIE": "OTHER", "RELEASE_NODE": "vic"}, None),
         (f"-extra --cookie {SECRET}", {}, None),
     ],
 )
@@ -152,7 +161,7 @@ def test_the_cookie_is_the_one_that_auth_erl_takes(more: str, environment: dict[
 
 def test_a_cookie_does_not_show_in_what_is_printed_of_a_command_line() -> None:
     assert SECRET not in repr(flags(f"-setcookie {SECRET}"))
-    assert SECRET not in repr(flags("", RELEASE_COOKIE=SECRET))
+    assert SECRET not in repr(flags("", RELEASE_COOKIE=SECRET, RELEASE_NODE="vic"))
 
 
 @pytest.mark.parametrize(

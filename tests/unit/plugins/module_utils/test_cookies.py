@@ -49,7 +49,7 @@ def test_the_options_come_before_all(tmp_path: Path) -> None:
 
 def test_the_environment_of_a_release_comes_before_its_home(tmp_path: Path) -> None:
     home = write(tmp_path / ".erlang.cookie").parent
-    assert _cookies.find(vm(home, RELEASE_COOKIE="OTHER"), None, None).value == b"OTHER"
+    assert _cookies.find(vm(home, RELEASE_COOKIE="OTHER", RELEASE_NODE="vic"), None, None).value == b"OTHER"
 
 
 def test_the_home_comes_before_the_configuration(tmp_path: Path) -> None:
