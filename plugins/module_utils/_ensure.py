@@ -228,11 +228,11 @@ def _foreigner(name: str, options: Options, epmd: list[dict[str, Any]]) -> str:
     if port not in tables:
         daemon = _epmd_client.Daemon("127.0.0.1", port)
         tables[port] = _epmd_client.ask_names(daemon, Deadline(options.timeout)).names or {}
-    for names in tables.values():
-        if alive in names:
-            owners = [_processes.describe(pid) for pid in _listeners.listening_pids(names[alive])]
+    for found, port in ((found, port) for names in tables.values() for found, port in names.items()):
+        if agrees(alive, found):
+            owners = [_processes.describe(pid) for pid in _listeners.listening_pids(port)]
             owner = f"belongs to {', '.join(owners)}" if owners else "belongs to nobody who can be seen"
-            return f"epmd has this name with port {names[alive]}, which {owner}; no node of an Erlang VM goes by it"
+            return f"epmd has this name with port {port}, which {owner}; no node of an Erlang VM goes by it"
     return ""
 
 

@@ -130,10 +130,12 @@ def _listening(port: int) -> Iterator[_sock_diag.Found]:
 
 
 def addresses(port: int) -> list[str]:
-    """The addresses of this host on which something listens on this port."""
+    """The addresses of this host on which something listens on this port, as far as that can be seen."""
     try:
         return sorted({found.address for found in _listening(port)})
     except OSError:
+        if not _processes.HAS_PSUTIL:
+            return []
         return sorted({found.laddr.ip for found in _tcp(psutil) if _is_listening(found, port)})
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ._tls import Tls
 
 
+LOOPBACK = ["127.0.0.1", "::1"]
+
+
 class Seen(NamedTuple):
     """A node as it was seen. `connection` is at its challenge, and open: whoever has this closes it."""
 
@@ -68,7 +71,8 @@ def observe(vm: Vm, options: Options, deadline: Deadline) -> Seen:
         said_name=vm.said.name,
         name=answer.connection.peer.name if answer.connection else None,
         trouble=answer.trouble,
-        is_node=answer.is_node,
+        # Behind a port that is given is a node, or the user is wrong.
+        is_node=answer.is_node if vm.pid is not None else None,
         port=answer.listener.port if answer.listener else None,
         exempt=exempt,
         epmd_optional=_epmd_optional(vm),
@@ -112,8 +116,8 @@ def _epmd_optional(vm: Vm) -> str:
 
 def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
     if vm.pid is None:
-        loopback = [Listener(-1, address, port or 0) for address in ("127.0.0.1", "::1")]
-        return Sockets(loopback, set())
+        addresses = _listeners.addresses(port or 0) or LOOPBACK
+        return Sockets([Listener(-1, address, port or 0) for address in addresses], set())
     sockets = _listeners.of(vm, daemon.port)
     if port is None:
         return sockets

@@ -86,7 +86,7 @@ def test_an_epmd_that_is_started_lives_where_the_node_lives(
 
 
 def test_two_containers_and_the_host_have_the_same_name(
-    otp: Otp, epmd: Epmd, node: Node, box: Container, register: Register
+    otp: Otp, epmd: Epmd, node: Node, box: Container, register: Register, saw: Saw
 ) -> None:
     """Each of them has its own epmd, its own port and its own cookie."""
     with (
@@ -111,6 +111,7 @@ def test_two_containers_and_the_host_have_the_same_name(
         only = register(name=two.name)
         assert [found["name"] for found in only.result["nodes"]] == [two.name]
         assert not only.changed
+        saw("one name on several hosts (containers)", otp.release, "each registered again at its own epmd")
 
 
 def test_a_port_of_a_container_is_none_of_the_host(otp: Otp, box: Container, register: Register) -> None:

@@ -22,6 +22,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     settle,
     squatted,
     uptime,
+    without_psutil,
 )
 from ansible_collections.beamops.epmd.tests.lab import (
     Epmd,
@@ -145,9 +146,7 @@ def test_connections_on_each_others_heels_are_lent_one_name(node: Node) -> None:
 def test_port_name_and_cookie_suffice_without_psutil(
     epmd: Epmd, node: Node, register: Register, tmp_path: Path, option: str
 ) -> None:
-    broken = tmp_path / "psutil.py"
-    broken.write_text("raise ImportError('psutil is not installed')\n")
-    without = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    without = without_psutil(tmp_path)
     (tmp_path / "cookie").write_text(COOKIE + "\n")
     value = COOKIE if option == "cookie" else str(tmp_path / "cookie")
     forget(epmd, node)
@@ -181,16 +180,6 @@ def test_an_epmd_that_was_started_is_the_nodes_own_and_outlives_the_run(
         assert os.getsid(pid) not in (os.getsid(0), os.getsid(node.pid))
         assert Path(f"/proc/{pid}/cwd").resolve() == Path("/")
         assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
-
-
-def test_epmd_listens_where_the_node_was_told(otp: Otp, epmd: Epmd, register: Register) -> None:
-    told = {"ERL_EPMD_ADDRESS": "127.0.0.1"}
-    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, env=told) as node:
-        forget(epmd, node)
-        assert register(name="vic").changed
-        (pid,) = listeners(epmd.port)
-        assert f"ERL_EPMD_PORT={epmd.port}" in Path(f"/proc/{pid}/environ").read_text().split("\0")
-        assert "ERL_EPMD_ADDRESS=127.0.0.1" in Path(f"/proc/{pid}/environ").read_text().split("\0")
 
 
 def test_a_name_with_another_port_is_a_conflict(epmd: Epmd, node: Node, register: Register) -> None:
@@ -274,13 +263,3 @@ def test_a_node_that_can_do_without_epmd_gets_none(otp: Otp, epmd: Epmd, registe
         done = register(name="vic")
         assert (done.failed, done.changed, done.node["verdict"]) == (False, False, "not_applicable")
         assert listeners(epmd.port) == set()
-
-
-def test_a_name_that_only_the_challenge_tells_is_found(otp: Otp, epmd: Epmd, register: Register) -> None:
-    with otp.node(None, epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False) as node:
-        node.eval("{ok, _} = net_kernel:start([late, shortnames])")
-        lose(epmd, node)
-        done = register(name="late")
-        assert done.changed, done.output
-        assert epmd.names() == {"late": node.port}
-        assert holders(epmd.port) == {node.pid}

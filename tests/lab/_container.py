@@ -72,10 +72,17 @@ class Container(Closable):
     system: the root file system it lies over, as `tests/toolchain/system` makes it; None for this
     host's own. own: what it does not share with the tests. Without "mount" it is a mere chroot,
     mounted where the tests are. cgroup: whether it has one of its own, where that is possible.
+    ipv6: whether a network of its own has it switched on.
     """
 
     def __init__(
-        self, system: Path | None, name: str = "box", *, own: Collection[str] = DOCKER, cgroup: bool = False
+        self,
+        system: Path | None,
+        name: str = "box",
+        *,
+        own: Collection[str] = DOCKER,
+        cgroup: bool = False,
+        ipv6: bool = True,
     ) -> None:
         self.name = name
         self._own = own
@@ -83,7 +90,9 @@ class Container(Closable):
         self._cgroup = _make_cgroup() if cgroup else None
         self._directory = tempfile.TemporaryDirectory(prefix="beamops-lab-")
         setup = ["set -eu"]
-        setup += ["ip link set lo up"] if "net" in own else []
+        if "net" in own:
+            setup += [] if ipv6 else ["echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"]
+            setup += ["ip link set lo up"]
         setup += [f"echo {shlex.quote(name)} >/proc/sys/kernel/hostname"] if "uts" in own else []
         setup += [_ROOT] if system else []
         setup += [_PIVOT] if system and "mount" in own else []
@@ -150,6 +159,10 @@ class Container(Closable):
         become += ["--keep-groups" if "user" in self._own else "--clear-groups"]
         assigned = [f"{key}={value}" for key, value in settings.items()]
         return [*self._enter(), *become, "env", "--ignore-environment", *assigned, *map(str, words)]
+
+    def in_network(self, words: Sequence[str]) -> list[str]:
+        """The command line which runs a command of the tests' own with its network."""
+        return ["nsenter", f"--net=/proc/{self.pid}/ns/net", *words]
 
     def run(
         self, words: Sequence[str | Path], user: str = "root", env: Mapping[str, str] | None = None, seconds: float = 60
@@ -272,8 +285,7 @@ class Container(Closable):
 
     def _owners(self, state: str, side: str, port: int) -> set[int]:
         asked = ["ss", "--no-header", "--numeric", "--tcp", "--processes", "state", state, side, "=", f":{port}"]
-        inside = ["nsenter", f"--net=/proc/{self.pid}/ns/net", *asked]
-        said = subprocess.run(inside, check=True, stdout=subprocess.PIPE, text=True, timeout=30).stdout
+        said = subprocess.run(self.in_network(asked), check=True, stdout=subprocess.PIPE, text=True, timeout=30).stdout
         return {int(part.split(",")[0]) for part in said.split("pid=")[1:]}
 
 

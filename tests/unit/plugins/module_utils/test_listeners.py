@@ -75,6 +75,9 @@ def test_without_sock_diag_psutil_is_the_way(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(_sock_diag, "sockets", refuse)
         assert _listeners.of(vm, port) == expected
         assert _listeners.epmd_pid(port) is None
+        assert _listeners.addresses(port) == ["127.0.0.1"]
+        monkeypatch.setattr(_processes, "HAS_PSUTIL", False)
+        assert _listeners.addresses(port) == []
         assert _listeners.listening_uid(port) is None
 
 

@@ -1,0 +1,213 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How nodes are called and where they listen: names of every form, one epmd or several, addresses and ports."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.support import (
+    COOKIE,
+    Register,
+    life,
+    lose,
+    recover,
+    without_psutil,
+)
+from ansible_collections.beamops.epmd.tests.lab import (
+    Epmd,
+    FakeServer,
+    Node,
+    Otp,
+    Squatter,
+    bound,
+    client_pings,
+    forget,
+    free_port,
+    hang,
+    holders,
+    listeners,
+)
+
+# Listeners stay open in the node, and those of several calls are kept together.
+OPEN = """
+    Others = [element(2, {{ok, _}} = gen_tcp:listen(0, [{{backlog, Backlog}}])) || Backlog <- {backlogs}],
+    put(others, Others ++ case get(others) of undefined -> []; Earlier -> Earlier end)
+"""
+NOBODY = "[{error,timeout}]"
+
+
+def accepted(node: Node) -> str:
+    """Who has connected to these listeners, also if only for a moment."""
+    return node.eval("lists:usort([gen_tcp:accept(Socket, 0) || Socket <- get(others)])")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("short name", "vic"),
+        ("long name", "vic@127.0.0.1"),
+        ("long name whose host does not resolve", "vic@host.example.org"),
+    ],
+    ids=lambda value: value.replace(" ", "-"),
+)
+def test_a_name_of_every_form_comes_back(
+    otp: Otp, epmd: Epmd, register: Register, saw: Saw, kind: str, name: str
+) -> None:
+    if name.endswith(".org"):
+        with pytest.raises(socket.gaierror):
+            socket.getaddrinfo(name.partition("@")[2], None)
+    with otp.node(name, epmd_port=epmd.port, cookie=COOKIE, long_names="@" in name) as node:
+        done = recover(register, epmd, node)
+        assert client_pings(otp, node) == "pong"
+        assert not register(name=node.name).changed
+        wrong = register(name="vic@elsewhere")
+        assert wrong.failed
+        assert f"no such node runs here; running: {node.name}" in wrong.msg
+        saw(kind, otp.release, f"{done.node['verdict']}, registered again")
+
+
+@pytest.mark.parametrize(
+    ("locale", "name", "own"),
+    [
+        ("C.UTF-8", "vic@hôst", "vic@hôst"),
+        ("C", "vic@hôst", "vic@h\xc3\xb4st"),
+        ("C", "vic@жук", "vic@\xd0\xb6\xd1\x83\xd0\xba"),
+    ],
+    ids=["utf8", "bytes", "bytes-beyond-latin1"],
+)
+def test_a_name_in_utf8(otp: Otp, epmd: Epmd, register: Register, saw: Saw, locale: str, name: str, own: str) -> None:
+    """Erlang takes such letters only in the host. Without UTF-8 in its locale, each byte is one."""
+    with otp.node(name, epmd_port=epmd.port, cookie=COOKIE, env={"LANG": locale}) as node:
+        assert node.name == own
+        done = recover(register, epmd, node, name=name)
+        assert done.node["name"] == own
+        assert not register(name=own).changed
+        where = "a UTF-8 locale" if locale == "C.UTF-8" else "LANG=C"
+        saw(f"name in UTF-8, started in {where}", otp.release, f"{done.node['verdict']}, registered again")
+
+
+def test_a_name_at_epmd_is_found_as_a_person_types_it(epmd: Epmd, register: Register) -> None:
+    """Only what is no node of an Erlang VM can have such letters before the host."""
+    with Squatter(epmd.port, "жук".encode().decode("latin-1"), 4711):
+        done = register(name="жук@host", epmd_port=epmd.port)
+        assert done.failed
+        assert "жук@host: epmd has this name with port 4711" in done.msg
+
+
+def test_of_several_epmds_only_the_lost_one_is_touched(
+    otp: Otp, epmd: Epmd, node: Node, register: Register, saw: Saw
+) -> None:
+    """The nodes have the same name, which only several epmds allow on one host."""
+    with otp.epmd() as other, otp.node("vic", epmd_port=other.port, cookie=COOKIE) as lost:
+        assert node.name == lost.name
+        before, connection = life(node), holders(epmd.port)
+        lose(other, lost)
+        done = register("--diff", name="vic")
+        changed = {found["epmd_port"]: (found["pid"], found["changed"]) for found in done.result["nodes"]}
+        assert changed == {epmd.port: (node.pid, False), other.port: (lost.pid, True)}
+        assert (epmd.names(), other.names()) == ({"vic": node.port}, {"vic": lost.port})
+        assert holders(other.port) == {lost.pid}
+        assert (life(node), holders(epmd.port), listeners(epmd.port)) == (before, connection, {epmd.pid})
+        assert f"+name vic at port {node.port}" not in done.output
+        assert not register().changed
+        saw("several epmds on one host (ERL_EPMD_PORT)", otp.release, "only the lost one is registered again")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
+def test_epmd_listens_where_the_node_was_told(otp: Otp, register: Register, saw: Saw, address: str) -> None:
+    told = {"ERL_EPMD_ADDRESS": address}
+    with (
+        otp.epmd(address=address) as epmd,
+        otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, env=told) as node,
+    ):
+        addresses = bound(epmd.port)
+        assert address in addresses
+        assert "0.0.0.0" not in addresses
+        assert not register(name="vic").changed
+        forget(epmd, node)
+        assert register(name="vic").changed
+        assert bound(epmd.port) == addresses
+        assert epmd.names() == {"vic": node.port}
+        (pid,) = listeners(epmd.port)
+        environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        assert {f"ERL_EPMD_PORT={epmd.port}", f"ERL_EPMD_ADDRESS={address}"} <= set(environment)
+        (daemon,) = register(module="epmd_facts").result["ansible_facts"]["epmd"]["daemons"]
+        assert set(daemon["addresses"]) == addresses
+        saw("epmd on one address (ERL_EPMD_ADDRESS)", otp.release, "epmd_down, started on that address")
+
+
+def test_a_node_is_dialled_where_it_listens(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+    args = ["-kernel", "inet_dist_use_interface", "{127,0,0,2}", "inet_dist_listen_min", str(free_port())]
+    with (
+        otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=args) as node,
+        FakeServer(hang, port=node.port) as other,  # the same port, at 127.0.0.1
+    ):
+        done = recover(register, epmd, node)
+        assert done.node["address"] == "127.0.0.2"
+        assert other.accepted == 0
+        saw("inet_dist_use_interface", otp.release, f"{done.node['verdict']}, registered again")
+
+
+def test_a_port_that_is_given_is_dialled_where_something_listens(
+    otp: Otp, epmd: Epmd, register: Register, tmp_path: Path
+) -> None:
+    """Without psutil too, where no process tells the address."""
+    args = ["-kernel", "inet_dist_use_interface", "{127,0,0,2}"]
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=args) as node:
+        lose(epmd, node)
+        done = register(
+            environment=without_psutil(tmp_path), name="vic", port=node.port, epmd_port=epmd.port, cookie=COOKIE
+        )
+        assert done.changed, done.output
+        assert done.node["address"] == "127.0.0.2"
+        assert holders(epmd.port) == {node.pid}
+
+
+def test_the_range_of_ports_tells_which_is_for_nodes(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+    """A listener of the same kind is there before distribution is, so nothing but the range tells them apart."""
+    port = free_port()
+    limits = ["-kernel", "inet_dist_listen_min", str(port), "inet_dist_listen_max", str(port + 9)]
+    with otp.node(None, epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False, args=limits) as node:
+        node.eval(OPEN.format(backlogs=[128]))
+        node.eval("{ok, _} = net_kernel:start([vic, shortnames])")
+        assert port <= node.port <= port + 9
+        done = recover(register, epmd, node)
+        assert accepted(node) == NOBODY
+        saw("inet_dist_listen_min and _max", otp.release, f"{done.node['verdict']}, only that range is asked")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("its name from its start", "vic"), ("its name at run time (net_kernel:start)", None)],
+    ids=["start", "run-time"],
+)
+def test_its_other_listeners_are_left_in_peace(
+    otp: Otp, epmd: Epmd, register: Register, saw: Saw, kind: str, name: str | None
+) -> None:
+    with otp.node(name, epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False) as node:
+        backlogs = [5, 1024]
+        if name is None:
+            node.eval(OPEN.format(backlogs=backlogs))
+            node.eval("{ok, _} = net_kernel:start([vic, shortnames])")
+        # After it, one may be of the same kind as that for nodes.
+        node.eval(OPEN.format(backlogs=[*backlogs, 128]))
+        assert not register().changed
+        done = recover(register, epmd, node)
+        assert accepted(node) == NOBODY
+        saw(
+            f"several listeners, {kind}", otp.release, f"{done.node['verdict']}, registered again, the others not asked"
+        )
+
+
+def test_a_hidden_node_comes_back(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=["-hidden"]) as node:
+        done = recover(register, epmd, node)
+        assert done.node["hidden"]
+        assert client_pings(otp, node) == "pong"
+        saw("hidden node (-hidden)", otp.release, f"{done.node['verdict']}, registered again")
