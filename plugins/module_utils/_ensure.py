@@ -69,7 +69,9 @@ def _run(options: Options, mode: Mode) -> Outcome:
     parts = [_look_after(options, mode, None, places.pop(None))]
     parts += [_look_after_inside(options, mode, namespace, vms) for namespace, vms in places.items()]
     whole = Part(*([item for part in parts for item in part[field]] for field in range(len(Part._fields))))  # type: ignore[arg-type]
-    failures = whole.failures + _missing(options, whole)
+    missing = _missing(options, whole)
+    # Who was asked for and is not found may be one of those that can't be identified.
+    failures = whole.failures + (whole.doubts if missing else []) + missing
     return Outcome(
         changed=any(node["changed"] for node in whole.nodes),
         failed=bool(failures),
@@ -78,7 +80,7 @@ def _run(options: Options, mode: Mode) -> Outcome:
         epmd=whole.epmd,
         daemons=whole.daemons,
         diff={"before": "".join(whole.before), "after": "".join(whole.after)},
-        warnings=whole.warnings,
+        warnings=whole.warnings + ([] if missing else whole.doubts),
     )
 
 

@@ -184,7 +184,11 @@ class Handshake:
         if status.startswith(b"named:"):
             return self._on_named(status[len(b"named:") :])
         if status == b"not_allowed":
-            return self._refuse("it does not allow us to connect (net_kernel:allow/1, or a flag that it wants)")
+            # For a lent name the node looks for its host alone.
+            return self._refuse(
+                f"it does not allow us to connect: call net_kernel:allow(['{self.name}']) in it (or else it wants a "
+                "flag that we do not have)"
+            )
         if status == b"nok":
             return self._refuse("it is connecting to a node of our name at this moment; try again")
         if status == b"alive":

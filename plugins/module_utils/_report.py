@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """What came of the nodes of one network namespace. `others`: names of nodes that were not asked for."""
+    """What came of the nodes of one network namespace.
+
+    doubts: failures of VMs without a name, any of which may be a node that was asked for, or not. others: names of
+    nodes that were not asked for.
+    """
 
     nodes: list[dict[str, Any]]
     epmd: list[dict[str, Any]]
@@ -33,6 +37,7 @@ class Part(NamedTuple):
     after: list[str]
     failures: list[str]
     warnings: list[str]
+    doubts: list[str]
     others: list[str]
 
 
@@ -55,6 +60,7 @@ class Report:
         self._nodes: list[dict[str, Any]] = []
         self._failures: list[str] = []
         self._warnings: list[str] = []
+        self._doubts: list[str] = []
         self._tables: dict[Daemon, _Tables] = {}
 
     def is_wanted(self, name: str) -> bool:
@@ -82,7 +88,7 @@ class Report:
             }
         )
         if (outcome and outcome.failed) or self._is_failure(diagnosis.verdict, name):
-            self._failures.append(_sentence(seen.vm, name, msg))
+            self._add_failure(seen.vm, name, msg)
         elif diagnosis.verdict in (_diagnosis.UNIDENTIFIED, _diagnosis.BORROWED):
             self._warnings.append(_sentence(seen.vm, name, msg))
 
@@ -101,7 +107,10 @@ class Report:
                 "msg": msg,
             }
         )
-        (self._failures if is_failure else self._warnings).append(_sentence(vm, name, msg))
+        if is_failure:
+            self._add_failure(vm, name, msg)
+        else:
+            self._warnings.append(_sentence(vm, name, msg))
 
     def part(self) -> Part:
         """All of it. Asks for the processes of the epmds."""
@@ -122,6 +131,7 @@ class Report:
             after=[self._rendered(daemon, tables.after) for daemon, tables in self._tables.items()],
             failures=self._failures,
             warnings=self._warnings,
+            doubts=self._doubts,
             others=self.others,
         )
 
@@ -149,6 +159,10 @@ class Report:
             "epmd_port": _observation.daemon_of(vm, self.options.epmd_port).port,
             "namespace": vm.namespace,
         }
+
+    def _add_failure(self, vm: Vm, name: str | None, msg: str) -> None:
+        kind = self._doubts if name is None and self.options.name else self._failures
+        kind.append(_sentence(vm, name, msg))
 
     def _is_failure(self, verdict: str, name: str | None) -> bool:
         """Whether a verdict alone is one: what can't be identified only if the user asked for it."""
