@@ -10,14 +10,16 @@ own. Only the fakes speak with the codec of the collection.
 from __future__ import annotations
 
 from ._applications import Application, Ejabberd, RabbitMq
+from ._c_node import CNode
 from ._certificates import Authority, Certificate
 from ._client import client_pings
 from ._container import Container, system
 from ._elixir import HOME_COOKIE, Elixir, Release
 from ._epmd import Epmd
 from ._fakes import FakeServer, Handler, Squatter, answer, hang
-from ._faults import cut_silently, exhausted, forget, unreachable
+from ._faults import cut_silently, exhausted, forget, overwrite_command_line, unreachable
 from ._node import EvalError, Node
+from ._old_node import OldNode
 from ._otp import Otp
 from ._process import LabError, bound, dialled, free_port, holders, listeners, wait_until
 
@@ -25,6 +27,7 @@ __all__ = [
     "HOME_COOKIE",
     "Application",
     "Authority",
+    "CNode",
     "Certificate",
     "Container",
     "Ejabberd",
@@ -35,6 +38,7 @@ __all__ = [
     "Handler",
     "LabError",
     "Node",
+    "OldNode",
     "Otp",
     "RabbitMq",
     "Release",
@@ -50,6 +54,7 @@ __all__ = [
     "hang",
     "holders",
     "listeners",
+    "overwrite_command_line",
     "system",
     "unreachable",
     "wait_until",

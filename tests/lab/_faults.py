@@ -8,15 +8,20 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
 from ._epmd import Epmd
 from ._node import Node
+from ._old_node import OldNode
 from ._process import LabError, holders, wait_until
 
+# Their places in /proc/PID/stat behind the name, which is in brackets (proc(5)).
+_ARG_START, _ARG_END = 48 - 3, 49 - 3
 
-def forget(epmd: Epmd, node: Node) -> None:
+
+def forget(epmd: Epmd, node: Node | OldNode) -> None:
     """Kill epmd, and wait until the node has noticed that it is without one."""
     epmd.kill()
     wait_until(lambda: node.pid not in holders(epmd.port), "the node to notice that its epmd is gone")
@@ -56,6 +61,16 @@ def exhausted(epmd: Epmd) -> Iterator[None]:
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.rlimit(psutil.RLIMIT_NOFILE, limits)
+
+
+def overwrite_command_line(node: Node, text: bytes) -> None:
+    """Put a text in place of the arguments, as a process does that sets its own title. It stays as long as it was."""
+    process = Path(f"/proc/{node.pid}")
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[_ARG_START]), int(fields[_ARG_END])
+    with (process / "mem").open("r+b", buffering=0) as memory:
+        memory.seek(start)
+        memory.write(text[: end - start].ljust(end - start, b"\0"))
 
 
 @contextlib.contextmanager

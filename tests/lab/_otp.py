@@ -57,14 +57,13 @@ class Otp:
         return self.root.parent / "elixir" / "bin"
 
     def copy(self, root: Path) -> Otp:
-        """A copy in another place, which has to be found by its own loader where it has one."""
+        """A copy in another place, with the libraries that it brings along, and its own loader where it has one."""
         shutil.copytree(self.root, root, symlinks=True)
         copied = Otp(self.release, root)
         for program in copied.bindir.iterdir():
-            loader = _patchelf("--print-interpreter", program)
-            if str(self.root) in loader:
-                moved = loader.replace(str(self.root), str(root))
-                _patchelf("--set-interpreter", moved, "--force-rpath", "--set-rpath", root / "compat", program)
+            if str(self.root) in _patchelf("--print-rpath", program):
+                loader = _patchelf("--print-interpreter", program).replace(str(self.root), str(root))
+                _patchelf("--set-interpreter", loader, "--force-rpath", "--set-rpath", root / "compat", program)
         return copied
 
     @property
