@@ -5,22 +5,19 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, RELEASES, Register
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp
 
 pytest_plugins = [
     "ansible_collections.beamops.epmd.tests.integration.faults",
     "ansible_collections.beamops.epmd.tests.integration.kinds",
 ]
-
-RELEASES = [int(release) for release in os.environ.get("BEAMOPS_RELEASES", "23 25 27").split()]
 
 
 @pytest.fixture

@@ -5,19 +5,25 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import importlib
 import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Squatter, forget, holders, wait_until
 
 CHECKOUT = Path(__file__).parents[2]
 COOKIE = "a-cookie-that-nobody-may-see"
+RELEASES = [int(release) for release in os.environ.get("BEAMOPS_RELEASES", "23 25 27").split()]
 REPLY = re.compile(r"^localhost \| (\S+) => (\{.*?^\})$", re.MULTILINE | re.DOTALL)
 
 
@@ -102,6 +108,35 @@ def without_psutil(directory: Path) -> dict[str, str]:
     """The environment of a Python that has no psutil."""
     (directory / "psutil.py").write_text("raise ImportError('psutil is not installed')\n")
     return {"PYTHONPATH": os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])}
+
+
+def as_nobody(options: Options, before: Callable[[], object] = lambda: None) -> Outcome:
+    """The same code in a child that gives up root: as another user, Ansible may not be able to read this checkout.
+
+    before: what it does while it is still root.
+    """
+    # Some of the code, and Python's own, is imported when it is needed, and by then it could not be read.
+    codecs.lookup("ascii")
+    for path in (CHECKOUT / "plugins" / "module_utils").glob("*.py"):
+        importlib.import_module(f"ansible_collections.beamops.epmd.plugins.module_utils.{path.stem}")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            before()
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            os.write(writing, json.dumps(ensure(options, check_mode=False)).encode())
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as said:
+        outcome = Outcome(*json.loads(said.read()))
+    os.waitpid(child, 0)
+    return outcome
 
 
 def lose(epmd: Epmd, node: Node) -> None:

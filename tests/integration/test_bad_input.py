@@ -6,23 +6,20 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
-import json
 import os
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     Register,
     Run,
+    as_nobody,
     life,
     lose,
 )
@@ -168,31 +165,6 @@ def test_a_stopped_epmd(epmd: Epmd, node: Node, register: Register) -> None:
     epmd.resume()
     assert life(node) == before
     assert not register(name="vic").changed
-
-
-def as_nobody(options: Options, before: Callable[[], object] = lambda: None) -> Outcome:
-    """The same code in a child that gives up root: as another user, Ansible may not be able to read this checkout.
-
-    before: what it does while it is still root.
-    """
-    # The code is imported when it is needed, and by then it could not be read.
-    importlib.import_module("ansible_collections.beamops.epmd.plugins.module_utils._repair")
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            before()
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            os.write(writing, json.dumps(ensure(options, check_mode=False)).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, encoding="utf-8") as said:
-        outcome = Outcome(*json.loads(said.read()))
-    os.waitpid(child, 0)
-    return outcome
 
 
 def test_without_rights_to_see_the_process(epmd: Epmd, node: Node) -> None:

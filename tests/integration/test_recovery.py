@@ -216,14 +216,6 @@ def test_a_name_that_somebody_else_holds_is_borrowed(otp: Otp, epmd: Epmd, node:
         assert f"its holder is pid {os.getpid()} of user root" in done.output
 
 
-def test_a_node_without_a_distribution_port_is_left_alone(register: Register) -> None:
-    otp = Otp.of(25)  # the first release with this flag
-    with otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port, args=["-dist_listen", "false"]):
-        done = register(name="vic")
-        assert (done.failed, done.changed, done.node["verdict"]) == (False, False, "not_applicable")
-        assert "-dist_listen false" in done.node["msg"]
-
-
 def test_a_node_in_another_network_is_looked_at_in_there(epmd: Epmd, node: Node, register: Register) -> None:
     before = life(node)
     apart = register("--diff", name="vic", within=["unshare", "--net"])
@@ -235,31 +227,3 @@ def test_a_node_in_another_network_is_looked_at_in_there(epmd: Epmd, node: Node,
     here = register(name="vic")
     assert here.node == {**apart.node, "namespace": None}
     assert life(node) == before
-
-
-def test_a_node_with_its_own_discovery_is_left_alone(otp: Otp, epmd: Epmd, register: Register, tmp_path: Path) -> None:
-    module = tmp_path / "my_discovery.erl"
-    module.write_text(
-        "-module(my_discovery).\n"
-        "-export([start_link/0, register_node/3, listen_port_please/2, names/1, init/1, handle_call/3]).\n"
-        "start_link() -> ignore.\n"
-        "register_node(_, _, _) -> {ok, 1}.\nlisten_port_please(_, _) -> {ok, 0}.\nnames(_) -> {ok, []}.\n"
-        "init(_) -> {ok, []}.\nhandle_call(_, _, S) -> {reply, ok, S}.\n"
-    )
-    with otp.node(None, epmd_port=epmd.port) as compiler:
-        source, target = str(module.with_suffix("")), str(tmp_path)
-        compiler.eval(f'{{ok, _}} = compile:file("{source}", [{{outdir, "{target}"}}])')
-    with otp.node("vic", epmd_port=epmd.port, args=["-pa", str(tmp_path), "-epmd_module", "my_discovery"]):
-        done = register(name="vic")
-        assert not done.failed, done.output
-        assert not done.changed
-        assert done.node["verdict"] == "not_applicable"
-        assert "-epmd_module my_discovery" in done.node["msg"]
-
-
-def test_a_node_that_can_do_without_epmd_gets_none(otp: Otp, epmd: Epmd, register: Register) -> None:
-    with otp.node("vic", epmd_port=epmd.port, args=["-erl_epmd_port", "4711"]) as node:
-        forget(epmd, node)
-        done = register(name="vic")
-        assert (done.failed, done.changed, done.node["verdict"]) == (False, False, "not_applicable")
-        assert listeners(epmd.port) == set()

@@ -1,0 +1,147 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes that are not as most are: another socket backend, another user, no telling command line; and C nodes."""
+
+from __future__ import annotations
+
+import pwd
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.support import (
+    COOKIE,
+    Register,
+    as_nobody,
+    life,
+    lose,
+    recover,
+)
+from ansible_collections.beamops.epmd.tests.lab import (
+    CNode,
+    Epmd,
+    Node,
+    Otp,
+    holders,
+    listeners,
+    overwrite_command_line,
+    wait_until,
+)
+
+
+def test_a_node_with_the_socket_backend(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+    args = ["-kernel", "inet_backend", "socket"]
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=args) as node:
+        done = recover(register, epmd, node)
+        assert not register(name="vic").changed
+        saw("-kernel inet_backend socket", otp.release, f"{done.node['verdict']}, registered again")
+
+
+def test_a_node_of_another_user(open_otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+    with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False) as node:
+        done = recover(register, epmd, node)
+        assert done.node["user"] == "nobody"
+        saw("node of another user, with become", open_otp.release, f"{done.node['verdict']}, registered again")
+
+
+def test_a_node_of_a_user_who_looks_after_it(open_otp: Otp, epmd: Epmd, saw: Saw) -> None:
+    with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False) as node:
+        before = life(node)
+        lose(epmd, node)
+        outcome = as_nobody(Options(["vic"]))
+        assert outcome.changed, outcome.msg
+        assert epmd.names() == {"vic": node.port}
+        assert holders(epmd.port) == {node.pid}
+        assert life(node) == before
+        if open_otp.release != 23:
+            (pid,) = listeners(epmd.port)
+            assert Path(f"/proc/{pid}").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        (found,) = outcome.nodes
+        saw(
+            "node of the user who runs the module, without become",
+            open_otp.release,
+            f"{found['verdict']}, registered again",
+        )
+
+
+@pytest.mark.parametrize(
+    "where", ["-args_file (vm.args of a release)", "ERL_AFLAGS, ERL_FLAGS and ERL_ZFLAGS"], ids=["file", "environment"]
+)
+def test_a_node_that_is_named_elsewhere(
+    otp: Otp, epmd: Epmd, register: Register, saw: Saw, tmp_path: Path, where: str
+) -> None:
+    args, env = [], {"ERL_AFLAGS": "-sname vic", "ERL_FLAGS": f"-setcookie {COOKIE}", "ERL_ZFLAGS": "-hidden"}
+    if where.startswith("-args_file"):
+        inner = tmp_path / "inner.args"
+        inner.write_text(f"-setcookie {COOKIE}\n")
+        (tmp_path / "vm.args").write_text(f"## the node\n-sname vic # short\n-args_file {inner}\n+P 300000\n-hidden\n")
+        args, env = ["-args_file", str(tmp_path / "vm.args")], {}
+    with otp.node(None, epmd_port=epmd.port, set_cookie_arg=False, args=args, env=env) as node:
+        assert node.eval("erlang:get_cookie()").strip("'") == COOKIE
+        done = recover(register, epmd, node)
+        assert done.node["hidden"]
+        saw(f"named in {where}", otp.release, f"{done.node['verdict']}, registered again")
+
+
+@pytest.mark.parametrize("what", ["replaced by a title", "cut before its name"])
+def test_a_node_whose_command_line_does_not_tell(otp: Otp, epmd: Epmd, register: Register, saw: Saw, what: str) -> None:
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False) as node:
+        line = Path(f"/proc/{node.pid}/cmdline")
+        cut = line.read_bytes().partition(b"-sname")[0]
+        overwrite_command_line(node, cut if what.startswith("cut") else b"my-server: idle")
+        assert b"vic" not in line.read_bytes()
+        done = recover(register, epmd, node)
+        assert not register().changed
+        saw(f"command line {what}", otp.release, f"{done.node['verdict']}, registered again")
+
+
+def test_a_cookie_that_went_with_the_command_line(otp: Otp, epmd: Epmd, register: Register) -> None:
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as node:
+        (node.home / ".erlang.cookie").unlink()
+        overwrite_command_line(node, b"my-server: idle")
+        lose(epmd, node)
+        done = register(name="vic")
+        assert done.failed
+        assert f"no cookie at {node.home}/.erlang.cookie" in done.msg
+        assert "give cookie or cookie_file" in done.msg
+        assert not holders(epmd.port)
+        assert register(name="vic", cookie=COOKIE).changed
+        assert epmd.names() == {"vic": node.port}
+
+
+def test_a_name_that_only_the_challenge_tells(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+    with otp.node(None, epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False) as node:
+        node.eval("{ok, _} = gen_tcp:listen(0, []), {ok, _} = net_kernel:start([late, shortnames])")
+        done = recover(register, epmd, node)
+        saw("name given at run time (net_kernel:start)", otp.release, f"{done.node['verdict']}, registered again")
+
+
+def test_a_c_node(otp: Otp, epmd: Epmd, node: Node, register: Register, saw: Saw) -> None:
+    with CNode(otp, "in_c", epmd.port, COOKIE) as foreign:
+        table = {"vic": node.port, "in_c": foreign.port}
+        assert epmd.names() == table
+        facts = register(module="epmd_facts")
+        (daemon,) = facts.result["ansible_facts"]["epmd"]["daemons"]
+        assert daemon["names"] == table
+        assert daemon["foreign"] == [{"name": "in_c", "port": foreign.port, "pid": foreign.pid, "user": "root"}]
+        assert [found["name"] for found in facts.result["ansible_facts"]["epmd"]["nodes"]] == [node.name]
+
+        every = register()
+        assert not every.failed
+        assert [found["name"] for found in every.result["nodes"]] == [node.name]
+        asked = register(name="in_c", epmd_port=epmd.port)
+        assert asked.failed
+        assert not asked.changed
+        assert f"in_c: epmd has this name with port {foreign.port}, which belongs to pid {foreign.pid} " in asked.msg
+        assert "which is no Erlang VM" in asked.msg
+        assert "\n" not in asked.msg
+
+        assert epmd.names() == table
+        assert holders(epmd.port) == {node.pid, foreign.pid}
+        assert foreign.log == []
+        assert node.eval(f"net_kernel:hidden_connect_node('in_c@{node.name.partition('@')[2]}')") == "true"
+        wait_until(lambda: foreign.log == [f"connected {node.name}"], "the C node to say who has connected")
+        saw("C node", otp.release, "told apart in the facts; fails by name: no Erlang VM")
