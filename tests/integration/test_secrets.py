@@ -75,7 +75,7 @@ def test_a_cookie_that_the_node_itself_may_not_read_is_not_used(
     place.parent.mkdir()
     place.write_text(COOKIE)
     place.chmod(0o640)
-    env = {"RELEASE_ROOT": str(tmp_path)}
+    env = {"RELEASE_NODE": "rabbit", "RELEASE_ROOT": str(tmp_path)}
     with open_otp.node(None, epmd_port=epmd.port, user="nobody", env=env, set_cookie_arg=False) as mallory:
         mallory.eval("{ok, _} = net_kernel:start([rabbit, shortnames])")
         lose(epmd, mallory)
