@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Squatter, forget, holders, wait_until
+from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Squatter, forget, holders, wait_until
 
 CHECKOUT = Path(__file__).parents[2]
 COOKIE = "a-cookie-that-nobody-may-see"
@@ -149,6 +149,16 @@ def lose(epmd: Epmd, node: Node) -> None:
     if node.eval("erlang:system_info(otp_release)") == '"23"':
         epmd.start()
         assert epmd.names() == {}
+
+
+def lose_inside(box: Container, release: int) -> str:
+    """Make the epmd of the container lose the name for good, and give the verdict on that."""
+    box.kill_epmd()
+    if release != 23:
+        return "epmd_down"
+    box.start_epmd()
+    assert box.names() == {}
+    return "missing"
 
 
 @contextlib.contextmanager

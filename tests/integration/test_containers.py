@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose, lose_inside
 from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Otp, holders, listeners, system
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
@@ -24,16 +24,6 @@ def box(otp: Otp) -> Iterator[Container]:
     """A container with a Debian of its own, as Docker makes them."""
     with Container(system(otp.release), cgroup=True) as running:
         yield running
-
-
-def lose_inside(box: Container, release: int) -> str:
-    """Make the epmd of the container lose the name for good, and give the verdict on that."""
-    box.kill_epmd()
-    if release != 23:
-        return "epmd_down"
-    box.start_epmd()
-    assert box.names() == {}
-    return "missing"
 
 
 @pytest.mark.parametrize("user", ["root", "ejabberd"])

@@ -1,0 +1,192 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules run with every CPython and psutil that a target may have, and from every ansible-core of a controller.
+
+What this machine lacks is skipped: see `targets` and `controller_venv` of tests/toolchain.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, Run, life, lose, lose_inside
+from ansible_collections.beamops.epmd.tests.lab import Authority, Container, Otp, free_port, holders, system
+
+PYTHONS = ["3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]
+CORES = ["2.17", "2.19", "2.21"]
+RELEASE = 25
+
+# Python runs this before the module, in the module's own process.
+WITNESS = """
+import pathlib, platform, psutil, socket
+pathlib.Path(__file__).with_name("ran").write_text(platform.python_version() + " " + psutil.__version__)
+"""
+WITHOUT_PSUTILS_SOCKETS = (
+    "psutil.net_connections = psutil.Process.net_connections = psutil.Process.connections = None\n"
+)
+WITHOUT_SOCK_DIAG = "socket.AF_NETLINK = 255  # no kernel has such a family\n"
+
+
+class Target(NamedTuple):
+    """What a module is run with: versions of CPython and of psutil, and the program."""
+
+    python: str
+    psutil: str
+    program: str
+
+
+TARGETS = [Target(*line.split(" ", 2)) for line in os.environ.get("BEAMOPS_TARGETS", "").splitlines()]
+CONTROLLERS = dict(line.split(" ", 1) for line in os.environ.get("BEAMOPS_CONTROLLERS", "").splitlines())
+
+
+def find_targets(version: str) -> list[Target]:
+    """With this CPython: those with the oldest psutil and with the newest."""
+    found = [target for target in TARGETS if target.python.startswith(f"{version}.")]
+    if not found:
+        pytest.skip(f"this machine has no CPython {version}")
+    return found
+
+
+def find_controller(core: str) -> dict[str, str]:
+    """The environment in which `ansible` is of this version."""
+    home = next((home for version, home in CONTROLLERS.items() if version.startswith(f"{core}.")), "")
+    if not home:
+        pytest.skip(f"this machine has no CPython that ansible-core {core} runs on")
+    return {"PATH": f"{home}/bin:{os.environ['PATH']}"}
+
+
+def controller_of(target: Target) -> dict[str, str]:
+    """That of all other tests, unless it is too new for this target."""
+    return find_controller("2.17") if target.python.startswith("3.7.") else {}
+
+
+def interpreter(file: Path, words: Sequence[str]) -> list[str]:
+    """The flags of `ansible` which run the module by this command line; `file` will hold it."""
+    file.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    file.chmod(0o755)
+    return ["-e", f"ansible_python_interpreter={file}"]
+
+
+class Restricted:
+    """The modules on a target where they have to do without something."""
+
+    def __init__(self, register: Register, target: Target, directory: Path, without: str = "") -> None:
+        directory.mkdir()
+        (directory / "sitecustomize.py").write_text(WITNESS + without)
+        self._ran = directory / "ran"
+        self._register = register
+        self._target = target
+        self._flags = interpreter(directory / "python", ["env", f"PYTHONPATH={directory}", target.program])
+
+    def __call__(self, *flags: str, module: str = "epmd_register") -> Run:
+        done = self._register(*self._flags, *flags, module=module, environment=controller_of(self._target))
+        assert self._ran.read_text() == f"{self._target.python} {self._target.psutil}", done.output
+        self._ran.unlink()
+        return done
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_a_lost_node_is_registered_again(version: str, register: Register, saw: Saw, tmp_path: Path) -> None:
+    oldest, newest = find_targets(version)
+    by_the_kernel = Restricted(register, oldest, tmp_path / "kernel", WITHOUT_PSUTILS_SOCKETS)
+    by_oldest = Restricted(register, oldest, tmp_path / "oldest", WITHOUT_SOCK_DIAG)
+    by_newest = Restricted(register, newest, tmp_path / "newest", WITHOUT_SOCK_DIAG)
+    otp = Otp.of(RELEASE)
+    with otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as node:
+        before = life(node)
+        for run in (by_the_kernel, by_oldest, by_newest):
+            lose(epmd, node)
+            if run is by_the_kernel:
+                predicted = run("--check")
+                assert (predicted.changed, predicted.node["verdict"]) == (True, "epmd_down")
+            else:
+                (fact,) = run(module="epmd_facts").result["ansible_facts"]["epmd"]["nodes"]
+                assert (fact["name"], fact["port"], fact["verdict"]) == (node.name, node.port, "epmd_down")
+            assert not holders(epmd.port)
+            done = run()
+            assert (done.changed, done.node["name"], done.node["registered"]) == (True, node.name, True)
+            assert epmd.names() == {"vic": node.port}
+            assert holders(epmd.port) == {node.pid}
+        again = by_oldest()
+        assert (again.changed, again.node["verdict"]) == (False, "registered")
+        assert life(node) == before
+    kind = f"target with CPython {version}, psutil {oldest.psutil} and {newest.psutil}"
+    saw(kind, RELEASE, "epmd_down, registered again, with the kernel's list of sockets and with psutil's")
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_a_node_with_tls_in_another_network(version: str, register: Register, saw: Saw, tmp_path: Path) -> None:
+    """What needs most of a Python: its ssl, a child process, and ctypes to enter a namespace."""
+    otp, run = Otp.of(RELEASE), Restricted(register, find_targets(version)[0], tmp_path / "target")
+    authority, port = Authority(tmp_path / "tls"), free_port()
+    certificate = authority.issue("vic")
+    args = authority.options(certificate, certificate)
+    with (
+        Container(None, own=("net",)) as box,
+        box.otp(otp).node("vic", epmd_port=port, cookie=COOKIE, args=args, start_epmd=True) as node,
+    ):
+        box.kill_epmd(port)
+        done = run()
+        assert done.changed, done.output
+        assert (done.node["namespace"], done.node["tls"]) == (box.namespace("net"), True)
+        assert box.holders(port) == {node.pid}
+        assert node.log == ""
+        saw(
+            f"target with CPython {version}, node with TLS in a network of its own",
+            RELEASE,
+            "registered again in there",
+        )
+
+
+def test_a_debian_with_its_own_python(otp: Otp, register: Register, saw: Saw, tmp_path: Path) -> None:
+    """The module runs in there, as if ansible had connected to a host."""
+    with Container(system(otp.release)) as box, box.node("vic", release=otp.release, cookie=COOKIE) as node:
+        python = ["python3", "-c", "import platform, psutil; print(platform.python_version(), psutil.__version__)"]
+        version, psutil = box.run(python).stdout.split()
+        flags = interpreter(tmp_path / "python", box.command(["python3"]))
+        piped = {"ANSIBLE_PIPELINING": "1"}  # in there are no files of the controller
+        verdict = lose_inside(box, otp.release)
+
+        (fact,) = register(*flags, module="epmd_facts", environment=piped).result["ansible_facts"]["epmd"]["nodes"]
+        assert fact["verdict"] == verdict
+        predicted = register(*flags, "--check", environment=piped)
+        assert (predicted.changed, predicted.node["verdict"]) == (True, verdict)
+        assert box.names() == {}
+        done = register(*flags, environment=piped)
+        assert (done.changed, done.node["name"], done.node["registered"]) == (True, node.name, True)
+        assert done.node["namespace"] is None  # it is its own that it sees
+        assert done.node["pid"] != node.pid
+        assert box.names() == {"vic": node.port}
+        assert box.holders(4369) == {node.pid}
+        assert not register(*flags, environment=piped).changed
+        # Those of sid are others every month.
+        its = "" if otp.release == 29 else f"CPython {version.rpartition('.')[0]} and psutil {psutil}: "
+        saw("target is a Debian with its own Python and psutil", otp.release, f"{its}{verdict}, registered again")
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_every_controller(core: str, register: Register, saw: Saw) -> None:
+    controller, otp = find_controller(core), Otp.of(RELEASE)
+    target = next(target for target in TARGETS if not target.python.startswith(("3.7.", "3.8.")))
+    flags = ["-e", f"ansible_python_interpreter={target.program}"]
+    with otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as node:
+        lose(epmd, node)
+        predicted = register(*flags, "-vv", "--check", environment=controller, name="vic")
+        assert f"[core {core}." in predicted.output
+        assert (predicted.changed, predicted.node["verdict"]) == (True, "epmd_down")
+        done = register(*flags, "--diff", environment=controller, name="vic")
+        assert (done.changed, done.node["registered"]) == (True, True)
+        assert f"+name vic at port {node.port}" in done.output
+        assert holders(epmd.port) == {node.pid}
+        assert not register(*flags, environment=controller, name="vic").changed
+        facts = register(*flags, module="epmd_facts", environment=controller)
+        assert [found["name"] for found in facts.result["ansible_facts"]["epmd"]["nodes"]] == [node.name]
+        saw(f"controller with ansible-core {core}", RELEASE, f"{predicted.node['verdict']}, registered again")
