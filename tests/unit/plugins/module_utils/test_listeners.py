@@ -40,12 +40,14 @@ def test_the_kernel_tells_the_backlog() -> None:
 @pytest.mark.parametrize(("address", "dialled"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1")])
 def test_kernel_and_psutil_agree(address: str, dialled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with (
-        socket.create_server((address, 0), family=family) as first,
-        socket.create_server((address, 0), family=family) as second,
-        socket.create_connection((dialled, first.getsockname()[1])) as client,
-        first.accept()[0] as accepted,
-    ):
+
+    def listen() -> socket.socket:
+        return socket.create_server((address, 0), family=family)
+
+    def connect(server: socket.socket) -> socket.socket:
+        return socket.create_connection((dialled, server.getsockname()[1]))
+
+    with listen() as first, listen() as second, connect(first) as client, first.accept()[0] as accepted:
         held, free = first.getsockname()[1], second.getsockname()[1]
         for port, to_epmd in ((held, {client.getsockname()[1]}), (free, set())):
             found = _listeners.from_kernel(os.getpid(), port)
