@@ -7,7 +7,7 @@ tools = tests/toolchain
 run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test test-all lint sanity unit integration integration-all molecule bench build clean FORCE
+.PHONY: help demo test test-all lint sanity unit unit-all integration integration-all molecule bench build clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -19,8 +19,8 @@ demo: ## see a lost node found and registered again
 test: lint sanity unit integration molecule ## everything below that checks, cheap first
 	@echo '== test: lint, sanity, unit, integration and molecule passed'
 
-test-all: lint sanity unit integration-all molecule ## the same with every release of OTP; writes the tables of docs/
-	@echo '== test-all: lint, sanity, unit, integration-all and molecule passed'
+test-all: lint sanity unit-all integration-all molecule ## the same with every release of OTP; writes the tables of docs/
+	@echo '== test-all: lint, sanity, unit-all, integration-all and molecule passed'
 
 lint: ## style, types and metadata, from the source alone
 	@echo '== lint: style, types and metadata, from the source alone'
@@ -33,6 +33,10 @@ sanity: ## ansible-test sanity, with nothing skipped
 unit: ## pytest tests/unit
 	@echo '== unit: each part by itself, without Erlang'
 	@$(run) pytest -p no:cacheprovider tests/unit
+
+unit-all: ## the same with every CPython of a target that this machine has
+	@echo '== unit-all: the same with every CPython of a target that this machine has'
+	@$(tools)/unit 3.7 3.8 3.9 3.10 3.11 3.12 3.13
 
 integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 on private hosts
 	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'
