@@ -183,6 +183,15 @@ def listening_pids(port: int) -> list[int]:
     return _pids(lambda found: _is_listening(found, port))
 
 
+def listening_owners() -> dict[int, int]:
+    """The pid that listens on each port, as far as it can be seen. Reads every socket of the host."""
+    try:
+        found = [(at.laddr.port, at.pid) for at in _tcp(psutil) if at.pid and at.status == psutil.CONN_LISTEN]
+    except psutil.Error:
+        return {}
+    return dict(sorted(found, reverse=True))
+
+
 def holding_pids(port: int) -> list[int]:
     """The pids that hold a connection to this port. Reads every socket of the host."""
     return _pids(lambda found: _is_holding(found, port))
