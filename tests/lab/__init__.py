@@ -14,13 +14,16 @@ from ._certificates import Authority, Certificate
 from ._client import client_pings
 from ._container import Container, system
 from ._epmd import Epmd
-from ._fakes import FakeServer, Handler, Squatter, answer, hang
+from ._fakes import FakeServer, Handler, Squatter, answer, drip, flood, hang, node, say
 from ._faults import forget
+from ._memory import HOSTILE_MEBIBYTES, grows_by_less_than
 from ._node import EvalError, Node
 from ._otp import Otp
+from ._peer import NodePeer
 from ._process import LabError, free_port, holders, listeners, wait_until
 
 __all__ = [
+    "HOSTILE_MEBIBYTES",
     "Application",
     "Authority",
     "Certificate",
@@ -32,16 +35,22 @@ __all__ = [
     "Handler",
     "LabError",
     "Node",
+    "NodePeer",
     "Otp",
     "RabbitMq",
     "Squatter",
     "answer",
     "client_pings",
+    "drip",
+    "flood",
     "forget",
     "free_port",
+    "grows_by_less_than",
     "hang",
     "holders",
     "listeners",
+    "node",
+    "say",
     "system",
     "wait_until",
 ]
