@@ -1,0 +1,11 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Property tests try the same examples in every run, however slow the machine: `make fuzz` looks for new ones."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.load_profile("same")
