@@ -7,7 +7,8 @@ tools = tests/toolchain
 run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test test-all lint sanity unit unit-all integration integration-all molecule bench build clean FORCE
+.PHONY: help demo test test-all lint sanity unit unit-all integration integration-all molecule fuzz bench build \
+	clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -54,6 +55,10 @@ extensions/molecule/%: FORCE
 	@$(tools)/molecule test --scenario-name $*
 
 FORCE:
+
+fuzz: ## ten million hostile inputs for the decoders; takes long, and is no part of test
+	@echo '== fuzz: ten million hostile inputs for the decoders'
+	@$(tools)/fuzz 10000000
 
 bench: ## what the module costs, as ratios
 	@echo '== bench: what the module costs, as ratios'

@@ -14,6 +14,9 @@ from __future__ import annotations
 import re
 from typing import Mapping, NamedTuple, Sequence
 
+from ._limits import MAX_SHOWN_COMMAND
+from ._text import legible
+
 BLANK = "***"
 
 
@@ -135,7 +138,7 @@ def _cookie(setcookie: list[list[str]], release: Mapping[str, str]) -> tuple[str
     return None, ""
 
 
-def shown(arguments: Sequence[str], limit: int = 160) -> str:
+def shown(arguments: Sequence[str], limit: int = MAX_SHOWN_COMMAND) -> str:
     """A command line for a person: its cookie blanked, its length limited."""
     parts: list[str] = []
     secret = False
@@ -145,6 +148,4 @@ def shown(arguments: Sequence[str], limit: int = 160) -> str:
         if word.startswith("-"):
             secret = word in ("-setcookie", "--cookie")
         parts.append(BLANK if secret and not word.startswith("-") else word)
-    # What is no text must not get in the way of showing the rest.
-    text = " ".join(parts).encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    return legible(" ".join(parts), limit)

@@ -19,13 +19,13 @@ from ._errors import ProtocolError
 from ._etf import Atom, Pid, Raw, Reference, Term
 
 PASS_THROUGH = 112
-MAX_MESSAGE = 1 << 20
 
 SEND = 2
 REG_SEND = 6
 SEND_SENDER = 22
 
 _MAGIC = bytes([_etf.VERSION_MAGIC])
+_PAIR = bytes([_etf.SMALL_TUPLE_EXT, 2])
 
 
 class Message(NamedTuple):
@@ -75,7 +75,7 @@ def answer(packet: bytes, caller: Pid, reference: Reference) -> Raw | None:
     to = {SEND: 2, SEND_SENDER: 2}.get(message.control[0])
     if to is None or message.payload is None or message.control[to:] != (caller,):
         return None
-    payload = _etf.decode(message.payload)
-    if not isinstance(payload, tuple) or len(payload) != 2 or payload[0] != reference:
+    if message.payload[:2] != _PAIR:
         return None
-    return _etf.elements(message.payload)[1]
+    first, result = _etf.elements(message.payload)
+    return result if _etf.decode(first) == reference else None

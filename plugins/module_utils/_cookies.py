@@ -19,14 +19,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 from typing import NamedTuple
 
-from . import _namespaces
+from . import _files, _namespaces
 from ._errors import EpmdError
+from ._limits import MAX_COOKIE_FILE
 from ._processes import Vm
-
-MAX_BYTES = 4096
 
 # check_cookie in auth.erl: printable characters, then nothing but line ends and spaces.
 _CONTENT = re.compile(rb"([ -~]+)[\r\n ]*")
@@ -85,30 +83,25 @@ def _encoded(text: str, source: str) -> bytes:
 def _read(path: str, owner: Vm | None) -> bytes:
     """A cookie file. With `owner`, it has to be that VM's own; then a missing one is FileNotFoundError."""
     try:
-        # Not to block on a FIFO that somebody put there.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        found = _files.read(path, MAX_COOKIE_FILE)
     except FileNotFoundError:
         if owner is not None:
             raise
         raise EpmdError(f"the cookie file {path} does not exist") from None
     except OSError as error:
         raise EpmdError(f"the cookie file {path} can't be read ({error.strerror}): run with become") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise EpmdError(f"the cookie file {path} is no regular file")
-        # Root may have put a release there for its user, and a script that is not Erlang reads its cookie.
-        released = os.path.basename(path) == "COOKIE"
-        if owner is not None and status.st_uid != owner.uid and not (released and status.st_uid == 0):
-            raise EpmdError(
-                f"the cookie file {path} is not of {owner.user}, whose node this is: give cookie or cookie_file"
-            )
-        if owner is not None and status.st_mode & 0o077 and not released:
-            raise EpmdError(f"the cookie file {path} is open to others than its owner: chmod 400 it, as Erlang wants")
-        content = os.read(descriptor, MAX_BYTES + 1)
-    finally:
-        os.close(descriptor)
+    if found is None:
+        raise EpmdError(f"the cookie file {path} is no regular file")
+    status, content = found
+    # Root may have put a release there for its user, and a script that is not Erlang reads its cookie.
+    released = os.path.basename(path) == "COOKIE"
+    if owner is not None and status.st_uid != owner.uid and not (released and status.st_uid == 0):
+        raise EpmdError(
+            f"the cookie file {path} is not of {owner.user}, whose node this is: give cookie or cookie_file"
+        )
+    if owner is not None and status.st_mode & 0o077 and not released:
+        raise EpmdError(f"the cookie file {path} is open to others than its owner: chmod 400 it, as Erlang wants")
     match = _CONTENT.fullmatch(content)
-    if match is None or len(content) > MAX_BYTES:
+    if match is None or len(content) > MAX_COOKIE_FILE:
         raise EpmdError(f"the cookie file {path} holds no cookie: one line of printable characters is due")
     return match.group(1)

@@ -39,6 +39,9 @@ def describe(
     if names is None:
         loopback = "::1" if all(":" in address for address in addresses) else "127.0.0.1"
         names = _epmd_client.ask_names(Daemon(loopback, port), Deadline(timeout)).names or {}
+    foreign = [(name, at) for name, at in sorted(names.items()) if at not in nodes]
+    # All at once: anybody can put a thousand names into a table, and to look for one owner reads every socket.
+    owners = _listeners.listening_owners() if foreign else {}
     return {
         "port": port,
         "addresses": addresses,
@@ -47,14 +50,13 @@ def describe(
         "unit": unit,
         "in_application_unit": is_application(unit),
         "names": dict(names),
-        "foreign": [_foreign(name, at) for name, at in sorted(names.items()) if at not in nodes],
+        "foreign": [_foreign(name, at, owners.get(at)) for name, at in foreign],
         "namespace": namespace,
     }
 
 
-def _foreign(name: str, port: int) -> dict[str, Any]:
+def _foreign(name: str, port: int, pid: int | None) -> dict[str, Any]:
     """A name that belongs to no node that was found: a C node, a node that is gone, a squatter."""
-    pid = next(iter(_listeners.listening_pids(port)), None)
     return {"name": name, "port": port, "pid": pid, "user": user_of(pid) if pid else None}
 
 

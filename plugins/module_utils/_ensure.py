@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import _diagnosis, _epmd, _epmd_client, _listeners, _namespaces, _observation, _processes
 from ._diagnosis import Diagnosis
 from ._errors import EpmdError
+from ._limits import MARGIN_SECONDS
 from ._observation import Seen
 from ._options import Options, agrees, check
 from ._processes import Vm
 from ._report import Part, Report
+from ._text import legible
 from ._transport import Deadline
 
 if TYPE_CHECKING:
     from ._repair import Repair
-
-MARGIN_SECONDS = 5
-"""What a child in another place has in addition to the time for its nodes."""
 
 
 class Mode(enum.Enum):
@@ -71,7 +70,9 @@ def _run(options: Options, mode: Mode) -> Outcome:
     whole = Part(*([item for part in parts for item in part[field]] for field in range(len(Part._fields))))  # type: ignore[arg-type]
     missing = _missing(options, whole)
     # Who was asked for and is not found may be one of those that can't be identified.
-    failures = whole.failures + (whole.doubts if missing else []) + missing
+    failures = [legible(failure) for failure in whole.failures + (whole.doubts if missing else []) + missing]
+    for node in whole.nodes:
+        node["msg"] = legible(node["msg"])
     return Outcome(
         changed=any(node["changed"] for node in whole.nodes),
         failed=bool(failures),
@@ -80,7 +81,7 @@ def _run(options: Options, mode: Mode) -> Outcome:
         epmd=whole.epmd,
         daemons=whole.daemons,
         diff={"before": "".join(whole.before), "after": "".join(whole.after)},
-        warnings=whole.warnings + ([] if missing else whole.doubts),
+        warnings=[legible(warning) for warning in whole.warnings + ([] if missing else whole.doubts)],
     )
 
 
@@ -207,11 +208,11 @@ def _missing(options: Options, whole: Part) -> list[str]:
     if options.port is not None:
         return [f"{', '.join(missing)}: port {options.port} does not belong to it; {_listed(names)}"]
     running = {name.partition("@")[0] for name in names}
-    found = {
-        name: "" if name.partition("@")[0] in running else _foreigner(name, options, whole.epmd) for name in missing
-    }
+    unknown = [name for name in missing if name.partition("@")[0] not in running]
+    tables = _tables(options, whole) if unknown else {}
+    found = {name: _foreigner(name, tables) for name in unknown}
     failures = [f"{name}: {sentence}" for name, sentence in found.items() if sentence]
-    absent = [name for name, sentence in found.items() if not sentence]
+    absent = [name for name in missing if not found.get(name)]
     if absent:
         failures.append(f"{', '.join(absent)}: no such node runs here; {_listed(names)}")
     return failures
@@ -222,14 +223,19 @@ def _listed(names: list[str]) -> str:
     return listed + _processes.hidden()
 
 
-def _foreigner(name: str, options: Options, epmd: list[dict[str, Any]]) -> str:
-    """Who has a name at epmd that no Erlang VM of this host goes by; empty where nobody has it."""
-    alive = name.partition("@")[0]
-    tables = {daemon["port"]: daemon["names"] for daemon in epmd if daemon["namespace"] is None}
+def _tables(options: Options, whole: Part) -> dict[int, dict[str, int]]:
+    """The tables of the epmds of this network namespace, with the one that nodes use who say nothing else."""
+    tables = {daemon["port"]: daemon["names"] for daemon in whole.epmd if daemon["namespace"] is None}
     port = options.epmd_port or _epmd.DEFAULT_PORT
     if port not in tables:
         daemon = _epmd_client.Daemon("127.0.0.1", port)
         tables[port] = _epmd_client.ask_names(daemon, Deadline(options.timeout)).names or {}
+    return tables
+
+
+def _foreigner(name: str, tables: dict[int, dict[str, int]]) -> str:
+    """Who has a name at one of these epmds that no Erlang VM of this host goes by; empty where nobody has it."""
+    alive = name.partition("@")[0]
     for found, port in ((found, port) for names in tables.values() for found, port in names.items()):
         if agrees(alive, found):
             owners = [_processes.describe(pid) for pid in _listeners.listening_pids(port)]

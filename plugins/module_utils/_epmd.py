@@ -18,10 +18,10 @@ import struct
 from typing import NamedTuple, Union
 
 from ._errors import ProtocolError
+from ._limits import MAX_EPMD_NAMES, MAX_NAME
+from ._text import legible
 
 DEFAULT_PORT = 4369
-MAX_NAME_BYTES = 255
-MAX_REPLY_BYTES = 1 << 20
 
 ALIVE2_REQ = 120
 PORT_PLEASE2_REQ = 122
@@ -41,8 +41,9 @@ _LENGTH = struct.Struct(">H")
 _ALIVE2 = struct.Struct(">HBBHH")
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
-_NAME_LINE = re.compile(rb"name (.*) at port ([0-9]{1,5})")
-_DUMP_LINE = re.compile(rb"\0?active name +<(.*)> at port ([0-9]{1,5}), fd = ([0-9]{1,9}) *")
+# A name may have anything in it, a line end as well, so a line ends where a port does.
+_NAME_LINE = re.compile(rb"name ([\s\S]{1,%d}?) at port ([0-9]{1,5})\n" % MAX_NAME)
+_DUMP_LINE = re.compile(rb"\0?active name +<([\s\S]{1,%d}?)> at port [0-9]{1,5}, fd = ([0-9]{1,9}) *\n" % MAX_NAME)
 
 
 class Names(NamedTuple):
@@ -75,10 +76,14 @@ Request = Union[Names, Dump, PortPlease2, Alive2]
 
 
 class NamesReply(NamedTuple):
-    """The port that this epmd says it listens on, and its table: name to distribution port."""
+    """The port that this epmd says it listens on, and its table: name to distribution port.
+
+    twice: the names that are there more than once, which takes somebody whose name has the line of another in it.
+    """
 
     port: int
     names: dict[str, int]
+    twice: frozenset[str] = frozenset()
 
 
 class Alive2Reply(NamedTuple):
@@ -91,8 +96,8 @@ class Alive2Reply(NamedTuple):
 
 def _name_bytes(name: str) -> bytes:
     # As the node itself does: a name is an atom, one byte a character (`to_string` in erl_epmd.erl).
-    if not 1 <= len(name) <= MAX_NAME_BYTES or max(name) > "\xff":
-        raise ValueError(f"a node name has 1 to {MAX_NAME_BYTES} characters of Latin-1, unlike {name[:20]!r}")
+    if not 1 <= len(name) <= MAX_NAME or max(name) > "\xff":
+        raise ValueError(f"a node name has 1 to {MAX_NAME} characters of Latin-1, unlike {name[:20]!r}")
     return name.encode("latin-1")
 
 
@@ -130,7 +135,7 @@ def decode_request(data: bytes) -> Request:
         return Names()
     if tag == DUMP_REQ and not body:
         return Dump()
-    if tag == PORT_PLEASE2_REQ and 1 <= len(body) <= MAX_NAME_BYTES:
+    if tag == PORT_PLEASE2_REQ and 1 <= len(body) <= MAX_NAME:
         return PortPlease2(_name_text(body))
     if tag == ALIVE2_REQ:
         return _decode_alive2(body, with_name_of=0)[0]
@@ -146,7 +151,7 @@ def _decode_alive2(body: bytes, with_name_of: int) -> tuple[Alive2, int]:
         extra, start = _counted(body, start)
     except struct.error:
         raise ProtocolError(f"a registration of {len(body)} bytes is cut off") from None
-    if start != len(body) or not 1 <= len(name) <= MAX_NAME_BYTES:
+    if start != len(body) or not 1 <= len(name) <= MAX_NAME:
         raise ProtocolError("the lengths in a registration do not fit its bytes")
     port, node_type, protocol, highest, lowest = fixed
     return Alive2(_name_text(name), port, node_type, protocol, highest, lowest, extra), start
@@ -173,13 +178,20 @@ def decode_names_reply(data: bytes) -> NamesReply:
     port, text = _U32.unpack_from(data)[0], data[_U32.size :]
     if text and not text.endswith(b"\n"):
         raise ProtocolError("its table is cut off")
-    names = {}
-    for line in text.split(b"\n")[:-1]:
-        match = _NAME_LINE.fullmatch(line)
+    names: dict[str, int] = {}
+    twice, start = set(), 0
+    while start < len(text):
+        match = _NAME_LINE.match(text, start)
         if match is None or int(match.group(2)) > 65535:
-            raise ProtocolError(f"its table has a line that is none: {line[:40]!r}")
-        names[_name_text(match.group(1))] = int(match.group(2))
-    return NamesReply(port, names)
+            raise ProtocolError(f"its table has a line that is none: {text[start : start + 40]!r}")
+        name = _name_text(match.group(1))
+        if name in names:
+            twice.add(name)
+        elif len(names) == MAX_EPMD_NAMES:
+            raise ProtocolError(f"its table has more than {MAX_EPMD_NAMES} names")
+        names[name] = int(match.group(2))
+        start = match.end()
+    return NamesReply(port, names, frozenset(twice))
 
 
 def decode_dump_reply(data: bytes) -> dict[str, int]:
@@ -189,8 +201,10 @@ def decode_dump_reply(data: bytes) -> dict[str, int]:
     """
     if len(data) < _U32.size:
         raise ProtocolError(f"its dump has {len(data)} bytes, not even a port")
-    matches = map(_DUMP_LINE.fullmatch, data[_U32.size :].split(b"\n"))
-    return {_name_text(match.group(1)): int(match.group(3)) for match in matches if match}
+    found = [(_name_text(match.group(1)), int(match.group(2))) for match in _DUMP_LINE.finditer(data, _U32.size)]
+    names = [name for name, _descriptor in found]
+    # One that is there twice has been forged: a name may have the line of another in it.
+    return {name: descriptor for name, descriptor in found if names.count(name) == 1}
 
 
 def encode_port_reply(registration: Alive2 | None) -> bytes:
@@ -229,5 +243,5 @@ def render(port: int, names: dict[str, int] | None) -> str:
     """A table as `epmd -names` prints it; None is an epmd that is down."""
     if names is None:
         return "epmd: Cannot connect to local epmd\n"
-    lines = [f"name {name} at port {value}\n" for name, value in sorted(names.items())]
+    lines = [f"name {legible(name)} at port {value}\n" for name, value in sorted(names.items())]
     return f"epmd: up and running on port {port} with data:\n" + "".join(lines)

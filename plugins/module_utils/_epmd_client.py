@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from . import _epmd, _transport
 from ._errors import EpmdError, Refused
+from ._limits import MAX_EPMD_REPLY
 from ._transport import Deadline
 
 
@@ -31,7 +32,15 @@ class Table(NamedTuple):
 def ask_names(daemon: Daemon, deadline: Deadline) -> Table:
     """The table of an epmd, in any state that an epmd can be in. Never raises for what it says."""
     try:
-        return Table(_epmd.decode_names_reply(_ask(daemon, _epmd.Names(), deadline)).names)
+        reply = _epmd.decode_names_reply(_ask(daemon, _epmd.Names(), deadline))
+        names = reply.names
+        for name in sorted(reply.twice):
+            # Asked for by name, epmd says which of the ports is true.
+            found = _epmd.decode_port_reply(_ask(daemon, _epmd.PortPlease2(name), deadline))
+            del names[name]
+            if found:
+                names[name] = found.port
+        return Table(names)
     except Refused:
         return Table(None)
     except EpmdError as error:
@@ -47,5 +56,4 @@ def ask_descriptors(daemon: Daemon, deadline: Deadline) -> dict[str, int]:
 
 
 def _ask(daemon: Daemon, request: _epmd.Request, deadline: Deadline) -> bytes:
-    encoded = _epmd.encode_request(request)
-    return _transport.ask(daemon.address, daemon.port, encoded, _epmd.MAX_REPLY_BYTES, deadline)
+    return _transport.ask(daemon.address, daemon.port, _epmd.encode_request(request), MAX_EPMD_REPLY, deadline)

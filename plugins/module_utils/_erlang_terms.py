@@ -22,18 +22,17 @@ import re
 from typing import Any, Iterator
 
 from ._errors import EpmdError
-
-MAX_DEPTH = 50
+from ._limits import MAX_DEPTH, MAX_DIGITS
 
 _TOKEN = re.compile(
     r"""
       (?P<space>(?:\s|%[^\n]*)+)
-    | (?P<float>[+-]?\d+\.\d+(?:[eE][+-]?\d+)?)
-    | (?P<based>[+-]?\d+\#[0-9a-zA-Z]+)
-    | (?P<integer>[+-]?\d[\d_]*)
+    | (?P<float>[+-]?[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?)
+    | (?P<based>[+-]?[0-9]+\#[0-9a-zA-Z]+)
+    | (?P<integer>[+-]?[0-9][0-9_]*)
     | (?P<character>\$(?:\\.|[^\\]))
-    | (?P<string>"(?:\\[\s\S]|[^"\\])*")
-    | (?P<quoted>'(?:\\[\s\S]|[^'\\])*')
+    | (?P<string>"[^"\\]*(?:\\[\s\S][^"\\]*)*")
+    | (?P<quoted>'[^'\\]*(?:\\[\s\S][^'\\]*)*')
     | (?P<word>[a-z][\w@]*)
     | (?P<mark><<|>>|=>|\#\{|[\[\](){},|/]|\.(?=\s|%|$))
     """,
@@ -92,7 +91,12 @@ class _Tokens:
 
     def expect(self, mark: str) -> None:
         if not self.accept(mark):
-            raise self.error(f"{mark!r} is due before {self.value!r}" if self.kind else f"{mark!r} is due at the end")
+            raise self.error(f"{mark!r} is due before {self.shown}" if self.kind else f"{mark!r} is due at the end")
+
+    @property
+    def shown(self) -> str:
+        """What is in view, for a person: a string may be a password, or long."""
+        return f"{self.value[:40]!r}" if self.kind in ("mark", "word") else f"a {self.kind}"
 
     def error(self, what: str) -> EpmdError:
         return EpmdError(f"line {self._line}: {what}")
@@ -108,26 +112,33 @@ def _term(tokens: _Tokens, depth: int) -> Any:
         raise tokens.error("a term is due at the end")
     tokens.next()
     if kind == "string":
-        text = _unescaped(value[1:-1])
+        parts = [_unescaped(value[1:-1])]
         while tokens.kind == "string":  # "a" "b" is "ab"
-            text += _unescaped(tokens.value[1:-1])
+            parts.append(_unescaped(tokens.value[1:-1]))
             tokens.next()
-        return text
+        return "".join(parts)
     if kind == "quoted":
         return Word(_unescaped(value[1:-1]))
     if kind == "word":
         return Word(value)
     if kind == "character":
         return ord(_unescaped(value[1:])[:1] or " ")
-    if kind == "float":
-        return float(value)
-    if kind == "based":
-        base, digits = value.split("#")
-        try:
+    return _number(tokens, kind, value)
+
+
+def _number(tokens: _Tokens, kind: str, value: str) -> int | float:
+    # Python itself refuses more than 4300 digits, but not before 3.11, where they only take time.
+    try:
+        if len(value) > MAX_DIGITS:
+            raise ValueError
+        if kind == "float":
+            return float(value)
+        if kind == "based":
+            base, digits = value.split("#")
             return int(digits, int(base))
-        except ValueError:
-            raise tokens.error(f"{value} is no number") from None
-    return int(value.replace("_", ""))
+        return int(value.replace("_", ""))
+    except ValueError:
+        raise tokens.error(f"{value:.20} is no number") from None
 
 
 def _compound(tokens: _Tokens, depth: int) -> Any:
@@ -186,20 +197,20 @@ def _map(tokens: _Tokens, depth: int) -> dict[Any, Any]:
 
 
 def _binary(tokens: _Tokens) -> bytes:
-    data = b""
+    data = bytearray()
     while not tokens.accept(">>"):
         kind, value = tokens.kind, tokens.value
         if kind not in ("string", "integer"):
-            raise tokens.error(f"{value!r} has no place in a binary")
+            raise tokens.error(f"{tokens.shown} has no place in a binary" if kind else "'>>' is due at the end")
         tokens.next()
-        text = _unescaped(value[1:-1]) if kind == "string" else chr(int(value) & 0xFF)
+        text = _unescaped(value[1:-1]) if kind == "string" else chr(int(_number(tokens, kind, value)) & 0xFF)
         encoding = "latin-1"
         if tokens.accept("/"):
             encoding = "utf-8" if tokens.value == "utf8" else encoding
             tokens.next()
         data += text.encode(encoding, "replace")
         tokens.accept(",")
-    return data
+    return bytes(data)
 
 
 def _unescaped(text: str) -> str:

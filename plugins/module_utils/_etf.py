@@ -29,11 +29,9 @@ import struct
 from typing import Any, Callable, NamedTuple
 
 from ._errors import ProtocolError
+from ._limits import MAX_DEPTH, MAX_INTEGER_BYTES, MAX_NAME, MAX_REFERENCE_WORDS
 
 VERSION_MAGIC = 131
-MAX_DEPTH = 64
-MAX_ATOM_CHARACTERS = 255
-MAX_REFERENCE_WORDS = 5
 
 # Tag, as the chapter names them.
 NEW_FLOAT_EXT = 70
@@ -225,8 +223,8 @@ def _atom(kind: struct.Struct, encoding: str) -> Callable[[_Reader, int], Atom]:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             raise ProtocolError(f"an atom is no {encoding} before offset {reader.position}") from None
-        if len(text) > MAX_ATOM_CHARACTERS:
-            raise ProtocolError(f"an atom has {len(text)} characters, more than {MAX_ATOM_CHARACTERS}")
+        if len(text) > MAX_NAME:
+            raise ProtocolError(f"an atom has {len(text)} characters, more than {MAX_NAME}")
         return Atom(text)
 
     return read
@@ -240,6 +238,8 @@ def _big(kind: struct.Struct) -> Callable[[_Reader, int], int]:
     def read(reader: _Reader, depth: int) -> int:
         size = reader.number(kind)
         sign = reader.number(_U8)
+        if size > MAX_INTEGER_BYTES:
+            raise ProtocolError(f"an integer of {size} bytes, more than {MAX_INTEGER_BYTES}")
         if sign > 1:
             raise ProtocolError(f"a big integer has the sign {sign}")
         magnitude = int.from_bytes(reader.take(size), "little")
@@ -463,7 +463,7 @@ def _encode_items(tag: int, counted: Any, items: Any = None) -> bytes:
 
 
 def _encode_atom(atom: Atom) -> bytes:
-    if len(atom) > MAX_ATOM_CHARACTERS:
+    if len(atom) > MAX_NAME:
         raise ValueError(f"an atom of {len(atom)} characters")
     data = atom.encode("utf-8")
     if len(data) < 256:

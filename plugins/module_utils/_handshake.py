@@ -28,13 +28,12 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+import re
 import struct
 from typing import Callable, NamedTuple
 
 from ._errors import EpmdError, ProtocolError
-
-MAX_PACKET = 2048
-"""No packet of a handshake is longer: two names of 255 characters in UTF-8 and some numbers."""
+from ._limits import MAX_NAME
 
 # Distribution flags, as dist.hrl names them.
 DFLAG_PUBLISHED = 0x1
@@ -72,7 +71,6 @@ MANDATORY_26 = DFLAG_V4_NC | DFLAG_UNLINK_ID
 # Hidden, without atom cache and without fragments: messages then come whole and self-contained.
 OUR_FLAGS = MANDATORY_25 | MANDATORY_26 | DFLAG_MANDATORY_25_DIGEST
 
-MAX_NAME = 255
 OLD_VERSION = 5
 
 _OLD_NAME = struct.Struct(">cHI")
@@ -83,6 +81,7 @@ _REPLY = struct.Struct(">cI16s")
 _COMPLEMENT = struct.Struct(">cII")
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
 class State(enum.Enum):
@@ -238,7 +237,7 @@ class Handshake:
     def _challenged(self, name: bytes, flags: int, creation: int) -> bytes:
         text = _text(name)
         alive, _at, host = text.partition("@")
-        if not alive or not host or "@" in host or len(text) > MAX_NAME:
+        if not alive or not host or "@" in host or len(text) > MAX_NAME or _CONTROL.search(text):
             raise ProtocolError(f"it calls itself {text[:80]!r}, which is no node name")
         if flags & DFLAG_MANDATORY_25_DIGEST:
             flags |= MANDATORY_25

@@ -225,6 +225,15 @@ def listening_pids(port: int) -> list[int]:
     return _pids(lambda found: _is_listening(found, port))
 
 
+def listening_owners() -> dict[int, int]:
+    """The pid that listens on each port, as far as it can be seen. Reads every socket of the host."""
+    try:
+        found = [(at.laddr.port, at.pid) for at in _tcp(psutil) if at.pid and at.status == psutil.CONN_LISTEN]
+    except psutil.Error:
+        return {}
+    return dict(sorted(found, reverse=True))
+
+
 def connected_pids(port: int, own_port: int | None) -> list[int]:
     """The pids that are connected to this port, from that port if it is known. Reads every socket of the host."""
     return _pids(lambda found: _is_connected(found, port) and own_port in (None, found.laddr.port))

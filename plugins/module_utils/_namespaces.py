@@ -18,19 +18,17 @@ import os
 import re
 import select
 import signal
+import sys
 import time
 from typing import Any, Callable, NamedTuple, TypeVar
 
 from . import _rights
 from ._errors import EpmdError, NotPermitted
+from ._limits import MAX_CHILD_RESULT, ROOT_SECONDS
 
 T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
-ROOT_SECONDS = 5
-"""To read a small file; a file system that hangs takes longer."""
-
-MAX_RESULT = 1 << 26
 
 _NSENTER = {"mnt": "--mount", "uts": "--uts", "ipc": "--ipc", "pid": "--pid", "user": "--user"}
 
@@ -96,19 +94,18 @@ def with_files_of(pid: int | None, work: Callable[[], T]) -> T:
     if pid is None:
         return work()
     rights = _rights.of_process(pid)
-
-    def with_rights() -> T:
-        with _rights.held(rights):
-            return work()
-
-    if shares_root(pid) and (os.geteuid() != 0 or _shares(pid, "mnt")):
-        return with_rights()
+    here = shares_root(pid) and (_shares(pid, "mnt") or os.geteuid() != 0)
 
     def enter() -> None:
-        os.chroot(f"/proc/{pid}/root")
-        os.chdir("/")
+        if not here:
+            # What would be imported from now on would be a file of theirs.
+            sys.meta_path.clear()
+            os.chroot(f"/proc/{pid}/root")
+            os.chdir("/")
+        _rights.take(rights)
 
-    return _in_child(enter, "its root directory", ROOT_SECONDS, with_rights)
+    # A child also for a root that is ours: a file system that hangs must not take us along.
+    return _in_child(enter, "its root directory", ROOT_SECONDS, work)
 
 
 def _in_child(enter: Callable[[], None], place: str, seconds: float, work: Callable[[], T]) -> T:
@@ -163,7 +160,7 @@ def _report(writing: int, enter: Callable[[], None], place: str, work: Callable[
 def _read(reading: int, seconds: float) -> bytes | None:
     """All that the child sends; None where it does not end in time, or sends nothing or too much."""
     data, end = bytearray(), time.monotonic() + seconds
-    while len(data) <= MAX_RESULT:
+    while len(data) <= MAX_CHILD_RESULT:
         if not select.select([reading], [], [], max(0.0, end - time.monotonic()))[0]:
             return None
         part = os.read(reading, 1 << 16)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from . import _handshake
+from . import _limits
 from ._errors import Closed, EpmdError, NodeRefused
 from ._handshake import Handshake, Peer, State
 from ._transport import Connection, Deadline
@@ -104,7 +104,7 @@ class NodeConnection:
         reference = Reference(own, self._handshake.creation, (self._calls, 0, 0))
         self._connection.send_packet(_control.call(caller, reference, module, function, arguments))
         while True:
-            packet = self._connection.receive_packet(_control.MAX_MESSAGE)
+            packet = self._connection.receive_packet(_limits.MAX_MESSAGE)
             result = _control.answer(packet, caller, reference)
             if result is not None:
                 return result
@@ -116,7 +116,7 @@ class NodeConnection:
 
 def _step(connection: Connection, handshake: Handshake) -> None:
     """Take one packet and send what it calls for."""
-    answer = handshake.receive(connection.receive_handshake(_handshake.MAX_PACKET))
+    answer = handshake.receive(connection.receive_handshake(_limits.MAX_HANDSHAKE_PACKET))
     if answer:
         connection.send_handshake(answer)
     if handshake.state is State.REFUSED:

@@ -12,11 +12,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import _epmd
 from ._errors import EpmdError
-
-MAX_TIMEOUT = 3600
-"""Seconds for one node; a longer wait is no check."""
+from ._limits import MAX_NAME, MAX_TIMEOUT
 
 
 class Options(NamedTuple):
@@ -43,8 +40,8 @@ def check(options: Options) -> None:
         alive, at, host = name.partition("@")
         if name.count("@") > 1 or not alive or (at and not host):
             raise EpmdError(f"name {name!r} is no node name: give ejabberd, or ejabberd@host")
-        if len(alive.encode("utf-8", "surrogateescape")) > _epmd.MAX_NAME_BYTES:
-            raise EpmdError(f"name {name[:20]}... has more than {_epmd.MAX_NAME_BYTES} bytes, which no epmd can hold")
+        if len(alive.encode("utf-8", "surrogateescape")) > MAX_NAME:
+            raise EpmdError(f"name {name[:20]}... has more than {MAX_NAME} bytes, which no epmd can hold")
     if options.port is not None and len(options.name) != 1:
         raise EpmdError(f"port {options.port} is for exactly one node, but name has {len(options.name)}: give one name")
     for option, port in (("port", options.port), ("epmd_port", options.epmd_port)):

@@ -11,6 +11,7 @@ are called `beam.smp`, `beam.debug.smp` and the like.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 from . import _command_line, _namespaces
 from ._command_line import CommandLine
 from ._errors import EpmdError, NotPermitted
+from ._limits import MAX_COMMAND_LINE, MAX_ENVIRONMENT
 
 try:
     import psutil
@@ -60,12 +62,7 @@ def pids_called(pattern: str | re.Pattern[str]) -> list[int]:
     """The pids whose command name matches fully, in ascending order."""
     found = []
     for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
-        try:
-            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-                name = file.read().rstrip("\n")
-        except OSError:
-            continue  # it ended meanwhile
-        if re.fullmatch(pattern, name):
+        if is_called(pid, pattern):
             found.append(pid)
     return found
 
@@ -78,6 +75,13 @@ def hidden() -> str:
     except OSError:
         user = user_name(os.geteuid())
         return f" (/proc hides the processes of others from {user}, see hidepid in proc(5): run with become)"
+
+
+def is_called(pid: int, pattern: str | re.Pattern[str]) -> bool:
+    """Whether the command name of a process matches fully; not that of one that has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return re.fullmatch(pattern, file.read().rstrip("\n")) is not None
+    return False
 
 
 def find_vms() -> list[Vm]:
@@ -100,14 +104,26 @@ def _read(process: Any) -> Vm:
         # Another root has other users, so there only the number tells who it is.
         uids and (user_name(uids.effective) if _namespaces.shares_root(process.pid) else str(uids.effective)),
         _allowed(process.exe, None),
-        _command_line.parse(_allowed(process.cmdline, []), _environment(process)),
+        _command_line.parse(_arguments(process), _environment(process)),
         _namespaces.network_of(process.pid),
     )
 
 
-def _environment(process: Any) -> dict[str, str]:
-    found: dict[str, str] = _allowed(process.environ, {})
+def _arguments(process: Any) -> list[str]:
+    found: list[str] = _allowed(process.cmdline, []) if _is_within(process.pid, "cmdline", MAX_COMMAND_LINE) else []
     return found
+
+
+def _environment(process: Any) -> dict[str, str]:
+    found: dict[str, str] = _allowed(process.environ, {}) if _is_within(process.pid, "environ", MAX_ENVIRONMENT) else {}
+    return found
+
+
+def _is_within(pid: int, file_name: str, limit: int) -> bool:
+    """Whether what a process says of itself is as short as that of an honest one; more is as good as nothing."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/{file_name}", "rb") as file:
+        return len(file.read(limit + 1)) <= limit
+    return True  # hidden, or gone: psutil says so
 
 
 def _allowed(read: Any, otherwise: Any) -> Any:
@@ -129,8 +145,8 @@ def describe(pid: int) -> str:
     """A process for a person: pid, user, command line with its cookie blanked, and whether it can be a node."""
     try:
         process = psutil.Process(pid)
-        line = _command_line.shown(process.cmdline()) or process.name()
-        kind = "" if pid in pids_called(EMULATOR) else ", which is no Erlang VM"
+        line = _command_line.shown(_arguments(process)) or process.name()
+        kind = "" if is_called(pid, EMULATOR) else ", which is no Erlang VM"
         return f"pid {pid} of user {user_name(process.uids().effective)} ({line}){kind}"
     except psutil.Error:
         return f"pid {pid}"

@@ -11,9 +11,8 @@ release and its certificates are, so any user of a host could have root open som
 
 from __future__ import annotations
 
-import contextlib
 import os
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 from ._errors import EpmdError, NotPermitted
 
@@ -37,22 +36,13 @@ def of_process(pid: int) -> Rights:
     return Rights(uid, gid, [int(group) for group in fields.get("Groups", [])])
 
 
-@contextlib.contextmanager
-def held(rights: Rights) -> Iterator[None]:
-    """While this lasts, files are opened with these rights. Only root can do this, and has to. Errors: NotPermitted."""
+def take(rights: Rights) -> None:
+    """Give up all other rights, for good: for a child that reads files. Only root can do this, and has to.
+
+    Errors: NotPermitted.
+    """
     if os.geteuid() != 0:
-        yield
         return
-    own = Rights(0, os.getegid(), os.getgroups())
-    try:
-        _take(rights)
-        yield
-    finally:
-        os.seteuid(0)
-        _take(own)
-
-
-def _take(rights: Rights) -> None:
     try:
         if os.getgroups() != rights.groups:
             os.setgroups(rights.groups)

@@ -10,10 +10,13 @@ Standard: sock_diag(7); `struct inet_diag_req_v2` and `inet_diag_msg` in linux/i
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 from typing import Iterator, NamedTuple
+
+from ._limits import KERNEL_SECONDS
 
 ESTABLISHED = 1
 LISTEN = 10
@@ -52,23 +55,34 @@ def sockets(family: socket.AddressFamily, state: int, remote_port: int = 0, loca
     Errors: OSError where the kernel does not offer this.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.settimeout(5)  # the kernel answers at once, or something is wrong with it
+        netlink.settimeout(KERNEL_SECONDS)
         ports = _SOCKET_ID.pack(local_port, remote_port, b"", b"")
         body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 1 << state) + ports
         size = _HEADER.size + len(body)
         netlink.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_AND_DUMP, 1, 0) + body)
-        while True:
-            data = netlink.recv(_BUFFER)
-            start = 0
-            while start < len(data):
-                size, kind, _flags, _sequence, _pid = _HEADER.unpack_from(data, start)
-                if kind == _NLMSG_DONE:
-                    return
-                if kind == _NLMSG_ERROR:
-                    code = -struct.unpack_from("=i", data, start + _HEADER.size)[0]
-                    raise OSError(code, os.strerror(code))
-                yield _found(data[start + _HEADER.size : start + size])
-                start += size + -size % 4
+        is_last = False
+        while not is_last:
+            found, is_last = decode(netlink.recv(_BUFFER))
+            yield from found
+
+
+def decode(data: bytes) -> tuple[list[Found], bool]:
+    """The sockets in one answer of the kernel, and whether it is the last. Errors: OSError, for what is none too."""
+    found: list[Found] = []
+    start = 0
+    try:
+        while start < len(data):
+            size, kind, _flags, _sequence, _pid = _HEADER.unpack_from(data, start)
+            if kind == _NLMSG_DONE:
+                return found, True
+            if kind == _NLMSG_ERROR:
+                code = -struct.unpack_from("=i", data, start + _HEADER.size)[0]
+                raise OSError(code, os.strerror(code))
+            found.append(_found(data[start + _HEADER.size : start + size]))
+            start += size + -size % 4
+    except (struct.error, ValueError, IndexError, OverflowError):
+        raise OSError(errno.EBADMSG, "the kernel's answer about its sockets is none") from None
+    return found, False
 
 
 def _found(message: bytes) -> Found:

@@ -17,14 +17,16 @@ import contextlib
 import os
 import pwd
 import re
+import select
 import subprocess
 import time
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from . import _epmd_client, _listeners, _namespaces, _processes
 from ._epmd import DEFAULT_PORT
 from ._epmd_client import Daemon, Table
-from ._errors import EpmdError
+from ._errors import EpmdError, TimedOut
+from ._limits import MAX_COMMAND_OUTPUT
 from ._processes import Vm
 from ._transport import Deadline
 
@@ -97,23 +99,36 @@ def _wait(daemon: Daemon, unit: str | None, deadline: Deadline) -> Table:
 def _run(place: _Place, command: list[str], deadline: Deadline, failure: str) -> str:
     """The output of a command. Errors: EpmdError with the failure and the first line, where systemctl has the cause."""
     try:
-        done = subprocess.run(
-            [*place.enter, *command],
-            check=False,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=deadline.left(),
-        )
-    except subprocess.TimeoutExpired:
+        with subprocess.Popen(
+            [*place.enter, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as child:
+            try:
+                said = _start_of(child.stdout, deadline)
+                code = child.wait(deadline.left())
+            finally:
+                child.kill()
+    except (TimedOut, subprocess.TimeoutExpired):
         raise EpmdError(f"{failure}: {command[0]} did not end within {deadline.seconds:g} s") from None
     except OSError as error:
         raise EpmdError(f"{failure}: {error.strerror}") from None
-    if done.returncode != 0:
-        first = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
+    if code != 0:
+        first = (said.strip().splitlines() or [f"exit code {code}"])[0]
         hint = "" if os.geteuid() == 0 else "; run with become"
         raise EpmdError(f"{failure}: {first}{hint}")
-    return done.stdout
+    return said
+
+
+def _start_of(output: IO[bytes] | None, deadline: Deadline) -> str:
+    """What a command says until it ends, up to the limit: in a container it may say more than memory can hold."""
+    data = bytearray()
+    while output:
+        if not select.select([output], [], [], deadline.left())[0]:
+            continue
+        part = os.read(output.fileno(), MAX_COMMAND_OUTPUT)
+        if not part:
+            break
+        data += part[: MAX_COMMAND_OUTPUT - len(data)]
+    return data.decode("utf-8", "replace")
 
 
 def _unit_for(place: _Place, port: int, deadline: Deadline) -> str | None:
@@ -147,10 +162,10 @@ def choose_unit(shown: str, port: int) -> str | None:
     if listens or "epmd.service" not in units:
         return None
     service = units["epmd.service"]
-    said = re.search(r"-port[ =](\d+)", service.get("ExecStart", "")) or re.search(
-        r"ERL_EPMD_PORT=(\d+)", service.get("Environment", "")
+    said = re.search(r"-port[ =]0*([0-9]+)", service.get("ExecStart", "")) or re.search(
+        r"ERL_EPMD_PORT=0*([0-9]+)", service.get("Environment", "")
     )
-    return "epmd.service" if port == (int(said.group(1)) if said else DEFAULT_PORT) else None
+    return "epmd.service" if str(port) == (said.group(1) if said else str(DEFAULT_PORT)) else None
 
 
 def _start_as_node(vm: Vm, place: _Place, daemon: Daemon, deadline: Deadline) -> str | None:

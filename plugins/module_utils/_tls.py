@@ -13,19 +13,20 @@ port; its certificate is looked at only with `tls_cafile`.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
 import ssl
 import tempfile
-from contextlib import ExitStack
-from typing import IO, Any, Mapping, NamedTuple
+from typing import IO, Any, Callable, Mapping, NamedTuple, TypeVar
 
-from . import _erlang_terms, _namespaces
+from . import _erlang_terms, _files, _namespaces
 from ._errors import EpmdError
+from ._limits import MAX_OPTFILE, MAX_PEM_FILE
 from ._processes import Vm
 
-MAX_FILE = 1 << 20
+T = TypeVar("T")
 
+_CHUNK = 1 << 16
 _NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE")
 _WANTS_ONE = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE")
 _REFUSALS = {
@@ -51,16 +52,69 @@ class Files(NamedTuple):
     source: str
 
 
+class Tunnel:
+    """TLS inside of a connection, of which it has only two functions: to send bytes, and to wait for some.
+
+    Every wait is theirs, and so ends in time. On a socket of its own OpenSSL would not come back as long as a peer
+    goes on sending what has no meaning. Errors of all methods: OSError, which `Tls.explain` puts into words, and those
+    of the two functions.
+    """
+
+    def __init__(self, context: ssl.SSLContext, send: Callable[[bytes], None], receive: Callable[[int], bytes]) -> None:
+        self._send = send
+        self._receive = receive
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+        self._complete(self._tls.do_handshake)
+
+    def send(self, data: bytes) -> None:
+        """Send all of these bytes."""
+        self._complete(lambda: self._tls.write(data))
+
+    def receive(self, size: int) -> bytes:
+        """Some bytes, up to this many; none when the peer has hung up."""
+        try:
+            return self._complete(lambda: self._tls.read(size))
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+
+    def hang_up(self) -> None:
+        """Say that nothing more comes."""
+        with contextlib.suppress(ssl.SSLError):  # it wants to wait for the same from the peer
+            self._tls.unwrap()
+        self._send(self._outgoing.read())
+
+    def _complete(self, step: Callable[[], T]) -> T:
+        """Take a step of OpenSSL as often as it needs bytes of the peer for it."""
+        while True:
+            try:
+                result = step()
+                break
+            except ssl.SSLWantReadError:
+                self._send(self._outgoing.read())
+                data = self._receive(_CHUNK)
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            except ssl.SSLError:
+                with contextlib.suppress(EpmdError):  # a farewell, which says why
+                    self._send(self._outgoing.read())
+                raise
+        self._send(self._outgoing.read())
+        return result
+
+
 class Tls:
-    """How to speak TLS with one node. Errors of `wrap`: OSError, which `explain` puts into words."""
+    """How to speak TLS with one node."""
 
     def __init__(self, context: ssl.SSLContext, certificate: str) -> None:
         self._context = context
         self._certificate = certificate
 
-    def wrap(self, connected: socket.socket) -> ssl.SSLSocket:
-        """Shake hands on a connection; its timeout bounds that."""
-        return self._context.wrap_socket(connected)
+    def through(self, send: Callable[[bytes], None], receive: Callable[[int], bytes]) -> Tunnel:
+        """Shake hands on a connection. Errors: as those of the tunnel."""
+        return Tunnel(self._context, send, receive)
 
     def explain(self, error: OSError) -> str:
         """What an error of TLS means, in words for an operator."""
@@ -102,12 +156,17 @@ class _Reader:
         self._pid = pid
         self._directory = _directory(pid)
 
-    def __call__(self, path: str, what: str) -> bytes:
+    def __call__(self, path: str, what: str, limit: int) -> bytes:
         full = os.path.join(self._directory, path)
         try:
-            return _namespaces.with_files_of(self._pid, lambda: _read(full))
+            found = _namespaces.with_files_of(self._pid, lambda: _files.read(full, limit))
         except OSError as error:
             raise EpmdError(f"the {what} {full} can't be read ({error.strerror}): give tls_certfile") from None
+        if found is None:
+            raise EpmdError(f"the {what} {full} is no regular file: give tls_certfile")
+        if len(found.content) > limit:
+            raise EpmdError(f"the {what} {full} has more than {limit} bytes: give tls_certfile")
+        return found.content
 
 
 def _directory(pid: int | None) -> str:
@@ -121,18 +180,13 @@ def _directory(pid: int | None) -> str:
     return directory[len(root) :] or "/" if root != "/" and directory.startswith(root) else directory
 
 
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(MAX_FILE)
-
-
 def _load(context: ssl.SSLContext, files: Files, read: _Reader) -> None:
     """Certificate and key, through files without a name: OpenSSL takes only paths, and these may lie elsewhere."""
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
 
         def held(path: str, what: str) -> str:
             file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-            file.write(read(path, what))
+            file.write(read(path, what, MAX_PEM_FILE))
             file.flush()
             return f"/proc/self/fd/{file.fileno()}"
 
@@ -158,7 +212,8 @@ def _own(vm: Vm) -> Files:
     said = vm.said
     if said.tls_optfile:
         source = f"-ssl_dist_optfile {said.tls_optfile}"
-        text = _Reader(vm.pid)(said.tls_optfile, "file of -ssl_dist_optfile").decode("utf-8", "replace")
+        data = _Reader(vm.pid)(said.tls_optfile, "file of -ssl_dist_optfile", MAX_OPTFILE)
+        text = data.decode("utf-8", "replace")
         return choose(sections(text, source), source)
     return choose(from_arguments(said.tls_options), "-ssl_dist_opt")
 

@@ -16,15 +16,13 @@ import contextlib
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Iterator
 
 from ._errors import Closed, EpmdError, ProtocolError, Refused, TimedOut, TlsFailed, Unreachable
+from ._limits import HANG_UP_SECONDS
 
 if TYPE_CHECKING:
-    from ._tls import Tls
-
-HANG_UP_SECONDS = 0.25
-"""How long a peer has to see that we hung up; one that hangs takes longer, and is left at that."""
+    from ._tls import Tls, Tunnel
 
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
@@ -60,6 +58,7 @@ class Connection:
     def __init__(self, address: str, port: int, deadline: Deadline, tls: Tls | None = None) -> None:
         self.deadline = deadline
         self._tls = tls
+        self._tunnel: Tunnel | None = None
         self._handshake_length = _U32 if tls else _U16
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
@@ -71,11 +70,11 @@ class Connection:
             self._socket.connect((address, port))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls:
-                self._socket = tls.wrap(self._socket)
+                self._tunnel = tls.through(self._send, self._receive)
         except OSError as error:
             self.close()
             raise self._translated(error) from None
-        except TimedOut:
+        except EpmdError:
             self.close()
             raise
 
@@ -100,16 +99,21 @@ class Connection:
         A node lends a name to one connection at a time. Whoever connects next, in this run or another,
         finds it free only when the node has seen the end of this one, and else costs it a new atom.
         """
-        with self._socket, contextlib.suppress(OSError, ValueError):
-            if self._tls:
-                self._socket.settimeout(HANG_UP_SECONDS)
-                self._socket = self._socket.unwrap()  # type: ignore[attr-defined]
+        self.deadline = Deadline(HANG_UP_SECONDS)
+        with self._socket, contextlib.suppress(OSError, ValueError, EpmdError):
+            if self._tunnel:
+                self._tunnel.hang_up()
             self._socket.shutdown(socket.SHUT_WR)
-            end = time.monotonic() + HANG_UP_SECONDS
-            while time.monotonic() < end:
-                self._socket.settimeout(HANG_UP_SECONDS)
-                if not self._socket.recv(_CHUNK):
-                    break
+            while self._receive(_CHUNK):
+                pass
+
+    @contextlib.contextmanager
+    def _translation(self) -> Iterator[None]:
+        """Errors of the system, and of TLS, become those of this collection."""
+        try:
+            yield
+        except OSError as error:
+            raise self._translated(error) from None
 
     def _translated(self, error: OSError) -> EpmdError:
         if isinstance(error, socket.timeout):
@@ -124,24 +128,34 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send all of these bytes."""
+        if self._tunnel:
+            with self._translation():
+                self._tunnel.send(data)
+        else:
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
         self._socket.settimeout(self.deadline.left())
-        try:
+        with self._translation():
             self._socket.sendall(data)
-        except OSError as error:
-            raise self._translated(error) from None
 
     def _receive(self, size: int) -> bytes:
         self._socket.settimeout(self.deadline.left())
-        try:
+        with self._translation():
             return self._socket.recv(size)
-        except OSError as error:
-            raise self._translated(error) from None
+
+    def _take(self, size: int) -> bytes:
+        """Some bytes, up to this many; none when the peer has hung up."""
+        if not self._tunnel:
+            return self._receive(size)
+        with self._translation():
+            return self._tunnel.receive(size)
 
     def receive_exactly(self, size: int) -> bytes:
         """This many bytes."""
         parts = []
         while size:
-            part = self._receive(min(size, _CHUNK))
+            part = self._take(min(size, _CHUNK))
             if not part:
                 raise Closed("it closed the connection")
             parts.append(part)
@@ -152,7 +166,7 @@ class Connection:
         """All that comes until the peer closes."""
         data = bytearray()
         while True:
-            part = self._receive(_CHUNK)
+            part = self._take(_CHUNK)
             if not part:
                 return bytes(data)
             data += part

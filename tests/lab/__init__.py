@@ -16,15 +16,18 @@ from ._client import client_pings
 from ._container import Container, system
 from ._elixir import HOME_COOKIE, Elixir, Release
 from ._epmd import Epmd
-from ._fakes import FakeServer, Handler, Squatter, answer, hang
+from ._fakes import FakeServer, Handler, Squatter, answer, drip, flood, hang, node, say
 from ._faults import cut_silently, exhausted, forget, overwrite_command_line, unreachable
+from ._memory import HOSTILE_MEBIBYTES, grows_by_less_than
 from ._node import EvalError, Node
 from ._old_node import OldNode
 from ._otp import Otp
+from ._peer import NodePeer
 from ._process import LabError, bound, dialled, free_port, holders, listeners, wait_until
 
 __all__ = [
     "HOME_COOKIE",
+    "HOSTILE_MEBIBYTES",
     "Application",
     "Authority",
     "CNode",
@@ -38,6 +41,7 @@ __all__ = [
     "Handler",
     "LabError",
     "Node",
+    "NodePeer",
     "OldNode",
     "Otp",
     "RabbitMq",
@@ -48,13 +52,18 @@ __all__ = [
     "client_pings",
     "cut_silently",
     "dialled",
+    "drip",
     "exhausted",
+    "flood",
     "forget",
     "free_port",
+    "grows_by_less_than",
     "hang",
     "holders",
     "listeners",
+    "node",
     "overwrite_command_line",
+    "say",
     "system",
     "unreachable",
     "wait_until",

@@ -1,17 +1,20 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stand-ins which misbehave on purpose: squatters of names, and servers which hang or babble."""
+"""Stand-ins which misbehave on purpose: squatters of names, servers which hang, babble or drip, nodes which lie."""
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _epmd
 
+from ._peer import NodePeer, Refusal
 from ._process import Closable, LabError
 
 Handler = Callable[[socket.socket], None]
@@ -122,6 +125,75 @@ def answer(reply: bytes) -> Handler:
         connection.sendall(reply)
 
     return handler
+
+
+def say(data: bytes) -> Handler:
+    """Return a handler which sends this, asked or not, and then is silent until the peer goes."""
+
+    def handler(connection: socket.socket) -> None:
+        connection.sendall(data)
+        hang(connection)
+
+    return handler
+
+
+def flood(piece: bytes, head: bytes = b"") -> Handler:
+    """Return a handler which sends this piece again and again, and reads nothing, until the peer goes."""
+
+    def handler(connection: socket.socket) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(piece)
+
+    return handler
+
+
+def drip(data: bytes, seconds: float) -> Handler:
+    """Return a handler which sends a byte each time when so many seconds have gone, until the peer goes."""
+
+    def handler(connection: socket.socket) -> None:
+        for byte in data:
+            connection.sendall(bytes([byte]))
+            wait_until_gone(connection, seconds)
+        hang(connection)
+
+    return handler
+
+
+def wait_until_gone(connection: socket.socket, seconds: float) -> None:
+    """Wait so long, or raise as soon as the peer goes."""
+    end = time.monotonic() + seconds
+    while select.select([connection], [], [], max(0.0, end - time.monotonic()))[0]:
+        if not connection.recv(4096):
+            raise ConnectionResetError
+
+
+def node(then: Handler, peer: NodePeer | None = None) -> Handler:
+    """Return a handler which shakes hands as a node does, and then goes on with another one."""
+    this = peer or NodePeer()
+
+    def handler(connection: socket.socket) -> None:
+        try:
+            for packet in this.on_name(_packet(connection)):
+                _send(connection, packet)
+            reply = _packet(connection)
+            _send(connection, this.on_reply(reply))
+        except Refusal:
+            return
+        then(connection)
+
+    return handler
+
+
+def _packet(connection: socket.socket) -> bytes:
+    size = connection.recv(2, socket.MSG_WAITALL)
+    if not size:
+        raise ConnectionResetError  # it only wanted to know who we are
+    return connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
+
+
+def _send(connection: socket.socket, packet: bytes) -> None:
+    connection.sendall(len(packet).to_bytes(2, "big") + packet)
 
 
 def _shut_down(open_socket: socket.socket) -> None:

@@ -1,12 +1,20 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the unit tests use of the standard library and CPython 3.7 does not have."""
+"""For all unit tests: what CPython 3.7 lacks of the standard library, and properties that try the same in every run.
+
+`make fuzz` looks for new examples.
+"""
 
 from __future__ import annotations
 
 import socket
 from typing import Any
+
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.load_profile("same")
 
 
 def _create_server(

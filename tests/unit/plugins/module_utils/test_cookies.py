@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _command_line, _cookies
+from ansible_collections.beamops.epmd.plugins.module_utils import _command_line, _cookies, _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._cookies import Cookie
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
 from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
@@ -87,8 +87,8 @@ def test_no_cookie_and_no_home_says_so() -> None:
         (b" MONSTER", b" MONSTER"),
         (b"a b\n", b"a b"),
         (b" ~", b" ~"),
-        (b"x" * _cookies.MAX_BYTES, b"x" * _cookies.MAX_BYTES),
-        (b"x" * (_cookies.MAX_BYTES - 1) + b"\n", b"x" * (_cookies.MAX_BYTES - 1)),
+        (b"x" * _limits.MAX_COOKIE_FILE, b"x" * _limits.MAX_COOKIE_FILE),
+        (b"x" * (_limits.MAX_COOKIE_FILE - 1) + b"\n", b"x" * (_limits.MAX_COOKIE_FILE - 1)),
     ],
     ids=lambda content: repr(content[:20]),
 )
@@ -113,8 +113,8 @@ def test_a_file_is_read_as_auth_erl_reads_it(content: bytes, value: bytes, tmp_p
         SECRET.encode() + b"\x1f",
         SECRET.encode() + b"\xc3\xa9",
         b"\xff\xfe" + SECRET.encode(),
-        SECRET.encode() * (_cookies.MAX_BYTES // len(SECRET) + 1),
-        SECRET.encode() + b"\n" * _cookies.MAX_BYTES,
+        SECRET.encode() * (_limits.MAX_COOKIE_FILE // len(SECRET) + 1),
+        SECRET.encode() + b"\n" * _limits.MAX_COOKIE_FILE,
     ],
     ids=lambda content: repr(content[:20]),
 )

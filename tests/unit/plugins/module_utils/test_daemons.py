@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from typing import Any
+
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _daemons
+from ansible_collections.beamops.epmd.plugins.module_utils import _daemons, _listeners
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,26 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _daemons
 )
 def test_the_innermost_unit_counts(cgroup: str, unit: str | None) -> None:
     assert _daemons.unit_in(cgroup) == unit
+
+
+def test_a_thousand_foreign_names_cost_one_look_at_the_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Any] = []
+    real = _listeners._tcp
+
+    def counted(source: Any) -> list[Any]:
+        looks.append(source)
+        return real(source)
+
+    with socket.create_server(("127.0.0.1", 0)) as epmd, socket.create_server(("127.0.0.1", 0)) as squatter:
+        port, at = epmd.getsockname()[1], squatter.getsockname()[1]
+        monkeypatch.setattr(_listeners, "_tcp", counted)
+        names = {**{f"n{number}": 1 for number in range(1000)}, "own": 2, "squatted": at}
+        found = _daemons.describe(port, names, {2}, None, 10)
+    assert found is not None
+    assert len(looks) <= 2
+    assert [name["name"] for name in found["foreign"]] == sorted({*names} - {"own"})
+    (one,) = [name for name in found["foreign"] if name["name"] == "squatted"]
+    assert (one["pid"], one["port"]) == (os.getpid(), at)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _epmd
+from ansible_collections.beamops.epmd.plugins.module_utils import _epmd, _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._epmd import (
     Alive2,
     Alive2Reply,
@@ -104,6 +104,7 @@ TABLES = [
     ),
     (NamesReply(1, {"x at port 5": 6}), b"\x00\x00\x00\x01name x at port 5 at port 6\n"),
     (NamesReply(1, {"name": 6, " ": 7}), b"\x00\x00\x00\x01name name at port 6\nname   at port 7\n"),
+    (NamesReply(1, {"a\nb": 6, "\x1b[2J": 7}), b"\x00\x00\x00\x01name a\nb at port 6\nname \x1b[2J at port 7\n"),
     (NamesReply(1, {"a" * 255: 6}), b"\x00\x00\x00\x01name " + b"a" * 255 + b" at port 6\n"),
 ]
 
@@ -147,7 +148,6 @@ def test_a_table_that_is_cut_off_is_a_protocol_error_except_between_lines() -> N
         b"name a at port 1\n\n",
         b" name a at port 1\n",
         b"Name a at port 1\n",
-        b"name a\nb at port 1\n",
         b"name a at port 1",
         b"\x00" * 100 + b"\n",
         b"\xff" * 100 + b"\n",
@@ -164,6 +164,20 @@ def test_a_garbage_table_is_a_protocol_error(text: bytes) -> None:
 def test_a_table_with_a_port_that_no_node_can_have_is_a_protocol_error(port: int) -> None:
     with pytest.raises(ProtocolError):
         _epmd.decode_names_reply(b"\x00\x00\x11\x11name a at port %d\n" % port)
+
+
+def test_a_table_has_no_more_names_than_any_epmd_holds() -> None:
+    lines = [b"name %d at port 1\n" % number for number in range(_limits.MAX_EPMD_NAMES + 1)]
+    assert len(_epmd.decode_names_reply(bytes(4) + b"".join(lines[:-1])).names) == _limits.MAX_EPMD_NAMES
+    with pytest.raises(ProtocolError, match="more than 4096 names"):
+        _epmd.decode_names_reply(bytes(4) + b"".join(lines))
+
+
+def test_a_name_has_no_more_bytes_than_epmd_takes() -> None:
+    assert _epmd.decode_names_reply(bytes(4) + b"name " + b"x" * 255 + b" at port 1\n").names == {"x" * 255: 1}
+    for size in (0, 256, 100_000):
+        with pytest.raises(ProtocolError, match="line that is none"):
+            _epmd.decode_names_reply(bytes(4) + b"name " + b"x" * size + b" at port 1\n")
 
 
 def test_a_garbage_table_is_quoted_shortly() -> None:
@@ -230,6 +244,7 @@ def test_a_table_is_shown_as_epmd_names_prints_it() -> None:
     up = "epmd: up and running on port 4369 with data:\n"
     assert _epmd.render(4369, {}) == up
     assert _epmd.render(4369, {"b": 2, "a": 1}) == up + "name a at port 1\nname b at port 2\n"
+    assert _epmd.render(4369, {"\x1b[2J\n": 1}) == up + "name ?[2J? at port 1\n"
     assert _epmd.render(4369, None) == "epmd: Cannot connect to local epmd\n"
 
 

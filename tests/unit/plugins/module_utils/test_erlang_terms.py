@@ -75,7 +75,7 @@ def test_an_atom_is_no_string() -> None:
         ("Variable.", ["'V' has no place"]),
         ('"open', ["has no place"]),
         ("<<a>>.", ["'a' has no place in a binary"]),
-        ("[" * 100, ["more than 50 deep"]),
+        ("[" * 100, ["more than 64 deep"]),
     ],
 )
 def test_what_is_no_term_is_told_with_its_line(text: str, words: list[str]) -> None:
@@ -83,6 +83,31 @@ def test_what_is_no_term_is_told_with_its_line(text: str, words: list[str]) -> N
         _erlang_terms.consult(text)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "number", ["1" * 5000, "-" + "1_0" * 2000, "16#" + "f" * 5000, "36#" + "z" * 5000, "1." + "0" * 5000]
+)
+@pytest.mark.parametrize("place", ["[{}].", "<<{}>>."])
+def test_a_number_that_python_would_not_take_is_told_shortly(number: str, place: str) -> None:
+    with pytest.raises(EpmdError) as caught:
+        _erlang_terms.consult(place.replace("{}", number))
+    assert len(str(caught.value)) < 80
+
+
+@pytest.mark.parametrize(
+    "text", ['a "S3cret".', "a 'S3cret'.", '[{password, "S3cret" a', '<<"S3cret">> "S3cret"', '{"S3cret" => 1}.']
+)
+def test_what_is_quoted_is_not_told_since_it_may_be_a_password(text: str) -> None:
+    with pytest.raises(EpmdError) as caught:
+        _erlang_terms.consult(text)
+    assert "S3cret" not in str(caught.value)
+    assert "line 1" in str(caught.value)
+
+
+def test_a_long_word_is_told_shortly() -> None:
+    with pytest.raises(EpmdError, match=r"^.{10,90}$"):
+        _erlang_terms.consult("a " + "b" * 10_000)
 
 
 @given(st.text(alphabet=st.sampled_from("[]{}<>#|,.=>\"'\\$ax1 \n%/e"), max_size=60))

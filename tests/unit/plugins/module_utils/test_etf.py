@@ -10,7 +10,7 @@ import math
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _etf
+from ansible_collections.beamops.epmd.plugins.module_utils import _etf, _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
 from ansible_collections.beamops.epmd.plugins.module_utils._etf import (
     Atom,
@@ -284,8 +284,8 @@ def test_elements_of_what_is_no_tuple_are_a_protocol_error(data: bytes) -> None:
 
 
 def test_nesting_up_to_the_limit_is_decoded() -> None:
-    value = _etf.decode(lists(_etf.MAX_DEPTH))
-    for _level in range(_etf.MAX_DEPTH):
+    value = _etf.decode(lists(_limits.MAX_DEPTH))
+    for _level in range(_limits.MAX_DEPTH):
         assert len(value) == 1
         value = value[0]
     assert value == []
@@ -312,18 +312,18 @@ def test_nesting_up_to_the_limit_is_decoded() -> None:
     ],
     ids=lambda level: str(level[0]),
 )
-@pytest.mark.parametrize("depth", [_etf.MAX_DEPTH + 1, 100_000])
+@pytest.mark.parametrize("depth", [_limits.MAX_DEPTH + 1, 100_000])
 def test_nesting_past_the_limit_is_a_protocol_error(level: bytes, depth: int) -> None:
-    with pytest.raises(ProtocolError, match=f"deeper than {_etf.MAX_DEPTH}"):
+    with pytest.raises(ProtocolError, match=f"deeper than {_limits.MAX_DEPTH}"):
         _etf.decode(level * depth + b"\x6a" * depth)
 
 
 def test_nesting_is_counted_from_the_whole_term() -> None:
-    assert len(_etf.elements(packed(lists(_etf.MAX_DEPTH - 1)))) == 1
+    assert len(_etf.elements(packed(lists(_limits.MAX_DEPTH - 1)))) == 1
     with pytest.raises(ProtocolError, match="deeper"):
-        _etf.elements(packed(lists(_etf.MAX_DEPTH)))
+        _etf.elements(packed(lists(_limits.MAX_DEPTH)))
     with pytest.raises(ProtocolError, match="deeper"):
-        _etf.decode(lists(_etf.MAX_DEPTH + 1))
+        _etf.decode(lists(_limits.MAX_DEPTH + 1))
 
 
 @pytest.mark.parametrize(

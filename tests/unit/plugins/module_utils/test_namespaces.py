@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _namespaces
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
+from ansible_collections.beamops.epmd.tests.lab import wait_until
 
 SELF = os.getpid()
 
@@ -21,7 +25,7 @@ def test_one_of_our_own_is_no_other_place() -> None:
     assert _namespaces.network_of(SELF) is None
     assert _namespaces.shares_root(SELF)
     assert not _namespaces.is_container(SELF)
-    assert _namespaces.with_files_of(SELF, os.getpid) == SELF
+    assert _namespaces.with_files_of(SELF, lambda: os.stat("/")) == os.stat("/")
     assert _namespaces.with_files_of(None, os.getpid) == SELF
     assert _namespaces.ids_inside(SELF) == (os.geteuid(), os.getegid())
 
@@ -78,6 +82,40 @@ def test_work_that_hangs_or_dies_has_an_end_and_leaves_no_process() -> None:
         in_child(lambda: os.kill(os.getpid(), 9))
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_file_system_of_ours_that_hangs_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_namespaces, "ROOT_SECONDS", 0.2)
+    with pytest.raises(EpmdError, match=r"did not end within 0.2 s"):
+        _namespaces.with_files_of(SELF, lambda: time.sleep(3600))
+
+
+def test_a_child_that_sends_too_much_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_namespaces, "MAX_CHILD_RESULT", 1000)
+    with pytest.raises(EpmdError, match="did not end"):
+        in_child(lambda: "x" * 1_000_000)
+
+
+@pytest.mark.filterwarnings("ignore:sys.meta_path is empty:ImportWarning")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may enter another root")
+def test_nothing_is_imported_from_the_root_of_somebody_else(tmp_path: Path) -> None:
+    """A module that Python looks for only then would be theirs, and would run as root."""
+    name = "a_module_of_theirs"
+    for directory in filter(None, sys.path):
+        (tmp_path / directory.strip("/")).mkdir(parents=True, exist_ok=True)
+        (tmp_path / directory.strip("/") / f"{name}.py").touch()
+    child = os.fork()
+    if child == 0:
+        os.chroot(tmp_path)
+        signal.pause()
+    try:
+        wait_until(lambda: not _namespaces.shares_root(child), "the other root")
+        assert name in "".join(_namespaces.with_files_of(child, lambda: os.listdir(sys.path[-1])))
+        with pytest.raises(EpmdError, match=f"ModuleNotFoundError: .*{name}"):
+            _namespaces.with_files_of(child, lambda: importlib.import_module(name))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize(("number", "inside"), [(100_000, 0), (100_999, 999), (165_536, 165_536), (0, 0)])

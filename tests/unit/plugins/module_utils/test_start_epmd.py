@@ -1,13 +1,20 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which systemd unit is chosen to start an epmd, from what `systemctl show` prints."""
+"""What the programs that start an epmd say: which systemd unit is chosen, and how much of it is listened to."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from ansible_collections.beamops.epmd.plugins.module_utils import _limits, _start_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
 from ansible_collections.beamops.epmd.plugins.module_utils._start_epmd import choose_unit
+from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
+
+HERE = _start_epmd._Place([], "", False, None, "")
 
 
 def executes(command: str) -> str:
@@ -83,6 +90,8 @@ WITH_PORT = show(NO_SOCKET, service("/usr/bin/epmd -port 4370 -relaxed_command_c
         pytest.param(WITH_PORT, 4370, "epmd.service", id="service with -port"),
         pytest.param(WITH_PORT, 4369, None, id="service with -port, default port"),
         pytest.param(WITH_PORT, 437, None, id="service with -port, start of the port"),
+        pytest.param(show(NO_SOCKET, service("/usr/bin/epmd -port 04370")), 4370, "epmd.service", id="-port 04370"),
+        pytest.param(show(NO_SOCKET, service(f"/usr/bin/epmd -port {'4' * 5000}")), 4369, None, id="a long -port"),
         pytest.param(
             show(NO_SOCKET, service("/usr/bin/epmd", "ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=4370")),
             4370,
@@ -122,3 +131,29 @@ def test_the_unit_that_runs_epmd_on_this_port_is_chosen(shown: str, port: int, u
 )
 def test_a_unit_that_systemd_would_refuse_to_start_is_not_chosen(shown: str) -> None:
     assert choose_unit(shown, 4369) is None
+
+
+def run(script: str, seconds: float = 60) -> str:
+    return _start_epmd._run(HERE, ["sh", "-c", script], Deadline(seconds), "it failed")
+
+
+def test_what_a_command_says_is_taken_up_to_a_limit() -> None:
+    assert run("echo one; echo two") == "one\ntwo\n"
+    assert run("head -c 10000000 /dev/zero") == "\0" * _limits.MAX_COMMAND_OUTPUT
+
+
+def test_the_first_line_of_a_command_that_fails_is_told() -> None:
+    with pytest.raises(EpmdError, match=r"^it failed: the cause(; run with become)?$"):
+        run("echo the cause >&2; echo more; exit 3")
+    with pytest.raises(EpmdError, match=r"^it failed: exit code 3"):
+        run("exit 3")
+    with pytest.raises(EpmdError, match=r"^it failed: No such file"):
+        _start_epmd._run(HERE, ["/no/such/program"], Deadline(60), "it failed")
+
+
+@pytest.mark.parametrize("script", ["exec sleep 3600", "exec yes", "exec >&- 2>&-; exec sleep 3600"])
+def test_a_command_that_does_not_end_is_ended(script: str) -> None:
+    with pytest.raises(EpmdError, match=r"^it failed: sh did not end within 0.2 s$"):
+        run(script, 0.2)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
@@ -16,8 +17,9 @@ import trustme
 from cryptography.hazmat.primitives import serialization as s
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _command_line, _processes, _tls
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, TlsFailed
 from ansible_collections.beamops.epmd.plugins.module_utils._tls import Files
+from ansible_collections.beamops.epmd.plugins.module_utils._transport import Connection, Deadline
 
 NONE = Files(None, None, None, "", "tls_certfile")
 
@@ -50,6 +52,37 @@ def test_the_optfile(text: str, files: tuple[str | None, str | None, str]) -> No
 def test_an_optfile_that_cannot_be_understood_is_told() -> None:
     with pytest.raises(EpmdError, match=r"the file can't be understood, line 2: .* give tls_certfile"):
         _tls.sections("[{server,\n fun() -> 1 end}].", "the file")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("missing", "can't be read"),
+        ("directory", "is no regular file"),
+        ("fifo", "is no regular file"),
+        ("device", "is no regular file"),
+        ("long", "has more than 65536 bytes"),
+        ("a\ud800b", "can't be read"),
+    ],
+)
+def test_an_optfile_that_is_none_is_told(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "long").write_text("% " + "x" * 65536)
+    line = ["beam.smp", "--", "-proto_dist", "inet_tls", "-ssl_dist_optfile", str(tmp_path / name)]
+    vm = _processes.UNKNOWN._replace(said=_command_line.parse(line, {}))
+    with pytest.raises(EpmdError, match=f"{words}.*: give tls_certfile"):
+        _tls.prepare(vm, NONE)
+
+
+@pytest.mark.parametrize("certificate", ["/c\\0.pem", "/c\\x{d800}.pem", "/missing.pem", "/dev/zero"])
+def test_a_certificate_of_an_optfile_that_is_none_is_told(tmp_path: Path, certificate: str) -> None:
+    (tmp_path / "optfile").write_text(f'[{{client, [{{certfile, "{certificate}"}}]}}].')
+    line = ["beam.smp", "--", "-proto_dist", "inet_tls", "-ssl_dist_optfile", str(tmp_path / "optfile")]
+    vm = _processes.UNKNOWN._replace(said=_command_line.parse(line, {}))
+    with pytest.raises(EpmdError, match=r"certificate file of -ssl_dist_optfile .*: give tls_certfile"):
+        _tls.prepare(vm, NONE)
 
 
 @pytest.mark.parametrize(
@@ -116,13 +149,10 @@ def test_the_certificate_of_the_peer_is_looked_at_only_with_a_ca(
     server: tuple[int, ssl.SSLContext], tmp_path: Path
 ) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    with socket.create_connection(("127.0.0.1", server[0]), 5) as plain:
-        _tls.prepare(_processes.UNKNOWN, NONE).wrap(plain).close()
+    Connection("127.0.0.1", server[0], Deadline(60), _tls.prepare(_processes.UNKNOWN, NONE)).close()
     strict = _tls.prepare(_processes.UNKNOWN, NONE._replace(cafile=str(tmp_path / "ca.pem")))
-    with socket.create_connection(("127.0.0.1", server[0]), 5) as plain:
-        with pytest.raises(ssl.SSLError) as caught:
-            strict.wrap(plain)
-        assert "does not pass tls_cafile" in strict.explain(caught.value)
+    with pytest.raises(TlsFailed, match="does not pass tls_cafile"):
+        Connection("127.0.0.1", server[0], Deadline(60), strict)
 
 
 @pytest.mark.parametrize(

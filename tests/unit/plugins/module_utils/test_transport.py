@@ -282,6 +282,34 @@ def test_a_connection_hangs_up_when_it_is_left(peer: Peer) -> None:
     assert read(there, 1) == b""
 
 
+def test_a_peer_that_sees_the_end_at_once_is_not_waited_for(peer: Peer, clock: list[float]) -> None:
+    assert clock
+    connection, there = peer.connect()
+    there.sendall(b"x" * 1000)
+    there.shutdown(socket.SHUT_WR)
+    connection.hang_up()
+    assert read(there, 1) == b""
+
+
+def test_a_peer_that_goes_on_after_the_end_is_left_at_that(
+    peer: Peer, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, there = peer.connect()
+    there.sendall(b"x" * 100)
+    receive, taken = connection._receive, []
+
+    def one_byte(_size: int) -> bytes:
+        clock[0] += 0.1
+        taken.append(receive(1))
+        return taken[-1]
+
+    monkeypatch.setattr(connection, "_receive", one_byte)
+    connection.hang_up()
+    assert len(taken) == 2
+    with pytest.raises(ConnectionError):
+        there.sendall(bytes(1 << 26))
+
+
 def test_a_question_is_sent_and_answered(peer: Peer) -> None:
     class Answering(Connection):
         """Has the peer answer as soon as it was asked."""

@@ -1,0 +1,24 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
+"""What others call themselves, as text for a person: one line that any terminal can show. Pure.
+
+Standard: the control characters of ECMA-48, which move cursors and set titles, and the bidirectional
+ones of Unicode. Any user of a host can put them into the name of a node or into a command line.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ._limits import MAX_SENTENCE
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def legible(text: str, limit: int = MAX_SENTENCE) -> str:
+    """The text in one line, with `?` for what no terminal should get, and no longer than the limit."""
+    line = _UNSAFE.sub("?", text[: limit + 1])
+    return line if len(line) <= limit else line[: limit - 3] + "..."

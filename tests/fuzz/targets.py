@@ -1,0 +1,353 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done with hostile bytes, and what must hold whatever they are: one target a decoder. Pure.
+
+A target takes any bytes and returns. What it raises is a finding: an assertion of its own, or an error
+of the collection's code that is not one of those which its documentation names. The fuzzer
+(`fuzz.py`), the replay of its corpus and the property tests all call the same targets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+from unittest import mock
+
+from ansible_collections.beamops.epmd.plugins.module_utils import (
+    _command_line,
+    _control,
+    _daemons,
+    _epmd,
+    _epmd_client,
+    _erlang_terms,
+    _etf,
+    _handshake,
+    _limits,
+    _node,
+    _sock_diag,
+    _start_epmd,
+    _text,
+    _tls,
+    _transport,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, ProtocolError
+from ansible_collections.beamops.epmd.plugins.module_utils._etf import Atom, Pid, Reference
+from ansible_collections.beamops.epmd.plugins.module_utils._handshake import Handshake, State
+from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
+
+COOKIE = b"MonsterCookie"
+SECRET = "Cookie-that-no-input-has"
+CHALLENGE = 0x12345678
+PROOF = _handshake.digest(COOKIE, CHALLENGE)
+"""What only a node can answer to our challenge that has the cookie."""
+
+HOST = _node.HOST
+LENT = f"1F2E3D4C5B6A@{HOST}"
+CALLER = Pid(Atom(LENT), 1, 0, 7)
+REFERENCE = Reference(Atom(LENT), 7, (1, 0, 0))
+
+SENTENCE = 400
+"""No error of a decoder is longer: what it quotes of the bytes is cut."""
+
+
+class Target(NamedTuple):
+    """run: what is done with the bytes. weight: its share of a long run. words: what the fuzzer tries to put in."""
+
+    run: Callable[[bytes], None]
+    weight: int
+    words: Sequence[bytes]
+    longest: int = 4096
+
+
+@contextlib.contextmanager
+def refused(*kinds: type[Exception]) -> Any:
+    """The code may refuse the bytes with one of these errors, in one short sentence."""
+    said = ""
+    try:
+        yield
+    except kinds as error:
+        said = str(error)
+    assert len(said) <= SENTENCE
+    assert "\n" not in said
+
+
+def etf(data: bytes) -> None:
+    """One term: decoded, encoded again, taken apart, and shown to a person."""
+    with refused(ProtocolError):
+        parts = _etf.elements(data)
+        assert data.endswith(b"".join(parts))
+        assert _etf.decode(data) == tuple(map(_etf.decode, parts))
+    with refused(ProtocolError):
+        value = _etf.decode(data)
+        assert _etf.split(b"\x83" + data) == [data]
+        repr(value)
+        said = _etf.text(value)
+        assert said is None or isinstance(said, str)
+        with contextlib.suppress(TypeError):  # funs and ports only go back as they came
+            assert _etf.decode(_etf.encode(value)) == value
+
+
+def etf_split(data: bytes) -> None:
+    """Terms that follow one another."""
+    with refused(ProtocolError):
+        terms = _etf.split(data)
+        assert b"".join(b"\x83" + term for term in terms) == data
+        for term in terms:
+            _etf.decode(term)
+
+
+def epmd(data: bytes) -> None:
+    """Every message of epmd's, and of its clients: what is understood is what would be sent."""
+    with refused(ProtocolError):
+        assert _epmd.encode_request(_epmd.decode_request(data)) == data
+    with refused(ProtocolError):
+        found = _epmd.decode_port_reply(data)
+        assert _epmd.encode_port_reply(found) == data or (found is None and data[1] != 0)
+    with refused(ProtocolError):
+        assert _epmd.encode_alive2_reply(_epmd.decode_alive2_reply(data)) == data
+    with refused(ProtocolError):
+        reply = _epmd.decode_names_reply(data)
+        assert _epmd.decode_names_reply(_epmd.encode_names_reply(reply)).names == reply.names
+        assert len(reply.names) <= _limits.MAX_EPMD_NAMES
+        assert all(0 <= port < 65536 for port in reply.names.values())
+        shown = _epmd.render(4369, reply.names)
+        assert len(shown.splitlines()) == len(reply.names) + 1
+
+
+_MAKERS: list[Callable[[], Handshake]] = [
+    lambda: Handshake(HOST, CHALLENGE),
+    lambda: Handshake(f"vic@{HOST}", CHALLENGE, dynamic=False),
+    lambda: Handshake(f"vic@{HOST}", CHALLENGE, dynamic=False, old=True),
+]
+_NEXT = {
+    State.NAME_SENT: {State.ACCEPTED, State.REFUSED},
+    State.ACCEPTED: {State.CHALLENGED},
+    State.CHALLENGED: set(),
+    State.REPLIED: {State.CONNECTED, State.REFUSED},
+    State.CONNECTED: set(),
+    State.REFUSED: set(),
+}
+
+
+def handshake(data: bytes) -> None:
+    """A sequence of packets, each with its length before it, and of our own steps (a length of 0xffff)."""
+    machine = _MAKERS[data[0] % len(_MAKERS) if data else 0]()
+    machine.start()
+    position = 1
+    while position + 2 <= len(data):
+        size = int.from_bytes(data[position : position + 2], "big")
+        position += 2
+        before = machine.state
+        if size == 0xFFFF:
+            with refused(EpmdError):
+                sent = machine.reply(COOKIE)
+                assert (before, machine.state) == (State.CHALLENGED, State.REPLIED)
+                assert all(COOKIE not in packet for packet in sent)
+            continue
+        packet = data[position : position + size]
+        position += size
+        answers = []
+        with refused(ProtocolError):
+            answers.append(machine.receive(packet))
+        if not answers:
+            assert machine.state is before
+            continue
+        assert machine.state in _NEXT[before]
+        assert answers[0] == (b"sfalse" if packet == b"salive" else b"")
+        assert (machine.state is State.CONNECTED) == (packet == b"a" + PROOF and before is State.REPLIED)
+        assert (machine.state is State.REFUSED) == bool(machine.refusal)
+        assert (machine.peer is None) == (machine.state in (State.NAME_SENT, State.ACCEPTED, State.REFUSED)) or (
+            before is State.REPLIED
+        )
+        if machine.peer:
+            name = machine.peer.name
+            assert name.count("@") == 1
+            assert 3 <= len(name) <= _limits.MAX_NAME
+            assert not any(ord(character) < 32 for character in name)
+
+
+def control(data: bytes) -> None:
+    """A message between connected nodes, which may be the answer to our call."""
+    with refused(ProtocolError):
+        message = _control.decode_message(data)
+        assert isinstance(message.control[0], int)
+    with refused(ProtocolError):
+        answer = _control.answer(data, CALLER, REFERENCE)
+        assert answer is None or data.endswith(answer)
+
+
+def sock_diag(data: bytes) -> None:
+    """An answer of the kernel about its sockets."""
+    with contextlib.suppress(OSError):
+        found, _is_last = _sock_diag.decode(data)
+        assert len(found) <= len(data) // 72
+        assert all(0 <= socket_.port < 65536 and socket_.inode >= 0 for socket_ in found)
+
+
+def erlang_terms(data: bytes) -> None:
+    """A file of terms in text."""
+    with refused(EpmdError):
+        repr(_erlang_terms.consult(data.decode("utf-8", "replace")))
+
+
+def tls(data: bytes) -> None:
+    """The file of -ssl_dist_optfile, and the pairs of -ssl_dist_opt."""
+    text = data.decode("utf-8", "replace")
+    words = [os.fsdecode(word) for word in data.split(b"\0")]
+    with refused(EpmdError):
+        _check_files(_tls.choose(_tls.sections(text, "the file"), "the file"))
+    _check_files(_tls.choose(_tls.from_arguments(dict(zip(words[::2], words[1::2], strict=False))), ""))
+
+
+def _check_files(files: _tls.Files) -> None:
+    assert all(value is None or isinstance(value, str) for value in files)
+    assert files.certfile or files == files._replace(certfile=None, keyfile=None, password="")
+
+
+def command_line(data: bytes) -> None:
+    """A command line and an environment: the first word says how many words are of the command line."""
+    words = [os.fsdecode(word) for word in data.split(b"\0")]
+    count = len(words[0])
+    arguments, settings = words[1 : 1 + count], words[1 + count :]
+    said = _command_line.parse(arguments, dict(zip(settings[::2], settings[1::2], strict=False)))
+    assert said.epmd_port is None or 0 < said.epmd_port < 65536
+    assert said.listen_range is None or all(0 < port < 65536 for port in said.listen_range)
+    place = count // 2
+    shown = _command_line.shown([*arguments[:place], "-setcookie", SECRET, *arguments[place:]], limit=1 << 20)
+    assert SECRET not in shown
+    assert shown == _text.legible(shown, limit=1 << 20)
+    assert len(_command_line.shown(arguments)) <= _limits.MAX_SHOWN_COMMAND
+    shown.encode("utf-8")
+
+
+def units(data: bytes) -> None:
+    """What systemctl says in a container, and what stands in a cgroup file."""
+    text = data.decode("utf-8", "replace")
+    assert _start_epmd.choose_unit(text, 4369) in (None, *_start_epmd.UNITS)
+    unit = _daemons.unit_in(text)
+    assert unit is None or "/" not in unit
+
+
+class Wire:
+    """Stands in for a socket: the peer says these bytes, in pieces of this size, and then closes or is silent."""
+
+    def __init__(self, script: bytes, piece: int, silent: bool) -> None:
+        self.sent = bytearray()
+        self._script = script
+        self._position = 0
+        self._piece = piece
+        self._silent = silent
+
+    def recv(self, size: int) -> bytes:
+        part = self._script[self._position : self._position + min(size, self._piece)]
+        self._position += len(part)
+        if not part and self._silent:
+            raise TimeoutError("timed out")
+        return part
+
+    def sendall(self, data: bytes) -> None:
+        self.sent += data
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        pass
+
+    def _nothing(self, *_unused: object) -> None:
+        pass
+
+    settimeout = connect = setsockopt = shutdown = close = _nothing
+
+
+@contextlib.contextmanager
+def peers(data: bytes) -> Any:
+    """Peers that say these bytes, connection by connection: 4 bytes that say how, then the script of each.
+
+    Gives the wires that were used, in their order.
+    """
+    how, rest = (data[:4] + bytes(4))[:4], data[4:]
+    scripts = rest.split(struct.pack(">I", 0xFFFFFFFE))
+    wires: list[Wire] = []
+
+    def connect(*_unused: object) -> Wire:
+        script = scripts[len(wires)] if len(wires) < len(scripts) else b""
+        wires.append(Wire(script, 1 + how[0], bool(how[1] & 1)))
+        return wires[-1]
+
+    kernel = SimpleNamespace(
+        **{
+            name: getattr(socket, name) for name in ("AF_INET", "AF_INET6", "SOCK_STREAM", "IPPROTO_TCP", "TCP_NODELAY")
+        },
+        SHUT_WR=socket.SHUT_WR,
+        timeout=TimeoutError,
+        socket=connect,
+    )
+    chance = SimpleNamespace(SystemRandom=lambda: SimpleNamespace(getrandbits=lambda _bits: CHALLENGE))
+    with mock.patch.object(_transport, "socket", kernel), mock.patch.object(_node, "random", chance):
+        yield wires
+
+
+def node(data: bytes) -> None:
+    """A whole conversation with a node: up to the challenge, the proof of the cookie, two calls, and the end."""
+    with peers(data) as wires, refused(EpmdError):
+        connection = _node.NodeConnection.open("127.0.0.1", 1, Deadline(60), Deadline(60))
+        try:
+            connection.authenticate(COOKIE)
+            assert b"a" + PROOF in data
+            for _unused in range(2):
+                result = connection.call("erl_epmd", "register_node", [[118, 105, 99], 4711])
+                assert data.find(result) >= 0
+        finally:
+            connection.close()
+    assert len(wires) <= 2
+    for wire in wires:
+        assert len(wire.sent) <= 1024 + len(data)
+        assert COOKIE not in wire.sent
+
+
+def table(data: bytes) -> None:
+    """A whole conversation with an epmd, which may list a name twice."""
+    with peers(data) as wires:
+        found = _epmd_client.ask_names(_epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
+    assert found.names is not None
+    assert len(found.names) <= _limits.MAX_EPMD_NAMES
+    assert not found.trouble or not found.names
+    assert len(found.trouble) <= SENTENCE
+    assert len(wires) <= 1 + data.count(b"\n")
+
+
+_LETTERS = [b"@", b"@web1", b"vic", b"\x83", b"\0", b"\n"]
+_TAGS = [bytes([tag]) for tag in _etf._DECODERS]
+_STATUS = [b"sok", b"sok_simultaneous", b"snok", b"snot_allowed", b"salive", b"snamed:"]
+_CONVERSATION = [*_STATUS, f"@{HOST}".encode(), LENT.encode(), b"N", b"n", b"a" + PROOF, *_LETTERS]
+_ANSWER = [b"p\x83", _etf.encode(CALLER), _etf.encode(REFERENCE), b"\x83h\x02", b"\x83h\x03a\x02w\0", b"\x83h\x03a\x16"]
+_TEXT = b"[ ] { } #{ => << >> | , . \" ' $ \\ \\x{ %".split()
+_FLAGS = b"""-sname -name -setcookie --cookie -epmd_port -kernel inet_dist_listen_min inet_dist_listen_max -proto_dist
+    inet6_tls -ssl_dist_optfile -ssl_dist_opt -extra -- -hidden -dist_listen false 4369 ERL_EPMD_PORT RELEASE_COOKIE
+    RELEASE_NODE HOME""".split()
+_UNITS = b"""Id=epmd.service Id=epmd.socket LoadState=loaded LoadState=masked Listen= :4369 (Stream) ExecStart= -port
+    Environment=ERL_EPMD_PORT= 4369 0::/ 1:name=systemd:/ .service""".split()
+
+TARGETS = {
+    "etf": Target(etf, 4, [*_TAGS, *_LETTERS]),
+    "etf_split": Target(etf_split, 2, [*_TAGS, *_LETTERS]),
+    "epmd": Target(
+        epmd, 2, [b"name ", b" at port ", b"4369\n", b"w\0", b"v\0", b"y\0", b"\0\1n", b"z", b"x", *_LETTERS]
+    ),
+    "handshake": Target(handshake, 3, [b"\xff\xff", b"\0\3", b"\0\x11", *_CONVERSATION]),
+    "control": Target(control, 3, [*_ANSWER, *_TAGS]),
+    "sock_diag": Target(sock_diag, 1, [struct.pack("=IHHII", 72, 20, 2, 1, 0), b"\2\x0a", b"\x0a\x0a"]),
+    "erlang_terms": Target(erlang_terms, 2, [*_TEXT, b"16#ff", b"1.5e3", b"/utf8"]),
+    "tls": Target(tls, 1, [*_TEXT, b"client", b"server", b"certfile", b"keyfile", b"certs_keys", b"client_certfile\0"]),
+    "command_line": Target(command_line, 1, [*_FLAGS, b"\0"]),
+    "units": Target(units, 1, [*_UNITS, b"\n", b"\n\n", b" "]),
+    "node": Target(node, 3, [*_CONVERSATION, *_ANSWER, b"\0\0\0\0", b"\xff\xff\xff\xfe", b"\0\0\0\x50", b"\0\x11"]),
+    "table": Target(table, 1, [b"name ", b" at port ", b"4369\n", b"\xff\xff\xff\xfe", b"w\0"]),
+}

@@ -1,0 +1,132 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worst that a peer may say within the limits costs far less than 64 MiB, and what is over them is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils import (
+    _command_line,
+    _control,
+    _epmd,
+    _erlang_terms,
+    _etf,
+    _limits,
+    _sock_diag,
+    _start_epmd,
+    _tls,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
+from ansible_collections.beamops.epmd.tests.fuzz import targets
+from ansible_collections.beamops.epmd.tests.lab import HOSTILE_MEBIBYTES, grows_by_less_than
+
+MESSAGE = b"p\x83h\x03a\x02w\0" + _etf.encode(targets.CALLER) + b"\x83h\x02" + _etf.encode(targets.REFERENCE)
+
+
+def filled(head: bytes, piece: bytes, size: int, tail: bytes = b"") -> bytes:
+    """As many pieces as fit between head and tail."""
+    return head + piece * ((size - len(head) - len(tail)) // len(piece)) + tail
+
+
+def listed(piece: bytes) -> bytes:
+    """A list of as many of these terms as fit into a message."""
+    size = _limits.MAX_MESSAGE - len(MESSAGE) - 6
+    return MESSAGE + b"l" + struct.pack(">I", size // len(piece)) + piece * (size // len(piece)) + b"j"
+
+
+def answer(packet: bytes) -> None:
+    assert len(packet) <= _limits.MAX_MESSAGE
+    with contextlib.suppress(EpmdError):
+        found = _control.answer(packet, targets.CALLER, targets.REFERENCE)
+        assert found is not None
+        repr(_etf.decode(found))
+
+
+def consult(text: bytes) -> None:
+    with contextlib.suppress(EpmdError):
+        _tls.choose(_tls.sections(text.decode(), "x"), "x")
+
+
+def names(data: bytes) -> None:
+    with contextlib.suppress(EpmdError):
+        _epmd.render(4369, _epmd.decode_names_reply(data).names)
+
+
+def arguments(data: bytes) -> None:
+    words = data.decode().split("\0")
+    _command_line.parse(words, {})
+    _command_line.shown(words)
+
+
+def units(data: bytes) -> None:
+    _start_epmd.choose_unit(data.decode(), 4369)
+
+
+def sockets(data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        _sock_diag.decode(data)
+
+
+M, T, E, C, O = (  # noqa: E741
+    _limits.MAX_MESSAGE,
+    _limits.MAX_OPTFILE,
+    _limits.MAX_EPMD_REPLY,
+    _limits.MAX_COMMAND_LINE,
+    _limits.MAX_COMMAND_OUTPUT,
+)
+WORST: dict[str, tuple[Callable[[bytes], None], bytes]] = {
+    "lists without elements": (answer, listed(b"j")),
+    "empty atoms": (answer, listed(b"w\0")),
+    "small integers": (answer, listed(b"a\1")),
+    "maps": (answer, listed(b"t\0\0\0\0")),
+    "floats": (answer, listed(b"F\x3f\xf0" + bytes(6))),
+    "deep tuples": (answer, listed(b"h\1" * 60 + b"j")),
+    "large integers": (answer, listed(b"o" + struct.pack(">IB", 1024, 0) + b"\xff" * 1024)),
+    "a string": (answer, MESSAGE + b"k\x3f\0" + b"a" * 0x3F00),
+    "terms that are too many": (answer, filled(b"p", b"\x83j", M)),
+    "names of one byte": (names, filled(bytes(4), b"name x at port 1\n", E)),
+    "as many names as may be": (names, bytes(4) + b"".join(b"name %0200d at port 1\n" % n for n in range(4096))),
+    "line ends": (names, filled(bytes(4), b"\n", E)),
+    "one line": (names, filled(bytes(4), b"name x at port ", E, b"\n")),
+    "lists in a file": (consult, filled(b"[[]", b",[]", T, b"].")),
+    "lists in lists in a file": (consult, filled(b"[[]", b"," + b"[" * 40 + b"]" * 40, T, b"].")),
+    "maps in a file": (consult, filled(b"[#{}", b",#{}", T, b"].")),
+    "atoms in a file": (consult, filled(b"[a", b",a", T, b"].")),
+    "a string in a file": (consult, filled(b'"', b"a", T, b'".')),
+    "escapes in a file": (consult, filled(b'"', b"\\a", T, b'".')),
+    "a string without an end": (consult, filled(b'"', b"\\a", T)),
+    "strings in a file": (consult, filled(b"", b'""', T, b".")),
+    "spaces in a file": (consult, filled(b"a", b" %\n", T, b".")),
+    "a binary in a file": (consult, filled(b"<<1", b",1", T, b">>.")),
+    "pairs in a file": (consult, filled(b"[{client,[{a,b}", b",{a,b}", T, b"]}].")),
+    "flags": (arguments, filled(b"x\0--\0", b"-a\0", C)),
+    "words": (arguments, filled(b"x\0--\0-a\0", b"a\0", C)),
+    "dashes": (arguments, filled(b"x\0", b"--\0", C)),
+    "properties": (units, filled(b"Id=epmd.service\n", b"A=\n", O)),
+    "blocks": (units, filled(b"", b"A=\n\n", O)),
+    "headers": (sockets, filled(b"", struct.pack("=IHHII", 16, 20, 0, 0, 0), 1 << 16)),
+    "sockets": (sockets, filled(b"", struct.pack("=IHHII", 72, 20, 0, 0, 0) + b"\2" + bytes(55), 1 << 16)),
+}
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_the_worst_within_the_limits_costs_little(name: str) -> None:
+    run, data = WORST[name]
+    with grows_by_less_than(HOSTILE_MEBIBYTES):
+        run(data)
+
+
+def test_limits_leave_room_for_what_python_itself_does() -> None:
+    """Deeper, Python would end the recursion; longer, it would not print a number."""
+    deep = _etf.decode(b"h\1" * _limits.MAX_DEPTH + b"j")
+    assert repr(deep).count("(") == _limits.MAX_DEPTH
+    text = "[" * _limits.MAX_DEPTH + "]" * _limits.MAX_DEPTH + "."
+    assert _erlang_terms.consult(text)
+    assert len(str(2 ** (8 * _limits.MAX_INTEGER_BYTES))) < 4300
+    assert len(str(_erlang_terms.consult("1" * _limits.MAX_DIGITS + "."))) > _limits.MAX_DIGITS

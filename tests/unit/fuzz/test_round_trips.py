@@ -1,0 +1,260 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whatever an honest peer says is understood as it was meant: terms, tables, answers, files, sockets. By hypothesis."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ansible_collections.beamops.epmd.plugins.module_utils import (
+    _command_line,
+    _control,
+    _epmd,
+    _erlang_terms,
+    _etf,
+    _limits,
+    _sock_diag,
+    _text,
+    _tls,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._epmd import (
+    Alive2,
+    Alive2Reply,
+    Names,
+    NamesReply,
+    PortPlease2,
+    Request,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._erlang_terms import Word
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
+from ansible_collections.beamops.epmd.plugins.module_utils._etf import (
+    Atom,
+    BitString,
+    ImproperList,
+    Map,
+    Pid,
+    Reference,
+    Term,
+)
+from ansible_collections.beamops.epmd.tests.fuzz import targets
+
+U16 = st.integers(0, 0xFFFF)
+U32 = st.integers(0, 0xFFFFFFFF)
+ATOMS = st.text(st.characters(exclude_categories=["Cs"]), max_size=_limits.MAX_NAME).map(Atom)
+LEAVES = st.one_of(
+    ATOMS,
+    st.integers(),
+    st.integers(-(2 ** (8 * _limits.MAX_INTEGER_BYTES)) + 1, 2 ** (8 * _limits.MAX_INTEGER_BYTES) - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.binary(max_size=300),
+    st.builds(BitString, st.binary(min_size=1, max_size=9), st.integers(1, 7)),
+    st.builds(Pid, ATOMS, U32, U32, U32),
+    st.builds(Reference, ATOMS, U32, st.lists(U32, min_size=1, max_size=5).map(tuple)),
+)
+
+
+def compounds(terms: st.SearchStrategy[Term]) -> st.SearchStrategy[Term]:
+    return st.one_of(
+        st.lists(terms, max_size=5),
+        st.lists(terms, max_size=5).map(tuple),
+        st.builds(ImproperList, st.lists(terms, min_size=1, max_size=3), terms.filter(lambda tail: tail != [])),
+        st.builds(Map, st.lists(st.tuples(terms, terms), max_size=3)),
+    )
+
+
+TERMS = st.recursive(LEAVES, compounds, max_leaves=12)
+
+
+@given(TERMS)
+def test_a_term_is_decoded_as_it_was_encoded(term: Term) -> None:
+    data = _etf.encode(term)
+    value = _etf.decode(data)
+    assert value == term
+    assert type(value) is type(term)
+
+
+@given(st.lists(TERMS, max_size=4))
+def test_a_tuple_is_taken_apart_into_what_it_was_made_of(terms: list[Term]) -> None:
+    encoded = [_etf.encode(term) for term in terms]
+    assert _etf.elements(_etf.encode(tuple(terms))) == encoded
+    assert _etf.split(b"".join(b"\x83" + data for data in encoded)) == encoded
+
+
+@given(st.integers(_limits.MAX_INTEGER_BYTES + 1, 4 * _limits.MAX_INTEGER_BYTES), st.booleans())
+def test_an_integer_that_python_would_not_print_is_refused(size: int, negative: bool) -> None:
+    value = 2 ** (8 * size) - 1
+    with pytest.raises(ProtocolError, match=f"an integer of {size} bytes"):
+        _etf.decode(_etf.encode(-value if negative else value))
+
+
+@given(TERMS, st.booleans())
+def test_any_result_of_a_call_comes_back_as_it_was_sent(result: Term, with_sender: bool) -> None:
+    control = (22, targets.CALLER, targets.CALLER) if with_sender else (2, Atom(""), targets.CALLER)
+    packet = _control.encode_message(control, (targets.REFERENCE, result))
+    assert _control.answer(packet, targets.CALLER, targets.REFERENCE) == _etf.encode(result)
+
+
+@given(TERMS, st.lists(TERMS, max_size=3))
+def test_a_reply_to_a_call_that_was_never_made_is_none(payload: Term, control: list[Term]) -> None:
+    packet = _control.encode_message((2, *control), payload)
+    assert _control.answer(packet, targets.CALLER, targets.REFERENCE) is None
+
+
+NAMES = st.text(st.characters(max_codepoint=0xFF), min_size=1, max_size=_limits.MAX_NAME)
+PLAIN_NAMES = NAMES.filter(lambda name: not re.search(r" at port \d{1,5}\n", name + "\n"))
+ALIVES = st.builds(Alive2, NAMES, U16, st.integers(0, 255), st.integers(0, 255), U16, U16, st.binary(max_size=9))
+
+
+@given(st.one_of(st.just(Names()), st.builds(PortPlease2, NAMES), ALIVES))
+def test_a_request_to_epmd_is_decoded_as_it_was_encoded(request_: Request) -> None:
+    assert _epmd.decode_request(_epmd.encode_request(request_)) == request_
+
+
+@given(U32, st.dictionaries(PLAIN_NAMES, U16, max_size=9))
+def test_a_table_is_decoded_as_it_was_encoded(port: int, names: dict[str, int]) -> None:
+    assert _epmd.decode_names_reply(_epmd.encode_names_reply(NamesReply(port, names))) == NamesReply(port, names)
+
+
+@given(st.dictionaries(PLAIN_NAMES, U16, min_size=1, max_size=9), U16, st.data())
+def test_a_name_that_forges_the_line_of_another_is_noticed(names: dict[str, int], port: int, data: Any) -> None:
+    victim = data.draw(st.sampled_from(sorted(names)))
+    forger = f"x at port 1\nname {victim}"
+    assume(len(forger) <= _limits.MAX_NAME)
+    for table in ({forger: port, **names}, {**names, forger: port}):
+        reply = _epmd.decode_names_reply(_epmd.encode_names_reply(NamesReply(4369, table)))
+        assert victim in reply.twice
+
+
+@given(st.none() | ALIVES)
+def test_what_epmd_says_of_a_name_is_decoded_as_it_was_encoded(registration: Alive2 | None) -> None:
+    assert _epmd.decode_port_reply(_epmd.encode_port_reply(registration)) == registration
+
+
+@given(
+    st.one_of(
+        st.builds(Alive2Reply, st.integers(0, 255), U32, st.just(True)),
+        st.builds(Alive2Reply, st.integers(0, 255), U16, st.just(False)),
+    )
+)
+def test_a_reply_to_a_registration_is_decoded_as_it_was_encoded(reply: Alive2Reply) -> None:
+    assert _epmd.decode_alive2_reply(_epmd.encode_alive2_reply(reply)) == reply
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+TEXT_LEAVES = st.one_of(
+    WORDS.map(Word),
+    WORDS,
+    st.binary(max_size=20),
+    st.integers(-(10**20), 10**20),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+TEXT_TERMS = st.recursive(
+    TEXT_LEAVES,
+    lambda terms: st.one_of(
+        st.lists(terms, max_size=4),
+        st.lists(terms, max_size=4).map(tuple),
+        st.dictionaries(TEXT_LEAVES, terms, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+def written(term: Any) -> str:
+    """A term as `io:format("~tp")` might write it."""
+    if isinstance(term, Word):
+        return f"'{escaped(term)}'"
+    if isinstance(term, str):
+        return f'"{escaped(term)}"'
+    if isinstance(term, bytes):
+        return f"<<{','.join(map(str, term))}>>"
+    if isinstance(term, float):
+        mantissa, _e, exponent = f"{term:.17e}".partition("e")
+        return f"{mantissa}e{int(exponent)}"
+    if isinstance(term, list):
+        return f"[{', '.join(map(written, term))}]"
+    if isinstance(term, tuple):
+        return f"{{{','.join(map(written, term))}}}"
+    if isinstance(term, dict):
+        return f"#{{{','.join(f'{written(key)} => {written(value)}' for key, value in term.items())}}}"
+    return str(term)
+
+
+def escaped(text: str) -> str:
+    return re.sub(r"[\\'\"]", r"\\\g<0>", text)
+
+
+@given(st.lists(TEXT_TERMS, max_size=3))
+def test_terms_in_a_file_are_read_as_they_were_written(terms: list[Any]) -> None:
+    assert _erlang_terms.consult("".join(f"{written(term)}.\n% {term!r}\n" for term in terms)) == terms
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.sampled_from(["client", "server"]))
+def test_the_certificate_of_any_optfile_is_found(path: str, side: str) -> None:
+    text = f"[{{other, 1}}, {{{side}, [{{verify, verify_none}}, {{certfile, {written(path)}}}]}}]."
+    assert _tls.choose(_tls.sections(text, "x"), "x").certfile == path
+
+
+SOCKETS = st.lists(
+    st.builds(
+        _sock_diag.Found,
+        st.one_of(st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str)),
+        U16,
+        U32,
+        U32,
+        U32,
+        U16,
+    ),
+    max_size=5,
+)
+
+
+def from_kernel(found: _sock_diag.Found) -> bytes:
+    """`struct inet_diag_msg` in its netlink message, with an attribute behind it."""
+    family = socket.AF_INET6 if ":" in found.address else socket.AF_INET
+    body = bytes([family, 10, 0, 0]) + struct.pack(
+        "!HH16s16s12x", found.port, found.remote_port, socket.inet_pton(family, found.address), b""
+    )
+    body += struct.pack("=4xIIII", 0, found.backlog, found.uid, found.inode) + b"\5\0\x11\0x"
+    return struct.pack("=IHHII", 16 + len(body), 20, 2, 1, 0) + body + bytes(-len(body) % 4)
+
+
+@given(SOCKETS, st.booleans())
+def test_the_sockets_of_the_kernel_are_decoded_as_it_packs_them(sockets: list[_sock_diag.Found], last: bool) -> None:
+    end = struct.pack("=IHHII", 20, 3, 2, 1, 0) + bytes(4) if last else b""
+    found, is_last = _sock_diag.decode(b"".join(map(from_kernel, sockets)) + end)
+    assert is_last == last
+    assert [one._replace(address="") for one in found] == [one._replace(address="") for one in sockets]
+    assert [socket.getaddrinfo(one.address, 0)[0][4][0] for one in found] == [
+        socket.getaddrinfo(one.address, 0)[0][4][0] for one in sockets
+    ]
+
+
+@given(st.text(), st.integers(10, 200))
+def test_any_text_is_legible_in_one_line(text: str, limit: int) -> None:
+    line = _text.legible(text, limit)
+    assert len(line) <= limit
+    assert len(line.splitlines()) <= 1
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u202e\ud800-\udfff]", line)
+    assert _text.legible(line, limit) == line
+    if text.isprintable() and len(text) <= limit:
+        assert line == text
+
+
+ARGUMENTS = st.lists(st.one_of(st.sampled_from(["-setcookie", "--cookie", "-sname", "--", "a b"]), WORDS), max_size=6)
+
+
+@given(ARGUMENTS, st.none() | st.just("other@web1"), ARGUMENTS)
+def test_no_cookie_is_shown_wherever_it_stands(before: list[str], peer: str | None, after: list[str]) -> None:
+    given_to = [peer] if peer else []
+    line = [*before, "-setcookie", *given_to, targets.SECRET, *after]
+    for arguments in (line, ["sh", "-c", " ".join(line)]):
+        assert targets.SECRET not in _command_line.shown(arguments, limit=1 << 20)
+    assert targets.SECRET not in repr(_command_line.parse(["beam.smp", *line], {}))

@@ -1,0 +1,59 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asking an epmd that may lie, or whose clients do."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils import _epmd, _epmd_client
+from ansible_collections.beamops.epmd.plugins.module_utils._epmd import Alive2, Names, NamesReply, PortPlease2
+from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Daemon, Table
+from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
+from ansible_collections.beamops.epmd.tests.lab import FakeServer, Handler, answer
+
+
+def an_epmd(names: bytes, ports: Mapping[str, int]) -> Handler:
+    """Handle a connection as an epmd does that has this table."""
+
+    def handler(connection: socket.socket) -> None:
+        request = _epmd.decode_request(connection.recv(1024))
+        if request == Names():
+            connection.sendall(_epmd.encode_names_reply(NamesReply(4369, {})) + names)
+        else:
+            assert isinstance(request, PortPlease2)
+            port = ports.get(request.name)
+            connection.sendall(_epmd.encode_port_reply(None if port is None else Alive2(request.name, port)))
+
+    return handler
+
+
+def ask(handler: Handler) -> tuple[Table, int]:
+    with FakeServer(handler) as server:
+        found = _epmd_client.ask_names(Daemon("127.0.0.1", server.port), Deadline(60))
+    return found, server.accepted
+
+
+VIC = b"name vic at port 4711\n"
+FORGED = b"name x at port 1\nname vic at port 666\n"
+
+
+@pytest.mark.parametrize("names", [VIC + FORGED, FORGED + VIC])
+def test_of_a_name_that_is_there_twice_epmd_says_which_port_is_true(names: bytes) -> None:
+    assert ask(an_epmd(names, {"vic": 4711})) == (Table({"x": 1, "vic": 4711}), 2)
+    assert ask(an_epmd(names, {})) == (Table({"x": 1}), 2)
+
+
+def test_one_question_is_enough_for_an_honest_table() -> None:
+    assert ask(an_epmd(VIC, {})) == (Table({"vic": 4711}), 1)
+
+
+def test_an_epmd_that_lists_a_name_twice_and_then_says_nonsense_gives_no_table() -> None:
+    found, asked = ask(answer(_epmd.encode_names_reply(NamesReply(4369, {})) + VIC + VIC))
+    assert found.names == {}
+    assert "its answer about a name" in found.trouble
+    assert asked == 2
