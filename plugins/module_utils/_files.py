@@ -16,6 +16,8 @@ import os
 import stat
 from typing import NamedTuple
 
+_own_descriptors: list[int] = []
+
 
 class File(NamedTuple):
     """What a file is, and its first bytes: one more than the limit where it is longer."""
@@ -34,10 +36,17 @@ def read(path: str, limit: int) -> File | None:
         if not stat.S_ISREG(os.fstat(held).st_mode):
             return None
         # The very file that was looked at, whatever has its name now; its owner may have a lease on it (fcntl(2)).
-        descriptor = os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise OSError(errno.ENXIO, "there is no /proc to read it through") from None
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        if _own_descriptors:
+            descriptor = os.open(str(held), flags, dir_fd=_own_descriptors[0])
+        else:
+            descriptor = os.open(f"/proc/self/fd/{held}", flags)
     finally:
         os.close(held)
     with open(descriptor, "rb") as file:
         return File(os.fstat(descriptor), file.read(limit + 1))
+
+
+def before_another_root() -> None:
+    """For a process that is about to change its root: a /proc in there, if there is one, does not know it."""
+    _own_descriptors.append(os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

@@ -22,7 +22,7 @@ import sys
 import time
 from typing import Any, Callable, NamedTuple, TypeVar
 
-from . import _rights
+from . import _files, _rights
 from ._errors import EpmdError, NotPermitted
 from ._limits import MAX_CHILD_RESULT, ROOT_SECONDS
 
@@ -100,6 +100,7 @@ def with_files_of(pid: int | None, work: Callable[[], T]) -> T:
         if not here:
             # What would be imported from now on would be a file of theirs.
             sys.meta_path.clear()
+            _files.before_another_root()
             os.chroot(f"/proc/{pid}/root")
             os.chdir("/")
         _rights.take(rights)

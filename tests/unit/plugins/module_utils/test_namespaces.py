@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _namespaces
+from ansible_collections.beamops.epmd.plugins.module_utils import _files, _namespaces
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
 from ansible_collections.beamops.epmd.tests.lab import wait_until
 
@@ -96,26 +97,44 @@ def test_a_child_that_sends_too_much_is_not_read(monkeypatch: pytest.MonkeyPatch
         in_child(lambda: "x" * 1_000_000)
 
 
-@pytest.mark.filterwarnings("ignore:sys.meta_path is empty:ImportWarning")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may enter another root")
-def test_nothing_is_imported_from_the_root_of_somebody_else(tmp_path: Path) -> None:
-    """A module that Python looks for only then would be theirs, and would run as root."""
-    name = "a_module_of_theirs"
-    for directory in filter(None, sys.path):
-        (tmp_path / directory.strip("/")).mkdir(parents=True, exist_ok=True)
-        (tmp_path / directory.strip("/") / f"{name}.py").touch()
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[int]:
+    """A process with this directory for its root, in which there is not even a /proc."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may enter another root")
     child = os.fork()
     if child == 0:
         os.chroot(tmp_path)
         signal.pause()
     try:
         wait_until(lambda: not _namespaces.shares_root(child), "the other root")
-        assert name in "".join(_namespaces.with_files_of(child, lambda: os.listdir(sys.path[-1])))
-        with pytest.raises(EpmdError, match=f"ModuleNotFoundError: .*{name}"):
-            _namespaces.with_files_of(child, lambda: importlib.import_module(name))
+        yield child
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_a_file_is_read_in_the_root_of_somebody_else(elsewhere: int, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("theirs")
+    (tmp_path / "link").symlink_to("/file")
+    for path in ("/file", "/link"):
+        found = _namespaces.with_files_of(elsewhere, lambda path=path: _files.read(path, 10))  # type: ignore[misc]
+        assert found is not None
+        assert found.content == b"theirs"
+    with pytest.raises(FileNotFoundError):
+        _namespaces.with_files_of(elsewhere, lambda: _files.read("/etc/passwd", 10))
+
+
+@pytest.mark.filterwarnings("ignore:sys.meta_path is empty:ImportWarning")
+def test_nothing_is_imported_from_the_root_of_somebody_else(elsewhere: int, tmp_path: Path) -> None:
+    """A module that Python looks for only then would be theirs, and would run as root."""
+    name = "a_module_of_theirs"
+    for directory in filter(None, sys.path):
+        (tmp_path / directory.strip("/")).mkdir(parents=True, exist_ok=True)
+        (tmp_path / directory.strip("/") / f"{name}.py").touch()
+    assert f"{name}.py" in _namespaces.with_files_of(elsewhere, lambda: os.listdir(sys.path[-1]))
+    with pytest.raises(EpmdError, match=f"ModuleNotFoundError: .*{name}"):
+        _namespaces.with_files_of(elsewhere, lambda: importlib.import_module(name))
 
 
 @pytest.mark.parametrize(("number", "inside"), [(100_000, 0), (100_999, 999), (165_536, 165_536), (0, 0)])
