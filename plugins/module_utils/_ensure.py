@@ -3,21 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
-"""The whole way for a host: find the nodes, and for one after the other observe, diagnose, repair, prove.
+"""The whole way for a host: find the nodes, and for each observe, diagnose, repair, prove.
 
-Standard: "The way of the data" in the documentation. One node's failure never stops the others.
-Nodes in a network namespace of their own, as in a container, are worked on by a child in there.
+Standard: "The way of the data" in the documentation. One node's failure never stops the others, and
+one that does not answer does not delay them: several are worked on at once. Nodes in a network
+namespace of their own, as in a container, are worked on by a child in there.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence, TypeVar
 
 from . import _diagnosis, _epmd, _epmd_client, _listeners, _namespaces, _observation, _processes
 from ._diagnosis import Diagnosis
 from ._errors import EpmdError
-from ._limits import MARGIN_SECONDS
+from ._limits import MARGIN_SECONDS, MAX_AT_ONCE
 from ._observation import Seen
 from ._options import Options, agrees, check
 from ._processes import Vm
@@ -27,6 +28,9 @@ from ._transport import Deadline
 
 if TYPE_CHECKING:
     from ._repair import Repair
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Mode(enum.Enum):
@@ -65,8 +69,7 @@ def _run(options: Options, mode: Mode) -> Outcome:
     places: dict[int | None, list[Vm]] = {None: []}
     for vm in _vms(options):
         places.setdefault(vm.namespace, []).append(vm)
-    parts = [_look_after(options, mode, None, places.pop(None))]
-    parts += [_look_after_inside(options, mode, namespace, vms) for namespace, vms in places.items()]
+    parts = _at_once(lambda place: _look_after_place(options, mode, *place), list(places.items()))
     whole = Part(*([item for part in parts for item in part[field]] for field in range(len(Part._fields))))  # type: ignore[arg-type]
     missing = _missing(options, whole)
     # Who was asked for and is not found may be one of those that can't be identified.
@@ -103,14 +106,30 @@ def _listens(vm: Vm, port: int, epmd_port: int | None) -> bool:
     return any(listener.port == port for listener in sockets.listeners)
 
 
+def _at_once(work: Callable[[T], U], items: Sequence[T]) -> list[U]:
+    """What the work gives for each, in their order; most of it is waiting."""
+    if len(items) < 2:
+        return [work(item) for item in items]
+    # Here and not above: most hosts have one node.
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    with ThreadPoolExecutor(MAX_AT_ONCE) as pool:
+        return list(pool.map(work, items))
+
+
+def _look_after_place(options: Options, mode: Mode, namespace: int | None, vms: list[Vm]) -> Part:
+    """The nodes of a network namespace; None is the one in which we are."""
+    look_after = _look_after if namespace is None else _look_after_inside
+    return look_after(options, mode, namespace, vms)
+
+
 def _look_after(options: Options, mode: Mode, namespace: int | None, vms: list[Vm]) -> Part:
     """The nodes of the network namespace in which we are."""
     report = Report(options, namespace, foretold=mode is not Mode.REPAIR)
-    for vm in vms:
-        if _may_be_wanted(options, vm):
-            _handle(report, mode, vm)
-        else:
-            report.others.append(str(vm.said.name))
+    wanted = [vm for vm in vms if _may_be_wanted(options, vm)]
+    report.others += [str(vm.said.name) for vm in vms if vm not in wanted]
+    for treated in _at_once(lambda vm: _handle(options, mode, vm), wanted):
+        treated.tell(report)
     part = report.part()
     if mode is Mode.DIAGNOSE:
         expected = {_epmd.DEFAULT_PORT, options.epmd_port or _epmd.DEFAULT_PORT} if namespace is None else set()
@@ -151,36 +170,53 @@ def _may_be_wanted(options: Options, vm: Vm) -> bool:
     return any(agrees(wanted.partition("@")[0], alive) for wanted in options.name)
 
 
-def _handle(report: Report, mode: Mode, vm: Vm) -> None:
-    deadline = Deadline(report.options.timeout)
+class _Treated(NamedTuple):
+    """What came of one node; without `seen`, why it could not be looked at; without a diagnosis, nobody wants it."""
+
+    vm: Vm
+    seen: Seen | None
+    diagnosis: Diagnosis | None
+    outcome: Repair | None
+    trouble: str = ""
+
+    def tell(self, report: Report) -> None:
+        """Put it into the report."""
+        if self.seen is None:
+            report.add_unseen(self.vm, self.trouble, is_failure=True)
+        elif self.diagnosis is None:
+            report.others.append(str(self.seen.observation.name or self.seen.observation.said_name))
+        else:
+            report.add(self.seen, self.diagnosis, self.outcome)
+
+
+def _handle(options: Options, mode: Mode, vm: Vm) -> _Treated:
+    deadline = Deadline(options.timeout)
     try:
-        seen = _observation.observe(vm, report.options, deadline)
+        seen = _observation.observe(vm, options, deadline)
     except EpmdError as error:
-        report.add_unseen(vm, str(error), is_failure=True)
-        return
+        return _Treated(vm, None, None, None, str(error))
     try:
-        _treat(report, mode, seen, deadline)
+        return _treat(options, mode, seen, deadline)
     finally:
         if seen.connection:
             seen.connection.close()
 
 
-def _treat(report: Report, mode: Mode, seen: Seen, deadline: Deadline) -> None:
+def _treat(options: Options, mode: Mode, seen: Seen, deadline: Deadline) -> _Treated:
     observation = seen.observation
     known = observation.name or observation.said_name
-    if known and not report.is_wanted(known) and (observation.name or "@" in known):
-        report.others.append(known)
-        return
+    if known and not options.wants(known) and (observation.name or "@" in known):
+        return _Treated(seen.vm, seen, None, None)
     diagnosis = _diagnosis.diagnose(observation)
     outcome = None
     if diagnosis.verdict in _diagnosis.REPAIRABLE and mode is not Mode.DIAGNOSE:
-        outcome = _act(report.options, mode, seen, diagnosis, deadline)
+        outcome = _act(options, mode, seen, diagnosis, deadline)
     elif diagnosis.verdict in _diagnosis.IN_OTHER_HANDS:
         # Here and not above, as in _act.
         from . import _culprits  # noqa: PLC0415
 
         diagnosis = _culprits.named(seen, diagnosis, deadline)
-    report.add(seen, diagnosis, outcome)
+    return _Treated(seen.vm, seen, diagnosis, outcome)
 
 
 def _act(options: Options, mode: Mode, seen: Seen, diagnosis: Diagnosis, deadline: Deadline) -> Repair:

@@ -64,6 +64,9 @@ MAX_COMMAND_OUTPUT = 1 << 16
 MAX_CHILD_RESULT = 1 << 24
 """A full table of epmd in names, facts and both sides of the diff is 4 MiB, and a host has few epmds."""
 
+MAX_AT_ONCE = 16
+"""Nodes that are worked on at the same time: each may hold a thread, some sockets, and its node an rpc."""
+
 # What is shown to a person, in characters.
 
 MAX_SENTENCE = 4000

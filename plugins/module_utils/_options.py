@@ -33,6 +33,10 @@ class Options(NamedTuple):
     def __repr__(self) -> str:
         return f"Options({self.name!r})"
 
+    def wants(self, name: str) -> bool:
+        """Whether the user asked for the node of this full name."""
+        return not self.name or any(agrees(wanted, name) for wanted in self.name)
+
 
 def check(options: Options) -> None:
     """Refuse what can't be meant. Errors: EpmdError."""

@@ -86,8 +86,8 @@ def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
     try:
         _authenticate(seen, ready)
         if observation.table.names is None:
-            table = _start_epmd.start(seen.vm, seen.daemon, deadline)
-            observation, started = observation._replace(table=table), True
+            table, started = _start_epmd.start(seen.vm, seen.daemon, deadline)
+            observation = observation._replace(table=table)
         outcome = Outcome(None, False) if observation.is_registered else _register(seen, ready, deadline)
         observation = _observation.look_again(seen, deadline)
         return _prove(seen, observation, outcome, started)

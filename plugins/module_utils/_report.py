@@ -16,7 +16,7 @@ from . import _daemons, _diagnosis, _epmd, _listeners, _observation, _processes
 from ._diagnosis import Diagnosis
 from ._epmd_client import Daemon
 from ._observation import Seen
-from ._options import Options, agrees
+from ._options import Options
 from ._processes import Vm
 
 if TYPE_CHECKING:
@@ -62,10 +62,6 @@ class Report:
         self._warnings: list[str] = []
         self._doubts: list[str] = []
         self._tables: dict[Daemon, _Tables] = {}
-
-    def is_wanted(self, name: str) -> bool:
-        """Whether the user asked for the node of this full name."""
-        return not self.options.name or any(agrees(wanted, name) for wanted in self.options.name)
 
     def add(self, seen: Seen, diagnosis: Diagnosis, outcome: Repair | None) -> None:
         """A node that was looked at, and what was done for it if anything."""
@@ -167,7 +163,7 @@ class Report:
     def _is_failure(self, verdict: str, name: str | None) -> bool:
         """Whether a verdict alone is one: what can't be identified only if the user asked for it."""
         if verdict == _diagnosis.UNIDENTIFIED:
-            return bool(self.options.name) and (name is None or self.is_wanted(name))
+            return bool(self.options.name) and (name is None or self.options.wants(name))
         return verdict in (_diagnosis.CONFLICT, _diagnosis.EPMD_UNRESPONSIVE)
 
     def _note_table(self, daemon: Daemon, names: dict[str, int] | None, outcome: Repair | None) -> None:

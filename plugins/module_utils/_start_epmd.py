@@ -19,6 +19,7 @@ import pwd
 import re
 import select
 import subprocess
+import threading
 import time
 from typing import IO, NamedTuple
 
@@ -64,8 +65,27 @@ def _place_of(vm: Vm) -> _Place:
     return _Place(_namespaces.command_inside(vm.pid, as_itself=False), root, systemd, vm.pid, "")
 
 
-def start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Table:
-    """Start the epmd of this node, wait until it answers, and give its table. Errors: EpmdError."""
+class Started(NamedTuple):
+    """The table of an epmd that answers, and whether it was we who started it."""
+
+    table: Table
+    by_us: bool
+
+
+_one_at_a_time = threading.Lock()
+"""Several nodes are worked on at once, and may share an epmd."""
+
+
+def start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Started:
+    """Start the epmd of this node if it is still down, and wait until it answers. Errors: EpmdError."""
+    with _one_at_a_time:
+        table = _epmd_client.ask_names(daemon, deadline)
+        if table.names is not None and not table.trouble:
+            return Started(table, False)
+        return Started(_start(vm, daemon, deadline), True)
+
+
+def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Table:
     place = _place_of(vm)
     unit = _unit_for(place, daemon.port, deadline) if place.systemd and not place.network else None
     if unit:

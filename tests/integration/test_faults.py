@@ -21,7 +21,13 @@ from typing import NamedTuple
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _cookies, _erl_epmd, _observation, _repair
+from ansible_collections.beamops.epmd.plugins.module_utils import (
+    _cookies,
+    _ensure,
+    _erl_epmd,
+    _observation,
+    _repair,
+)
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._node import NodeConnection
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
@@ -368,6 +374,32 @@ def test_a_full_disk(epmd: Epmd, node: Node, tmp_path: Path) -> None:
         assert life(node) == before
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_nodes_that_hang_do_not_delay_the_others(scene: Scene) -> None:
+    """As a ratio to one after the other, both measured here."""
+    with contextlib.ExitStack() as stack:
+        hung = [
+            stack.enter_context(scene.otp.node(f"hung{number}", epmd_port=scene.epmd.port, cookie=COOKIE))
+            for number in range(4)
+        ]
+        for node in hung:
+            node.suspend()
+        lose(scene.epmd, scene.node)
+        everything = Options([], timeout=TIMEOUT)
+        begin = time.monotonic()
+        outcome = ensure(everything, check_mode=False)
+        at_once = time.monotonic() - begin
+        assert {node["name"] for node in outcome.nodes if node["registered"]} == {scene.node.name}
+        assert sorted(node["verdict"] for node in outcome.nodes) == [LOST[scene.heals]] * 5
+        with scene.monkeypatch.context() as patch:
+            patch.setattr(_ensure, "MAX_AT_ONCE", 1)
+            begin = time.monotonic()
+            ensure(everything, check_mode=False)
+            one_by_one = time.monotonic() - begin
+        assert at_once < one_by_one / 2
+        for node in hung:
+            node.resume()
 
 
 @pytest.mark.parametrize("count", [2, 10])
