@@ -202,7 +202,7 @@ def tls(data: bytes) -> None:
     words = [os.fsdecode(word) for word in data.split(b"\0")]
     with refused(EpmdError):
         _check_files(_tls.choose(_tls.sections(text, "the file"), "the file"))
-    _check_files(_tls.choose(_tls.from_arguments(dict(zip(words[::2], words[1::2], strict=False))), ""))
+    _check_files(_tls.choose(_tls.from_arguments(dict(zip(words[::2], words[1::2]))), ""))
 
 
 def _check_files(files: _tls.Files) -> None:
@@ -215,7 +215,7 @@ def command_line(data: bytes) -> None:
     words = [os.fsdecode(word) for word in data.split(b"\0")]
     count = len(words[0])
     arguments, settings = words[1 : 1 + count], words[1 + count :]
-    said = _command_line.parse(arguments, dict(zip(settings[::2], settings[1::2], strict=False)))
+    said = _command_line.parse(arguments, dict(zip(settings[::2], settings[1::2])))
     assert said.epmd_port is None or 0 < said.epmd_port < 65536
     assert said.listen_range is None or all(0 < port < 65536 for port in said.listen_range)
     place = count // 2

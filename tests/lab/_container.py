@@ -244,11 +244,13 @@ class Container(Closable):
         if self._process.stdout:
             self._process.stdout.close()
         if self._has_root and hasattr(self, "_identity"):
-            while leftovers := self._inhabitants():
+            leftovers = self._inhabitants()
+            while leftovers:
                 for process in leftovers:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
                 psutil.wait_procs(leftovers, timeout=10)
+                leftovers = self._inhabitants()
         if self._has_root and "mount" not in self._own:
             subprocess.run(["umount", "--recursive", "--lazy", self._directory.name], check=False, capture_output=True)
         self._directory.cleanup()

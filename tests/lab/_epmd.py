@@ -43,7 +43,8 @@ class Epmd(Closable):
 
     def start(self) -> None:
         """Start again, on the same port, after kill()."""
-        if taken := listeners(self.port):
+        taken = listeners(self.port)
+        if taken:
             raise LabError(f"port {self.port} is taken by pid {', '.join(map(str, taken))}")
         self._process = process = spawn(self._command, env=erlang_environment(), user=self._user)
 

@@ -10,7 +10,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from typing import Callable
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _epmd
 
