@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from typing import Mapping, NamedTuple, Sequence
 
+from ._legible import legible
 from ._limits import MAX_SHOWN_COMMAND
-from ._text import legible
 
 BLANK = "***"
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence, TypeVar
 from . import _diagnosis, _epmd, _epmd_client, _listeners, _namespaces, _observation, _processes
 from ._diagnosis import Diagnosis
 from ._errors import EpmdError
+from ._legible import legible
 from ._limits import MARGIN_SECONDS, MAX_AT_ONCE
 from ._observation import Seen
 from ._options import Options, agrees, check
 from ._processes import Vm
 from ._report import Part, Report
-from ._text import legible
 from ._transport import Deadline
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import struct
 from typing import NamedTuple, Union
 
 from ._errors import ProtocolError
+from ._legible import legible
 from ._limits import MAX_EPMD_NAMES, MAX_NAME
-from ._text import legible
 
 DEFAULT_PORT = 4369
 

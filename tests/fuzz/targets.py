@@ -28,11 +28,11 @@ from ansible_collections.beamops.epmd.plugins.module_utils import (
     _erlang_terms,
     _etf,
     _handshake,
+    _legible,
     _limits,
     _node,
     _sock_diag,
     _start_epmd,
-    _text,
     _tls,
     _transport,
 )
@@ -221,7 +221,7 @@ def command_line(data: bytes) -> None:
     place = count // 2
     shown = _command_line.shown([*arguments[:place], "-setcookie", SECRET, *arguments[place:]], limit=1 << 20)
     assert SECRET not in shown
-    assert shown == _text.legible(shown, limit=1 << 20)
+    assert shown == _legible.legible(shown, limit=1 << 20)
     assert len(_command_line.shown(arguments)) <= _limits.MAX_SHOWN_COMMAND
     shown.encode("utf-8")
 

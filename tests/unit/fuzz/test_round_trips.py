@@ -20,9 +20,9 @@ from ansible_collections.beamops.epmd.plugins.module_utils import (
     _epmd,
     _erlang_terms,
     _etf,
+    _legible,
     _limits,
     _sock_diag,
-    _text,
     _tls,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._epmd import (
@@ -240,11 +240,11 @@ def test_the_sockets_of_the_kernel_are_decoded_as_it_packs_them(sockets: list[_s
 
 @given(st.text(), st.integers(10, 200))
 def test_any_text_is_legible_in_one_line(text: str, limit: int) -> None:
-    line = _text.legible(text, limit)
+    line = _legible.legible(text, limit)
     assert len(line) <= limit
     assert len(line.splitlines()) <= 1
     assert not re.search("[\x00-\x1f\x7f-\x9f\u202e\ud800-\udfff]", line)
-    assert _text.legible(line, limit) == line
+    assert _legible.legible(line, limit) == line
     if text.isprintable() and len(text) <= limit:
         assert line == text
 
