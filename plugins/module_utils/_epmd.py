@@ -201,10 +201,17 @@ def decode_dump_reply(data: bytes) -> dict[str, int]:
     """
     if len(data) < _U32.size:
         raise ProtocolError(f"its dump has {len(data)} bytes, not even a port")
-    found = [(_name_text(match.group(1)), int(match.group(2))) for match in _DUMP_LINE.finditer(data, _U32.size)]
-    names = [name for name, _descriptor in found]
+    found: dict[str, int] = {}
+    twice = set()
+    for match in _DUMP_LINE.finditer(data, _U32.size):
+        name = _name_text(match.group(1))
+        if name in found:
+            twice.add(name)
+        elif len(found) == MAX_EPMD_NAMES:
+            raise ProtocolError(f"its dump has more than {MAX_EPMD_NAMES} names")
+        found[name] = int(match.group(2))
     # One that is there twice has been forged: a name may have the line of another in it.
-    return {name: descriptor for name, descriptor in found if names.count(name) == 1}
+    return {name: descriptor for name, descriptor in found.items() if name not in twice}
 
 
 def encode_port_reply(registration: Alive2 | None) -> bytes:

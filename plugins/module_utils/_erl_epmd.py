@@ -17,12 +17,10 @@ import time
 from . import _etf
 from ._errors import ProtocolError
 from ._etf import Atom, Raw, Term
+from ._limits import FORGET_SECONDS
 from ._node import NodeConnection
 
 ALREADY_REGISTERED = ("error", "already_registered")
-
-FORGET_SECONDS = 0.5
-"""How long one way to have it forget a socket may take; it was seen to take 7 ms."""
 
 POLL_SECONDS = 0.01
 

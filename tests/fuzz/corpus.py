@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Iterable
 
 DIRECTORY = Path(__file__).parent / "corpus"
 HEAD = """# Inputs for the target {name} of tests/fuzz/targets.py, made by tests/toolchain/fuzz keep or added by hand.

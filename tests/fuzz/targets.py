@@ -11,12 +11,12 @@ of the collection's code that is not one of those which its documentation names.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import struct
-from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple, Sequence
 from unittest import mock
 
 from ansible_collections.beamops.epmd.plugins.module_utils import (
@@ -25,6 +25,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import (
     _daemons,
     _epmd,
     _epmd_client,
+    _erl_epmd,
     _erlang_terms,
     _etf,
     _handshake,
@@ -111,6 +112,10 @@ def epmd(data: bytes) -> None:
         assert _epmd.encode_port_reply(found) == data or (found is None and data[1] != 0)
     with refused(ProtocolError):
         assert _epmd.encode_alive2_reply(_epmd.decode_alive2_reply(data)) == data
+    with refused(ProtocolError):
+        descriptors = _epmd.decode_dump_reply(data)
+        assert len(descriptors) <= min(_limits.MAX_EPMD_NAMES, data.count(b"active name "))
+        assert all(1 <= len(name) <= _limits.MAX_NAME for name in descriptors)
     with refused(ProtocolError):
         reply = _epmd.decode_names_reply(data)
         assert _epmd.decode_names_reply(_epmd.encode_names_reply(reply)).names == reply.names
@@ -295,20 +300,25 @@ def peers(data: bytes) -> Any:
 
 
 def node(data: bytes) -> None:
-    """A whole conversation with a node: up to the challenge, the proof of the cookie, two calls, and the end."""
-    with peers(data) as wires, refused(EpmdError):
+    """A whole conversation with a node: its challenge, the proof of the cookie, what is asked of it, and the end."""
+    ticks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: next(ticks) / 10, sleep=lambda _seconds: None)
+    with peers(data) as wires, refused(EpmdError), mock.patch.object(_erl_epmd, "time", clock):
         connection = _node.NodeConnection.open("127.0.0.1", 1, Deadline(60), Deadline(60))
         try:
             connection.authenticate(COOKIE)
             assert b"a" + PROOF in data
-            for _unused in range(2):
-                result = connection.call("erl_epmd", "register_node", [[118, 105, 99], 4711])
-                assert data.find(result) >= 0
+            reply = _erl_epmd.register(connection, "vic", 4711, inet6=False)
+            if reply == _erl_epmd.ALREADY_REGISTERED:
+                dead = _erl_epmd.socket_of(connection)
+                assert dead is None or data.find(dead) >= 0
+                reply = _erl_epmd.register_without(connection, dead, "vic", 4711, inet6=False)
+            assert len(f"{reply!r:.80}") <= 80
         finally:
             connection.close()
     assert len(wires) <= 2
     for wire in wires:
-        assert len(wire.sent) <= 1024 + len(data)
+        assert len(wire.sent) <= 8192 + 64 * len(data)
         assert COOKIE not in wire.sent
 
 
@@ -316,6 +326,8 @@ def table(data: bytes) -> None:
     """A whole conversation with an epmd, which may list a name twice."""
     with peers(data) as wires:
         found = _epmd_client.ask_names(_epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
+    with peers(data):
+        _epmd_client.ask_descriptors(_epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
     assert found.names is not None
     assert len(found.names) <= _limits.MAX_EPMD_NAMES
     assert not found.trouble or not found.names
@@ -328,6 +340,7 @@ _TAGS = [bytes([tag]) for tag in _etf._DECODERS]
 _STATUS = [b"sok", b"sok_simultaneous", b"snok", b"snot_allowed", b"salive", b"snamed:"]
 _CONVERSATION = [*_STATUS, f"@{HOST}".encode(), LENT.encode(), b"N", b"n", b"a" + PROOF, *_LETTERS]
 _ANSWER = [b"p\x83", _etf.encode(CALLER), _etf.encode(REFERENCE), b"\x83h\x02", b"\x83h\x03a\x02w\0", b"\x83h\x03a\x16"]
+_TABLE = [b"name ", b" at port ", b"4369\n", b"active name  <", b"> at port 1, fd = 7\n"]
 _TEXT = b"[ ] { } #{ => << >> | , . \" ' $ \\ \\x{ %".split()
 _FLAGS = b"""-sname -name -setcookie --cookie -epmd_port -kernel inet_dist_listen_min inet_dist_listen_max -proto_dist
     inet6_tls -ssl_dist_optfile -ssl_dist_opt -extra -- -hidden -dist_listen false 4369 ERL_EPMD_PORT RELEASE_COOKIE
@@ -338,9 +351,7 @@ _UNITS = b"""Id=epmd.service Id=epmd.socket LoadState=loaded LoadState=masked Li
 TARGETS = {
     "etf": Target(etf, 4, [*_TAGS, *_LETTERS]),
     "etf_split": Target(etf_split, 2, [*_TAGS, *_LETTERS]),
-    "epmd": Target(
-        epmd, 2, [b"name ", b" at port ", b"4369\n", b"w\0", b"v\0", b"y\0", b"\0\1n", b"z", b"x", *_LETTERS]
-    ),
+    "epmd": Target(epmd, 2, [*_TABLE, b"w\0", b"v\0", b"y\0", b"\0\1n", b"z", b"x", *_LETTERS]),
     "handshake": Target(handshake, 3, [b"\xff\xff", b"\0\3", b"\0\x11", *_CONVERSATION]),
     "control": Target(control, 3, [*_ANSWER, *_TAGS]),
     "sock_diag": Target(sock_diag, 1, [struct.pack("=IHHII", 72, 20, 2, 1, 0), b"\2\x0a", b"\x0a\x0a"]),
@@ -349,5 +360,5 @@ TARGETS = {
     "command_line": Target(command_line, 1, [*_FLAGS, b"\0"]),
     "units": Target(units, 1, [*_UNITS, b"\n", b"\n\n", b" "]),
     "node": Target(node, 3, [*_CONVERSATION, *_ANSWER, b"\0\0\0\0", b"\xff\xff\xff\xfe", b"\0\0\0\x50", b"\0\x11"]),
-    "table": Target(table, 1, [b"name ", b" at port ", b"4369\n", b"\xff\xff\xff\xfe", b"w\0"]),
+    "table": Target(table, 1, [*_TABLE, b"\xff\xff\xff\xfe", b"w\0"]),
 }

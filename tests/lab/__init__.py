@@ -4,10 +4,12 @@
 """Real Erlang nodes and epmds, and fakes of both, which tests start and stop.
 
 What the lab reports is a second opinion: it comes from Erlang, the kernel and a few bytes of its
-own. Only the fakes speak with the codec of the collection.
+own. Only the squatter speaks with the codec of the collection.
 """
 
 from __future__ import annotations
+
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, Handler, answer, hang
 
 from ._applications import Application, Ejabberd, RabbitMq
 from ._c_node import CNode
@@ -16,18 +18,15 @@ from ._client import client_pings
 from ._container import Container, system
 from ._elixir import HOME_COOKIE, Elixir, Release
 from ._epmd import Epmd
-from ._fakes import FakeServer, Handler, Squatter, answer, drip, flood, hang, node, say
 from ._faults import cut_silently, exhausted, forget, overwrite_command_line, unreachable
-from ._memory import HOSTILE_MEBIBYTES, grows_by_less_than
 from ._node import EvalError, Node
 from ._old_node import OldNode
 from ._otp import Otp
-from ._peer import NodePeer
 from ._process import LabError, bound, dialled, free_port, holders, listeners, wait_until
+from ._squatter import Squatter
 
 __all__ = [
     "HOME_COOKIE",
-    "HOSTILE_MEBIBYTES",
     "Application",
     "Authority",
     "CNode",
@@ -41,7 +40,6 @@ __all__ = [
     "Handler",
     "LabError",
     "Node",
-    "NodePeer",
     "OldNode",
     "Otp",
     "RabbitMq",
@@ -52,18 +50,13 @@ __all__ = [
     "client_pings",
     "cut_silently",
     "dialled",
-    "drip",
     "exhausted",
-    "flood",
     "forget",
     "free_port",
-    "grows_by_less_than",
     "hang",
     "holders",
     "listeners",
-    "node",
     "overwrite_command_line",
-    "say",
     "system",
     "unreachable",
     "wait_until",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable
+import time
+from typing import Callable
 
 import pytest
 
@@ -23,8 +24,11 @@ from ansible_collections.beamops.epmd.plugins.module_utils import (
     _tls,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
+from ansible_collections.beamops.epmd.tests.fakes import HOSTILE_MEBIBYTES, grows_by_less_than
 from ansible_collections.beamops.epmd.tests.fuzz import targets
-from ansible_collections.beamops.epmd.tests.lab import HOSTILE_MEBIBYTES, grows_by_less_than
+
+SECONDS = 10
+"""Of the processor. None takes half a second; a step that is made again for each of the others takes minutes."""
 
 MESSAGE = b"p\x83h\x03a\x02w\0" + _etf.encode(targets.CALLER) + b"\x83h\x02" + _etf.encode(targets.REFERENCE)
 
@@ -56,6 +60,11 @@ def consult(text: bytes) -> None:
 def names(data: bytes) -> None:
     with contextlib.suppress(EpmdError):
         _epmd.render(4369, _epmd.decode_names_reply(data).names)
+
+
+def dump(data: bytes) -> None:
+    with contextlib.suppress(EpmdError):
+        _epmd.decode_dump_reply(data)
 
 
 def arguments(data: bytes) -> None:
@@ -92,6 +101,12 @@ WORST: dict[str, tuple[Callable[[bytes], None], bytes]] = {
     "terms that are too many": (answer, filled(b"p", b"\x83j", M)),
     "names of one byte": (names, filled(bytes(4), b"name x at port 1\n", E)),
     "as many names as may be": (names, bytes(4) + b"".join(b"name %0200d at port 1\n" % n for n in range(4096))),
+    "as many lines of a dump as fit": (dump, filled(bytes(4), b"active name  <x> at port 1, fd = 7\n", E)),
+    "as many names of a dump as fit": (
+        dump,
+        bytes(4) + b"".join(b"active name  <%d> at port 1, fd = 7\n" % n for n in range(25_000)),
+    ),
+    "starts of a dump": (dump, filled(bytes(4), b"active name  <", E)),
     "line ends": (names, filled(bytes(4), b"\n", E)),
     "one line": (names, filled(bytes(4), b"name x at port ", E, b"\n")),
     "lists in a file": (consult, filled(b"[[]", b",[]", T, b"].")),
@@ -118,8 +133,10 @@ WORST: dict[str, tuple[Callable[[bytes], None], bytes]] = {
 @pytest.mark.parametrize("name", WORST)
 def test_the_worst_within_the_limits_costs_little(name: str) -> None:
     run, data = WORST[name]
+    started = time.process_time()
     with grows_by_less_than(HOSTILE_MEBIBYTES):
         run(data)
+    assert time.process_time() - started < SECONDS
 
 
 def test_limits_leave_room_for_what_python_itself_does() -> None:

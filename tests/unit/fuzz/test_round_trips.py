@@ -48,8 +48,7 @@ from ansible_collections.beamops.epmd.tests.fuzz import targets
 
 U16 = st.integers(0, 0xFFFF)
 U32 = st.integers(0, 0xFFFFFFFF)
-# Not exclude_categories, which the hypothesis of CPython 3.7 does not have.
-ATOMS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=_limits.MAX_NAME).map(Atom)
+ATOMS = st.text(max_size=_limits.MAX_NAME).map(Atom)
 LEAVES = st.one_of(
     ATOMS,
     st.integers(),
@@ -149,7 +148,7 @@ def test_a_reply_to_a_registration_is_decoded_as_it_was_encoded(reply: Alive2Rep
     assert _epmd.decode_alive2_reply(_epmd.encode_alive2_reply(reply)) == reply
 
 
-WORDS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)
+WORDS = st.text(max_size=20)
 TEXT_LEAVES = st.one_of(
     WORDS.map(Word),
     WORDS,
@@ -197,7 +196,7 @@ def test_terms_in_a_file_are_read_as_they_were_written(terms: list[Any]) -> None
     assert _erlang_terms.consult("".join(f"{written(term)}.\n% {term!r}\n" for term in terms)) == terms
 
 
-@given(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1), st.sampled_from(["client", "server"]))
+@given(st.text(min_size=1), st.sampled_from(["client", "server"]))
 def test_the_certificate_of_any_optfile_is_found(path: str, side: str) -> None:
     text = f"[{{other, 1}}, {{{side}, [{{verify, verify_none}}, {{certfile, {written(path)}}}]}}]."
     assert _tls.choose(_tls.sections(text, "x"), "x").certfile == path

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.beamops.epmd.tests.fakes import HOSTILE_MEBIBYTES, grows_by_less_than
 from ansible_collections.beamops.epmd.tests.fuzz import corpus
 from ansible_collections.beamops.epmd.tests.fuzz.targets import TARGETS
-from ansible_collections.beamops.epmd.tests.lab import HOSTILE_MEBIBYTES, grows_by_less_than
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -14,7 +14,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._ensure import diagno
 from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Sockets
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
-from ansible_collections.beamops.epmd.tests.lab import FakeServer, hang
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, hang
 
 
 @pytest.fixture

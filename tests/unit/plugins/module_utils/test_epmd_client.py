@@ -14,7 +14,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _epmd, _epmd_c
 from ansible_collections.beamops.epmd.plugins.module_utils._epmd import Alive2, Names, NamesReply, PortPlease2
 from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Daemon, Table
 from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
-from ansible_collections.beamops.epmd.tests.lab import FakeServer, Handler, answer
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, Handler, answer
 
 
 def an_epmd(names: bytes, ports: Mapping[str, int]) -> Handler:

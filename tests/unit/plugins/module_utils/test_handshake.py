@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.beamops.epmd.plugins.module_utils import _handshake
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, ProtocolError
 from ansible_collections.beamops.epmd.plugins.module_utils._handshake import Handshake, Peer, State
-from ansible_collections.beamops.epmd.tests.lab._peer import (
+from ansible_collections.beamops.epmd.tests.fakes._node_peer import (
     ATOM_CACHE,
     COOKIE,
     CREATION,

@@ -18,8 +18,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _etf, _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._etf import Atom
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.tests.fuzz.targets import CALLER, REFERENCE
-from ansible_collections.beamops.epmd.tests.lab import (
+from ansible_collections.beamops.epmd.tests.fakes import (
     HOSTILE_MEBIBYTES,
     FakeServer,
     Handler,
@@ -32,6 +31,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     node,
     say,
 )
+from ansible_collections.beamops.epmd.tests.fuzz.targets import CALLER, REFERENCE
 
 SHORT = 0.5
 LONG = 60.0

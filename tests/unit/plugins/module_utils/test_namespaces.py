@@ -17,7 +17,6 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _files, _namespaces
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
-from ansible_collections.beamops.epmd.tests.lab import wait_until
 
 SELF = os.getpid()
 
@@ -102,12 +101,16 @@ def elsewhere(tmp_path: Path) -> Iterator[int]:
     """A process with this directory for its root, in which there is not even a /proc."""
     if os.geteuid() != 0:
         pytest.skip("only root may enter another root")
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.chroot(tmp_path)
+        os.close(writing)
         signal.pause()
+    os.close(writing)
+    os.read(reading, 1)  # until it is there
+    os.close(reading)
     try:
-        wait_until(lambda: not _namespaces.shares_root(child), "the other root")
         yield child
     finally:
         os.kill(child, signal.SIGKILL)

@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _limits, _processes
-from ansible_collections.beamops.epmd.tests.lab import wait_until
 
 SAID = ["--", "-home", "/home/of/vic", "-sname", "vic"]
 
@@ -22,10 +21,14 @@ SAID = ["--", "-home", "/home/of/vic", "-sname", "vic"]
 @contextmanager
 def running(arguments: list[str], environment: Mapping[str, str]) -> Iterator[psutil.Process]:
     with subprocess.Popen(
-        [sys.executable, "-c", "input()", *arguments], env=environment, stdin=subprocess.PIPE
+        [sys.executable, "-c", "print(flush=True); input()", *arguments],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         try:
-            wait_until(lambda: "input()" in psutil.Process(process.pid).cmdline(), "the program to be started")
+            assert process.stdout
+            process.stdout.readline()
             yield psutil.Process(process.pid)
         finally:
             process.kill()

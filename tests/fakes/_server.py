@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stand-ins which misbehave on purpose: squatters of names, servers which hang, babble or drip, nodes which lie."""
+"""Servers which hang, babble, drip or flood, and nodes which lie after an honest handshake."""
 
 from __future__ import annotations
 
@@ -12,37 +12,12 @@ import threading
 import time
 from typing import Callable
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _epmd
-
-from ._peer import NodePeer, Refusal
-from ._process import Closable, LabError
+from ._node_peer import NodePeer, Refusal
 
 Handler = Callable[[socket.socket], None]
 
 
-class Squatter(Closable):
-    """A client which registers a name at an epmd on 127.0.0.1, and holds it until closed."""
-
-    def __init__(self, epmd_port: int, name: str, port: int) -> None:
-        self.name = name
-        self.port = port
-        request = _epmd.encode_request(_epmd.Alive2(name, port))
-        self._connection = socket.create_connection(("127.0.0.1", epmd_port), timeout=10)
-        try:
-            self._connection.sendall(request)
-            reply = _epmd.decode_alive2_reply(self._connection.recv(6))
-            if reply.result != 0:
-                raise LabError(f"epmd refused to register {name}")
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Give the name up."""
-        self._connection.close()
-
-
-class FakeServer(Closable):
+class FakeServer:
     """A listening server which hands every connection to the handler, in a thread.
 
     The handler may return, which closes the connection, or wait for its peer for as long as the
@@ -78,9 +53,15 @@ class FakeServer(Closable):
             thread.join(10)
         self._listener.close()
         if any(thread.is_alive() for thread in (self._acceptor, *self._handlers)):
-            raise LabError("a handler of the fake server does not end")
+            raise AssertionError("a handler of the fake server does not end")
         if self._errors:
             raise self._errors[0]
+
+    def __enter__(self) -> FakeServer:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self.close()
 
     def _accept(self) -> None:
         while True:
