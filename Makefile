@@ -17,7 +17,10 @@ demo: ## see a lost node found and registered again
 	@echo '== demo: a lost node is found and registered again'
 	@tests/demo/run
 
-test: lint sanity unit integration molecule ## everything below that checks, cheap first
+test: ## everything below that checks, cheap first
+	@$(MAKE) --no-print-directory --jobs="$$(nproc)" --output-sync=target lint sanity unit
+	@$(MAKE) --no-print-directory integration
+	@$(MAKE) --no-print-directory molecule
 	@echo '== test: lint, sanity, unit, integration and molecule passed'
 
 test-all: lint sanity unit-all integration-all molecule ## the same with every release of OTP; writes the tables of docs/

@@ -117,6 +117,7 @@ def as_nobody(options: Options, before: Callable[[], object] = lambda: None) -> 
     """
     # Some of the code, and Python's own, is imported when it is needed, and by then it could not be read.
     codecs.lookup("ascii")
+    importlib.import_module("pickle")
     for path in (CHECKOUT / "plugins" / "module_utils").glob("*.py"):
         importlib.import_module(f"ansible_collections.beamops.epmd.plugins.module_utils.{path.stem}")
     reading, writing = os.pipe()

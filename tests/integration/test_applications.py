@@ -68,8 +68,8 @@ def test_it_is_searched_without_a_word_and_recovered_with_its_clients(
             assert healthy.node["verdict"] == "registered"
         box.kill_epmd()
         tool = application.ctl(*CLI[kind], seconds=20)
-        assert tool.returncode != 0, tool.stdout
-        # Their tools are nodes, and have started an epmd.
+        # Their tools are nodes, and start an epmd, where a newer node comes back by itself.
+        assert tool.returncode != 0 or otp.release > 23, tool.stdout
         box.kill_epmd()
         done = register(name=alive)
         assert done.changed, done.output

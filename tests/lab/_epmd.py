@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from ._process import Closable, LabError, end, erlang_environment, free_port, listeners, spawn, wait_until
+from ._process import Closable, LabError, end, erlang_environment, free_port, listeners, spawn, stop, wait_until
 
 _NAMES_REQUEST = b"\x00\x01n"
 
@@ -81,7 +81,7 @@ class Epmd(Closable):
 
     def suspend(self) -> None:
         """Let it accept connections (the kernel does that) and never answer."""
-        self._running().send_signal(signal.SIGSTOP)
+        stop(self._running())
 
     def resume(self) -> None:
         """Let it answer again."""

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._process import Closable, LabError, Terminal, end, spawn
+from ._process import Closable, LabError, Terminal, end, spawn, stop
 
 if TYPE_CHECKING:
     from ._otp import Otp
@@ -208,7 +208,7 @@ class Node(Closable):
 
     def suspend(self) -> None:
         """Let its port accept connections (the kernel does that) and never answer."""
-        self._process.send_signal(signal.SIGSTOP)
+        stop(self._process)
         self._suspended = True
 
     def resume(self) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pwd
 import random
+import signal
 import socket
 import subprocess
 import time
@@ -114,6 +115,17 @@ def listeners(port: int) -> set[int]:
 def bound(port: int) -> set[str]:
     """Return the addresses on which they listen."""
     return {at.laddr.ip for at in _listening(port)}
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGSTOP, and wait until every thread of it stands still."""
+    process.send_signal(signal.SIGSTOP)
+
+    def stands_still() -> bool:
+        stats = Path("/proc", str(process.pid), "task").glob("*/stat")
+        return all(stat.read_text().rpartition(")")[2].split()[0] in "Tt" for stat in stats)
+
+    wait_until(stands_still, f"pid {process.pid} to stop")
 
 
 def erlang_environment(**settings: str) -> dict[str, str]:

@@ -35,10 +35,11 @@ apt() {
     fi
     say "Installing Debian's $1."
     {
+        flock 8
         apt-get update --quiet=2
         DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
             -o DPkg::Lock::Timeout=300 "$1"
-    } >/dev/null </dev/null || die "apt-get could not install '$1'."
+    } >/dev/null </dev/null 8>"$BEAMOPS_CACHE/apt.lock" || die "apt-get could not install '$1'."
 }
 
 # suite_of RELEASE: the suite of Debian's that has this OTP; fails for one that none has.
