@@ -50,7 +50,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     wait_until,
 )
 
-TIMEOUT = 3
+TIMEOUT = 5
 MARGIN = 5
 """Seconds beyond the timeout. One is promised, and seen in docs/faults.md; a loaded machine takes longer."""
 

@@ -65,7 +65,8 @@ def test_a_host_with_ipv6_switched_off(otp: Otp, register: Register, saw: Saw) -
         assert host.holders(node.epmd_port) == {node.pid}
         assert life(node) == before
         host.kill_epmd(node.epmd_port)
-        assert register(name="vic").changed
+        outside = register(name="vic")
+        assert outside.changed, outside.output
         assert host.holders(node.epmd_port) == {node.pid}
         assert life(node) == before
         saw("on a host with IPv6 switched off", otp.release, f"{done.node['verdict']}, registered again")
