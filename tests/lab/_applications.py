@@ -127,6 +127,10 @@ class RabbitMq(Application):
     def name(self) -> str:
         return f"rabbit@{self.container.name}"
 
+    def _is_up(self) -> bool:
+        # Some of what it has to say of its start comes after that.
+        return super()._is_up() and "Server startup complete" in self.log
+
     def _prepare(self) -> None:
         plugins = self.container.root / "etc/rabbitmq/enabled_plugins"
         plugins.write_text("[rabbitmq_management,rabbitmq_mqtt].\n")

@@ -178,7 +178,8 @@ def end(process: subprocess.Popen[bytes], patience: float = 5) -> None:
     process.kill()
     process.wait(30)
     for helper in psutil.wait_procs(helpers, timeout=patience)[1]:
-        helper.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            helper.kill()
 
 
 def _held(port: int) -> list[Any]:
