@@ -71,17 +71,19 @@ def from_kernel(pid: int, epmd_port: int) -> Sockets:
     descriptors = _descriptors(pid)
     listeners = [
         Listener(descriptors[found.inode], found.address, found.port, found.backlog)
-        for family in _FAMILIES
-        for found in _sock_diag.sockets(family, _sock_diag.LISTEN)
+        for found in _sockets(_sock_diag.LISTEN)
         if found.inode in descriptors
     ]
     to_epmd = {
-        found.port
-        for family in _FAMILIES
-        for found in _sock_diag.sockets(family, _sock_diag.ESTABLISHED, remote_port=epmd_port)
-        if found.inode in descriptors
+        found.port for found in _sockets(_sock_diag.ESTABLISHED, remote_port=epmd_port) if found.inode in descriptors
     }
     return Sockets(sorted(listeners), to_epmd)
+
+
+def _sockets(state: int, remote_port: int = 0, local_port: int = 0) -> Iterator[_sock_diag.Found]:
+    """As `_sock_diag.sockets`, of both families."""
+    for family in _FAMILIES:
+        yield from _sock_diag.sockets(family, state, remote_port, local_port)
 
 
 def _descriptors(pid: int) -> dict[int, int]:
@@ -123,10 +125,7 @@ def _is_connected(found: Any, port: int) -> bool:
 
 def _listening(port: int) -> Iterator[_sock_diag.Found]:
     """The sockets that listen on this port, by sock_diag. Errors: OSError."""
-    for family in _FAMILIES:
-        for found in _sock_diag.sockets(family, _sock_diag.LISTEN):
-            if found.port == port:
-                yield found
+    return (found for found in _sockets(_sock_diag.LISTEN) if found.port == port)
 
 
 def addresses(port: int) -> list[str]:
@@ -171,10 +170,9 @@ def peer_port(pid: int, descriptor: int, port: int) -> int | None:
     try:
         try:
             inode = os.readlink(f"/proc/{pid}/fd/{descriptor}")
-            for family in _FAMILIES:
-                for found in _sock_diag.sockets(family, _sock_diag.ESTABLISHED, local_port=port):
-                    if inode == f"socket:[{found.inode}]":
-                        return found.remote_port
+            for found in _sockets(_sock_diag.ESTABLISHED, local_port=port):
+                if inode == f"socket:[{found.inode}]":
+                    return found.remote_port
         except (PermissionError, FileNotFoundError):
             return None
         except OSError:
@@ -193,8 +191,7 @@ def accepted(pid: int, port: int, remote_port: int) -> bool:
             descriptors = _descriptors(pid)
             return any(
                 found.inode in descriptors and found.remote_port == remote_port
-                for family in _FAMILIES
-                for found in _sock_diag.sockets(family, _sock_diag.ESTABLISHED, local_port=port)
+                for found in _sockets(_sock_diag.ESTABLISHED, local_port=port)
             )
         except (PermissionError, FileNotFoundError):
             return False

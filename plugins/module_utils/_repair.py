@@ -31,7 +31,7 @@ class Ready(NamedTuple):
     cookie: Cookie
 
 
-class Outcome(NamedTuple):
+class Asked(NamedTuple):
     """What the node answered, None where it was not asked; whether a dead socket was cut for it."""
 
     reply: Term
@@ -88,9 +88,9 @@ def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
         if observation.table.names is None:
             table, started = _start_epmd.start(seen.vm, seen.daemon, deadline)
             observation = observation._replace(table=table)
-        outcome = Outcome(None, False) if observation.is_registered else _register(seen, ready, deadline)
+        asked = Asked(None, False) if observation.is_registered else _register(seen, ready, deadline)
         observation = _observation.look_again(seen, deadline)
-        return _prove(seen, observation, outcome, started)
+        return _prove(seen, observation, asked, started)
     except EpmdError as error:
         return failure(observation, error, started)
 
@@ -115,38 +115,38 @@ def _authenticate(seen: Seen, ready: Ready) -> None:
         raise EpmdError(f"{error} ({where}): give the node's own cookie or cookie_file") from None
 
 
-def _register(seen: Seen, ready: Ready, deadline: Deadline) -> Outcome:
+def _register(seen: Seen, ready: Ready, deadline: Deadline) -> Asked:
     """Have the node register itself, without the socket that it may hold to an epmd that is gone."""
     observation = seen.observation
     alive, port, inet6 = str(observation.alive), int(observation.port or 0), seen.vm.said.inet6
     try:
         reply = _erl_epmd.register(ready.connection, alive, port, inet6)
         if reply != _erl_epmd.ALREADY_REGISTERED:
-            return Outcome(reply, False)
+            return Asked(reply, False)
         # In this order: the socket is known to be dead only if epmd has nothing after it has been seen.
         dead = _erl_epmd.socket_of(ready.connection)
         table = _epmd_client.ask_names(seen.daemon, deadline)
         if table.names is None or table.trouble or alive in table.names:
-            return Outcome(reply, False)
+            return Asked(reply, False)
         reply = _erl_epmd.register_without(ready.connection, dead, alive, port, inet6)
-        return Outcome(reply, dead is not None)
+        return Asked(reply, dead is not None)
     except EpmdError as error:
         raise EpmdError(f"{error} (at {_where(seen)}, asked to register itself): run again") from None
 
 
-def _prove(seen: Seen, observation: Observation, outcome: Outcome, started: bool) -> Repair:
+def _prove(seen: Seen, observation: Observation, asked: Asked, started: bool) -> Repair:
     names = observation.table.names
     if observation.table.trouble:
         raise EpmdError(
             f"the node was asked to register itself, but epmd gives no table now: {observation.table.trouble}"
         )
-    own = isinstance(outcome.reply, tuple) and outcome.reply[:1] == ("ok",)
+    own = isinstance(asked.reply, tuple) and asked.reply[:1] == ("ok",)
     if observation.is_registered and observation.holds is not False:
         did = "registered" if own else "registered by itself meanwhile"
-        if own and outcome.cut:
+        if own and asked.cut:
             did = "registered, after its dead connection to an earlier epmd was cut"
         return Repair(own or started, True, f"epmd was started; {did}" if started else did, names, started)
-    raise EpmdError(_explain(seen, observation, outcome.reply))
+    raise EpmdError(_explain(seen, observation, asked.reply))
 
 
 def _explain(seen: Seen, observation: Observation, reply: Term) -> str:
