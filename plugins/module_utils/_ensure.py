@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence, TypeVar
 from . import _diagnosis, _epmd, _epmd_client, _listeners, _namespaces, _observation, _processes
 from ._diagnosis import Diagnosis
 from ._errors import EpmdError
-from ._legible import legible
+from ._legible import all_legible, legible
 from ._limits import MARGIN_SECONDS, MAX_AT_ONCE
 from ._observation import Seen
 from ._options import Options, agrees, check
@@ -74,15 +74,13 @@ def _run(options: Options, mode: Mode) -> Outcome:
     missing = _missing(options, whole)
     # Who was asked for and is not found may be one of those that can't be identified.
     failures = [legible(failure) for failure in whole.failures + (whole.doubts if missing else []) + missing]
-    for node in whole.nodes:
-        node["msg"] = legible(node["msg"])
     return Outcome(
         changed=any(node["changed"] for node in whole.nodes),
         failed=bool(failures),
         msg="; ".join(failures) or _summary(whole.nodes, mode),
-        nodes=whole.nodes,
-        epmd=whole.epmd,
-        daemons=whole.daemons,
+        nodes=all_legible(whole.nodes),
+        epmd=all_legible(whole.epmd),
+        daemons=all_legible(whole.daemons),
         diff={"before": "".join(whole.before), "after": "".join(whole.after)},
         warnings=[legible(warning) for warning in whole.warnings + ([] if missing else whole.doubts)],
     )
@@ -224,7 +222,7 @@ def _act(options: Options, mode: Mode, seen: Seen, diagnosis: Diagnosis, deadlin
     from . import _repair  # noqa: PLC0415
 
     try:
-        ready = _repair.prepare(seen, diagnosis, options.cookie, options.cookie_file, options.start_epmd)
+        ready = _repair.prepare(seen, diagnosis, options, deadline)
     except EpmdError as error:
         return _repair.failure(seen.observation, error)
     return _repair.predict(seen) if mode is Mode.PREDICT else _repair.repair(seen, ready, deadline)

@@ -42,10 +42,15 @@ class Listener(NamedTuple):
 
 
 class Sockets(NamedTuple):
-    """Listening sockets by descriptor, lowest first, and the ports from which there are connections to epmd."""
+    """The sockets of a process that matter here.
+
+    listeners: by descriptor, lowest first. to_epmd: the ports from which it is connected to epmd. clients: how many
+    connections to this epmd there are in all in this network namespace, None where that is not known.
+    """
 
     listeners: list[Listener]
     to_epmd: set[int]
+    clients: int | None = None
 
 
 def of(vm: Vm, epmd_port: int) -> Sockets:
@@ -74,10 +79,9 @@ def from_kernel(pid: int, epmd_port: int) -> Sockets:
         for found in _sockets(_sock_diag.LISTEN)
         if found.inode in descriptors
     ]
-    to_epmd = {
-        found.port for found in _sockets(_sock_diag.ESTABLISHED, remote_port=epmd_port) if found.inode in descriptors
-    }
-    return Sockets(sorted(listeners), to_epmd)
+    clients = list(_sockets(_sock_diag.ESTABLISHED, remote_port=epmd_port))
+    to_epmd = {found.port for found in clients if found.inode in descriptors}
+    return Sockets(sorted(listeners), to_epmd, len(clients))
 
 
 def _sockets(state: int, remote_port: int = 0, local_port: int = 0) -> Iterator[_sock_diag.Found]:
@@ -141,10 +145,12 @@ def addresses(port: int) -> list[str]:
 def _listener_called(pattern: str | re.Pattern[str], port: int) -> int | None:
     """The pid of the process of this name that listens on this port, if it can be seen. Errors: OSError."""
     inodes = {found.inode for found in _listening(port)}
-    for pid in _processes.pids_called(pattern):
-        with contextlib.suppress(OSError):  # not ours to see, or gone
-            if inodes & set(_descriptors(pid)):
-                return pid
+    # It is most often one of those that were there already when the nodes were looked for.
+    for look in (_processes.known_pids_called, _processes.pids_called):
+        for pid in look(pattern):
+            with contextlib.suppress(OSError):  # not ours to see, or gone
+                if inodes & set(_descriptors(pid)):
+                    return pid
     return None
 
 

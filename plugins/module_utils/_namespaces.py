@@ -24,7 +24,7 @@ from typing import Any, Callable, NamedTuple, TypeVar
 
 from . import _files, _rights
 from ._errors import EpmdError, NotPermitted
-from ._limits import MAX_CHILD_RESULT, ROOT_SECONDS
+from ._limits import MAX_CHILD_RESULT
 
 T = TypeVar("T")
 
@@ -86,10 +86,10 @@ def in_network(pid: int, seconds: float, work: Callable[[], T]) -> T:
     return _in_child(enter, "its network namespace", seconds, work)
 
 
-def with_files_of(pid: int | None, work: Callable[[], T]) -> T:
+def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
     """The result of `work`, done with the root directory, the mounts and the rights of this process.
 
-    Errors: NotPermitted, EpmdError where it has ended, and those of `work`.
+    `seconds`: when to give up on it. Errors: NotPermitted, EpmdError where it has ended, and those of `work`.
     """
     if pid is None:
         return work()
@@ -106,7 +106,7 @@ def with_files_of(pid: int | None, work: Callable[[], T]) -> T:
         _rights.take(rights)
 
     # A child also for a root that is ours: a file system that hangs must not take us along.
-    return _in_child(enter, "its root directory", ROOT_SECONDS, work)
+    return _in_child(enter, "its root directory", seconds, work)
 
 
 def _in_child(enter: Callable[[], None], place: str, seconds: float, work: Callable[[], T]) -> T:

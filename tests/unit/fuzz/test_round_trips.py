@@ -124,13 +124,14 @@ def test_a_table_is_decoded_as_it_was_encoded(port: int, names: dict[str, int]) 
 
 
 @given(st.dictionaries(PLAIN_NAMES, U16, min_size=1, max_size=9), U16, st.data())
-def test_a_name_that_forges_the_line_of_another_is_noticed(names: dict[str, int], port: int, data: Any) -> None:
+def test_a_name_that_forges_the_line_of_another_hides_none(names: dict[str, int], port: int, data: Any) -> None:
     victim = data.draw(st.sampled_from(sorted(names)))
     forger = f"x at port 1\nname {victim}"
     assume(len(forger) <= _limits.MAX_NAME)
     for table in ({forger: port, **names}, {**names, forger: port}):
         reply = _epmd.decode_names_reply(_epmd.encode_names_reply(NamesReply(4369, table)))
-        assert victim in reply.twice
+        assert reply.names == {"x": 1, **names, victim: reply.names[victim]}
+        assert reply.names[victim] in (port, names[victim])
 
 
 @given(st.none() | ALIVES)

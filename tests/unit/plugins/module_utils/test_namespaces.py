@@ -25,8 +25,8 @@ def test_one_of_our_own_is_no_other_place() -> None:
     assert _namespaces.network_of(SELF) is None
     assert _namespaces.shares_root(SELF)
     assert not _namespaces.is_container(SELF)
-    assert _namespaces.with_files_of(SELF, lambda: os.stat("/")) == os.stat("/")
-    assert _namespaces.with_files_of(None, os.getpid) == SELF
+    assert _namespaces.with_files_of(SELF, 60, lambda: os.stat("/")) == os.stat("/")
+    assert _namespaces.with_files_of(None, 60, os.getpid) == SELF
     assert _namespaces.ids_inside(SELF) == (os.geteuid(), os.getegid())
 
 
@@ -84,10 +84,9 @@ def test_work_that_hangs_or_dies_has_an_end_and_leaves_no_process() -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_a_file_system_of_ours_that_hangs_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_namespaces, "ROOT_SECONDS", 0.2)
+def test_a_file_system_of_ours_that_hangs_has_an_end() -> None:
     with pytest.raises(EpmdError, match=r"did not end within 0.2 s"):
-        _namespaces.with_files_of(SELF, lambda: time.sleep(3600))
+        _namespaces.with_files_of(SELF, 0.2, lambda: time.sleep(3600))
 
 
 def test_a_child_that_sends_too_much_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,11 +120,11 @@ def test_a_file_is_read_in_the_root_of_somebody_else(elsewhere: int, tmp_path: P
     (tmp_path / "file").write_text("theirs")
     (tmp_path / "link").symlink_to("/file")
     for path in ("/file", "/link"):
-        found = _namespaces.with_files_of(elsewhere, lambda path=path: _files.read(path, 10))  # type: ignore[misc]
+        found = _namespaces.with_files_of(elsewhere, 60, lambda path=path: _files.read(path, 10))  # type: ignore[misc]
         assert found is not None
         assert found.content == b"theirs"
     with pytest.raises(FileNotFoundError):
-        _namespaces.with_files_of(elsewhere, lambda: _files.read("/etc/passwd", 10))
+        _namespaces.with_files_of(elsewhere, 60, lambda: _files.read("/etc/passwd", 10))
 
 
 @pytest.mark.filterwarnings("ignore:sys.meta_path is empty:ImportWarning")
@@ -135,9 +134,9 @@ def test_nothing_is_imported_from_the_root_of_somebody_else(elsewhere: int, tmp_
     for directory in filter(None, sys.path):
         (tmp_path / directory.strip("/")).mkdir(parents=True, exist_ok=True)
         (tmp_path / directory.strip("/") / f"{name}.py").touch()
-    assert f"{name}.py" in _namespaces.with_files_of(elsewhere, lambda: os.listdir(sys.path[-1]))
+    assert f"{name}.py" in _namespaces.with_files_of(elsewhere, 60, lambda: os.listdir(sys.path[-1]))
     with pytest.raises(EpmdError, match=f"ModuleNotFoundError: .*{name}"):
-        _namespaces.with_files_of(elsewhere, lambda: importlib.import_module(name))
+        _namespaces.with_files_of(elsewhere, 60, lambda: importlib.import_module(name))
 
 
 @pytest.mark.parametrize(("number", "inside"), [(100_000, 0), (100_999, 999), (165_536, 165_536), (0, 0)])
