@@ -14,6 +14,11 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options: {}
 attributes:
+  action_group:
+    description: Use C(group/beamops.epmd.epmd) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - beamops.epmd.epmd
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
