@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: epmd_facts
 short_description: Gather which Erlang nodes run, and which of them epmd has lost
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Returns every Erlang node of a host with its verdict, and every epmd with what keeps it alive.
   - Changes nothing. It costs each node one challenge, the first half of a handshake.
@@ -29,6 +29,10 @@ options:
     default: 10
 seealso:
   - module: beamops.epmd.epmd_register
+    description: Brings back those that are lost.
+  - name: epmd
+    description: The Erlang Port Mapper Daemon.
+    link: https://www.erlang.org/doc/apps/erts/epmd_cmd.html
 author:
   - beamops contributors (@beamops)
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: epmd_register
 short_description: Register running Erlang nodes at epmd again
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Finds the Erlang nodes of a host that epmd has forgotten, and has each of them register itself again,
     without a restart.
@@ -80,6 +80,8 @@ options:
       - Without it, the certificate of a node is not looked at. The node proves that it knows the cookie all the same.
     type: path
 seealso:
+  - module: beamops.epmd.epmd_facts
+    description: Only looks.
   - name: epmd
     description: The Erlang Port Mapper Daemon.
     link: https://www.erlang.org/doc/apps/erts/epmd_cmd.html
