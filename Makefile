@@ -7,7 +7,7 @@ tools = tests/toolchain
 run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test test-all lint sanity unit unit-all integration integration-all molecule fuzz bench build \
+.PHONY: help demo test test-all lint sanity unit unit-all integration integration-all molecule fuzz bench import build \
 	clean FORCE
 
 help: ## list the targets
@@ -23,12 +23,13 @@ test: ## everything below that checks, cheap first
 	@$(MAKE) --no-print-directory molecule
 	@echo '== test: lint, sanity, unit, integration and molecule passed'
 
-test-all: lint sanity unit-all integration-all molecule ## the same with every release of OTP; writes the tables of docs/
-	@echo '== test-all: lint, sanity, unit-all, integration-all and molecule passed'
+test-all: lint sanity import unit-all integration-all molecule ## the same with every release of OTP; writes the tables of docs/
+	@echo '== test-all: lint, sanity, import, unit-all, integration-all and molecule passed'
 
 lint: ## style, types and metadata, from the source alone
 	@echo '== lint: style, types and metadata, from the source alone'
 	@$(run) $(tools)/lint
+	@$(run) reuse --root '$(CURDIR)' lint --quiet
 
 sanity: ## ansible-test sanity, with nothing skipped
 	@echo '== sanity: what Ansible asks of every collection'
@@ -67,6 +68,10 @@ bench: ## what the module costs, as ratios
 	@echo '== bench: what the module costs, as ratios'
 	@BEAMOPS_OTP_25=$$($(tools)/otp 25) && export BEAMOPS_OTP_25 && \
 	$(run) $(tools)/private_host python benchmarks/run.py
+
+import: ## what Galaxy says of the artifact
+	@echo '== import: what Galaxy says of the artifact'
+	@$(tools)/importer
 
 build: ## the artifact for Ansible Galaxy, in dist/
 	@echo '== build: the artifact for Ansible Galaxy, in dist/'
