@@ -1,0 +1,139 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Galaxy gets, installed into an empty folder and used from elsewhere, as somebody does who has no checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, life, lose
+from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, holders
+
+# A collection has to work with these alone:
+# https://docs.ansible.com/ansible/latest/community/collection_contributors/collection_requirements.html#other-directories
+USED = {"meta", "playbooks", "plugins", "roles"}
+READ = {"CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "COPYING", "LICENSES", "README.md", "REUSE.toml"}
+OF_ANSIBLE = {"FILES.json", "MANIFEST.json", "changelogs", "docs", "extensions"}
+
+PLAYBOOK = """\
+- name: Look, and recover
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Look
+      beamops.epmd.epmd_facts:
+
+    - name: It is lost
+      ansible.builtin.assert:
+        that: ansible_facts.epmd.nodes | map(attribute='verdict') | list == [verdict]
+        fail_msg: "{{ ansible_facts.epmd.nodes | to_json }}"
+
+    - name: Recover
+      ansible.builtin.include_role:
+        name: beamops.epmd.ensure_registered
+
+    - name: Register what is lost
+      beamops.epmd.epmd_register:
+        name: vic
+      register: again
+
+    - name: Nothing is
+      ansible.builtin.assert:
+        that:
+          - ensure_registered_result is changed
+          - again is not changed
+          - again.nodes[0].registered
+
+- name: Defaults for both modules, a port where no epmd is
+  hosts: localhost
+  gather_facts: false
+  module_defaults:
+    group/beamops.epmd.epmd:
+      epmd_port: 1
+  tasks:
+    - name: Look
+      beamops.epmd.epmd_facts:
+
+    - name: Register
+      beamops.epmd.epmd_register:
+      check_mode: true
+      register: predicted
+
+    - name: Both looked there
+      ansible.builtin.assert:
+        that:
+          - ansible_facts.epmd.nodes[0].epmd_port == 1
+          - predicted.nodes[0].epmd_port == 1
+"""
+
+
+def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command in this folder, with collections of `directory` alone."""
+    settings = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(directory / "collections"),
+        "ANSIBLE_LOCAL_TEMP": str(directory / "local"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_REMOTE_TEMP": str(directory / "remote"),
+        "PYTHONPATH": "",
+    }
+    return subprocess.run(
+        command, check=False, cwd=directory, env=settings, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `make build` makes it."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = ["ansible-galaxy", "collection", "build", "--output-path", str(folder)]
+    subprocess.run(command, check=True, cwd=CHECKOUT, capture_output=True, timeout=120)
+    (made,) = folder.iterdir()
+    return made
+
+
+@pytest.fixture
+def installed(artifact: Path, tmp_path: Path) -> Path:
+    """The collection, alone in a folder of collections."""
+    done = run(tmp_path, "ansible-galaxy", "collection", "install", "--offline", "-p", "collections", str(artifact))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tmp_path / "collections/ansible_collections/beamops/epmd"
+
+
+def test_it_holds_what_a_user_runs_or_reads(installed: Path) -> None:
+    assert {path.name for path in installed.iterdir()} == USED | READ | OF_ANSIBLE
+    assert (installed / "LICENSES/GPL-3.0-or-later.txt").read_text() == (CHECKOUT / "COPYING").read_text()
+
+
+def test_role_modules_and_playbooks_work_from_it_alone(
+    otp: Otp, epmd: Epmd, node: Node, installed: Path, tmp_path: Path
+) -> None:
+    before = life(node)
+    lose(epmd, node)
+    for path in installed.iterdir():
+        if path.name not in USED:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (tmp_path / "site.yml").write_text(PLAYBOOK)
+    (tmp_path / "hosts.ini").write_text(
+        'localhost ansible_connection=local ansible_python_interpreter="{{ ansible_playbook_python }}"\n'
+    )
+    verdict = "missing" if otp.release == 23 else "epmd_down"
+    own = ["ansible-playbook", "-i", "hosts.ini", "site.yml", "-e", f"verdict={verdict}"]
+
+    hidden = installed.rename(tmp_path / "hidden")
+    assert run(tmp_path, *own).returncode != 0, "a collection from elsewhere took part"
+    hidden.rename(installed)
+
+    done = run(tmp_path, *own)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert COOKIE not in done.stdout + done.stderr
+    assert holders(epmd.port) == {node.pid}
+    audit = run(tmp_path, "ansible-playbook", "-i", "hosts.ini", "beamops.epmd.audit")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert life(node) == before
