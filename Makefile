@@ -7,8 +7,8 @@ tools = tests/toolchain
 run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test test-all lint sanity unit unit-all integration integration-all molecule fuzz bench import build \
-	clean FORCE
+.PHONY: help demo test test-all lint sanity sanity-all unit unit-all coverage integration integration-all \
+	molecule fuzz bench import build clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -23,8 +23,8 @@ test: ## everything below that checks, cheap first
 	@$(MAKE) --no-print-directory molecule
 	@echo '== test: lint, sanity, unit, integration and molecule passed'
 
-test-all: lint sanity import unit-all integration-all molecule ## the same with every release of OTP; writes the tables of docs/
-	@echo '== test-all: lint, sanity, import, unit-all, integration-all and molecule passed'
+test-all: lint sanity-all import unit-all integration-all molecule ## the same with every release of OTP; writes the tables of docs/
+	@echo '== test-all: lint, sanity-all, import, unit-all, integration-all and molecule passed'
 
 lint: ## style, types and metadata, from the source alone
 	@echo '== lint: style, types and metadata, from the source alone'
@@ -35,6 +35,10 @@ sanity: ## ansible-test sanity, with nothing skipped
 	@echo '== sanity: what Ansible asks of every collection'
 	@$(tools)/ansible_test sanity --venv --python "$$($(run) python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 
+sanity-all: ## the same with every ansible-core that the collection supports, and every Python of a target
+	@echo '== sanity-all: every ansible-core that the collection supports, and every Python of a target'
+	@$(tools)/sanity 2.17.14 2.18.19 2.19.14 2.20.10 2.21.5
+
 unit: ## pytest tests/unit
 	@echo '== unit: each part by itself, without Erlang'
 	@$(run) pytest -p no:cacheprovider tests/unit
@@ -42,6 +46,10 @@ unit: ## pytest tests/unit
 unit-all: ## the same with every CPython of a target that this machine has
 	@echo '== unit-all: the same with every CPython of a target that this machine has'
 	@$(tools)/unit 3.7 3.8 3.9 3.10 3.11 3.12 3.13
+
+coverage: ## which lines and branches tests/unit takes; fails under 95 % of branches, and is no part of test
+	@echo '== coverage: which lines and branches tests/unit takes'
+	@$(tools)/coverage 95
 
 integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 on private hosts
 	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'
