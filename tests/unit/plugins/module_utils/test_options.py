@@ -1,0 +1,75 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can't be meant by an option is refused in one sentence, and what can be is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils import _options
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
+from ansible_collections.beamops.epmd.plugins.module_utils._limits import MAX_NAME, MAX_TIMEOUT
+from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"name": ["a@b@c"]}, "'a@b@c' is no node name"),
+        ({"name": ["vic", "@host"]}, "'@host' is no node name"),
+        ({"name": ["vic@"]}, "'vic@' is no node name"),
+        ({"name": [""]}, "'' is no node name"),
+        ({"name": ["x" * (MAX_NAME + 1)]}, f"more than {MAX_NAME} bytes"),
+        ({"name": ["é" * (MAX_NAME // 2 + 1)]}, f"more than {MAX_NAME} bytes"),
+        ({"name": [], "port": 4711}, "exactly one node, but name has 0"),
+        ({"name": ["a", "b"], "port": 4711}, "exactly one node, but name has 2"),
+        ({"name": ["a"], "port": 0}, "port 0 is no TCP port"),
+        ({"name": ["a"], "port": 65536}, "port 65536 is no TCP port"),
+        ({"name": [], "epmd_port": -1}, "epmd_port -1 is no TCP port"),
+        ({"name": [], "timeout": 0}, "timeout 0 is no time to wait"),
+        ({"name": [], "timeout": float("nan")}, "timeout nan is no time to wait"),
+        ({"name": [], "timeout": MAX_TIMEOUT + 1}, "is no time to wait"),
+        ({"name": [], "tls_keyfile": "/key"}, "/key is of no use without its certificate"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(EpmdError) as refused:
+        _options.check(Options(**options))
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": []},
+        {"name": ["vic", "vic@host"]},
+        {"name": ["x" * MAX_NAME], "port": 65535, "epmd_port": 1, "timeout": MAX_TIMEOUT},
+        {"name": [], "tls_certfile": "/certificate"},
+        {"name": [], "tls_certfile": "/certificate", "tls_keyfile": "/key"},
+    ],
+)
+def test_what_can_be_meant_is_not(options: dict[str, Any]) -> None:
+    _options.check(Options(**options))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name", "meant"),
+    [
+        ([], "vic@host", True),
+        (["vic"], "vic@host", True),
+        (["vic@host"], "vic@host", True),
+        (["other", "vic"], "vic@host", True),
+        (["vic@else"], "vic@host", False),
+        (["vi"], "vic@host", False),
+        (["é"], "Ã©@host", True),  # as a node in a locale without UTF-8 has it
+    ],
+)
+def test_a_node_is_asked_for_by_either_name(wanted: list[str], name: str, meant: bool) -> None:
+    assert Options(wanted).wants(name) is meant
+
+
+def test_options_are_shown_without_the_cookie() -> None:
+    assert "SECRET" not in repr(Options(["vic"], cookie="SECRET"))
