@@ -1,0 +1,150 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is in the way of a node is said of real sockets, which this process has."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils import (
+    _culprits,
+    _diagnosis,
+    _epmd_client,
+    _holder,
+    _listeners,
+    _processes,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._culprits import named
+from ansible_collections.beamops.epmd.plugins.module_utils._diagnosis import Diagnosis, Observation
+from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Daemon, Table
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import Unreachable
+from ansible_collections.beamops.epmd.plugins.module_utils._observation import Seen
+from ansible_collections.beamops.epmd.plugins.module_utils._processes import UNKNOWN
+from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
+
+US = f"pid {os.getpid()} of user "
+
+
+def seen(epmd_port: int, at: int = 1, pid: int | None = None) -> Seen:
+    """A node `vic`, whose name epmd has with the port `at`."""
+    observation = Observation("vic", "vic@host", "", True, 4711, "", "", Table({"vic": at}), False)
+    return Seen(UNKNOWN._replace(pid=pid), Daemon("127.0.0.1", epmd_port), None, False, observation, None)
+
+
+def who(verdict: str, a_node: Seen) -> str:
+    found = named(a_node, Diagnosis(verdict, "trouble"), Deadline(60))
+    assert found.verdict == verdict
+    trouble, _semicolon, said = found.msg.partition("; ")
+    assert trouble == "trouble"
+    return said
+
+
+@pytest.fixture
+def epmd(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of an epmd that has one client, both of which are this process, and does not say whose a name is."""
+    monkeypatch.setattr(_epmd_client, "ask_descriptors", lambda *_given: {})
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def free() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_of_a_verdict_that_blames_nobody_nobody_is_named(free: int) -> None:
+    for verdict in (_diagnosis.REGISTERED, _diagnosis.MISSING, _diagnosis.EPMD_DOWN, _diagnosis.UNIDENTIFIED):
+        assert who(verdict, seen(free)) == ""
+
+
+def test_without_psutil_nobody_can_be_named(epmd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_processes, "HAS_PSUTIL", False)
+    assert who(_diagnosis.BORROWED, seen(epmd)) == ""
+
+
+def test_the_process_that_does_not_answer_as_an_epmd_is_named(epmd: int, free: int) -> None:
+    said = who(_diagnosis.EPMD_UNRESPONSIVE, seen(epmd))
+    assert said.startswith(f"port {epmd} belongs to {US}")
+    assert said.endswith(", which is no Erlang VM")
+    assert who(_diagnosis.EPMD_UNRESPONSIVE, seen(free)) == f"nothing listens on port {free}"
+
+
+def test_a_process_that_can_not_be_seen_takes_more_rights(epmd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_listeners, "listening_pids", lambda _port: [])
+    assert who(_diagnosis.EPMD_UNRESPONSIVE, seen(epmd)).endswith("can't be seen: run with become")
+
+
+def test_the_holder_is_one_of_the_clients_of_epmd(epmd: int) -> None:
+    assert who(_diagnosis.BORROWED, seen(epmd)).startswith(f"its holder is one of {US}")
+
+
+def test_the_holder_is_one_client_where_epmd_says_which(epmd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_connection(("127.0.0.1", epmd)) as client:
+        monkeypatch.setattr(_holder, "port_of", lambda *_given: client.getsockname()[1])
+        assert who(_diagnosis.BORROWED, seen(epmd)).startswith(f"its holder is {US}")
+
+
+def test_the_node_itself_is_not_its_own_holder(epmd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_given: Any) -> None:
+        raise Unreachable("gone")
+
+    monkeypatch.setattr(_holder, "port_of", fail)
+    assert who(_diagnosis.BORROWED, seen(epmd, pid=os.getpid())) == "its holder can't be seen: run with become"
+
+
+def test_of_a_conflict_both_the_holder_and_the_port_are_named(epmd: int, free: int) -> None:
+    said = who(_diagnosis.CONFLICT, seen(epmd, free))
+    assert said.startswith(f"its holder is one of {US}")
+    assert said.endswith(f"; nothing listens on port {free}, where no node answers")
+
+
+def test_a_service_that_is_known_is_not_asked_for_a_node(epmd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_culprits, "KNOWN_SERVICES", frozenset({epmd}))
+    assert who(_diagnosis.CONFLICT, seen(epmd, epmd)).endswith(", which is no Erlang VM")
+
+
+def test_what_a_node_at_the_port_calls_itself_is_said(epmd: int, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    other = SimpleNamespace(peer=SimpleNamespace(name="other@host"), close=lambda: closed.append(True))
+    monkeypatch.setattr(_culprits.NodeConnection, "open", lambda *_given: other)
+    assert who(_diagnosis.CONFLICT, seen(epmd, free)).endswith("where a node answers that calls itself other@host")
+    assert closed == [True]
+
+
+class TestHolder:
+    """Which client of epmd holds a name."""
+
+    @pytest.fixture
+    def says(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+        """The descriptors of an epmd, which is this process."""
+        found: dict[str, int] = {}
+        monkeypatch.setattr(_epmd_client, "ask_descriptors", lambda *_given: found)
+        monkeypatch.setattr(_listeners, "epmd_pid", lambda _port: os.getpid())
+        return found
+
+    def test_it_is_at_the_other_end_of_the_descriptor(self, says: dict[str, int]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            with socket.create_connection(server.getsockname()) as client:
+                accepted, _address = server.accept()
+                with accepted:
+                    says["vic"] = accepted.fileno()
+                    assert _holder.port_of(Daemon("127.0.0.1", port), "vic", Deadline(60)) == client.getsockname()[1]
+
+    @pytest.mark.usefixtures("says")
+    def test_epmd_does_not_say(self, free: int) -> None:
+        assert _holder.port_of(Daemon("127.0.0.1", free), "vic", Deadline(60)) is None
+
+    def test_epmd_can_not_be_seen(self, free: int, says: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+        says["vic"] = 0
+        monkeypatch.setattr(_listeners, "epmd_pid", lambda _port: None)
+        assert _holder.port_of(Daemon("127.0.0.1", free), "vic", Deadline(60)) is None
