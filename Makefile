@@ -7,7 +7,7 @@ tools = tests/toolchain
 run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test test-all lint sanity sanity-all unit unit-all coverage integration integration-all \
+.PHONY: help demo test test-all lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
 	molecule fuzz bench import build clean FORCE
 
 help: ## list the targets
@@ -50,6 +50,10 @@ unit-all: ## the same with every CPython of a target that this machine has
 coverage: ## which lines and branches tests/unit takes; fails under 95 % of branches, and is no part of test
 	@echo '== coverage: which lines and branches tests/unit takes'
 	@$(tools)/coverage 95
+
+mutation: ## small changes to the pure rooms that no unit test notices; takes hours, and is no part of test
+	@echo '== mutation: small changes to the pure rooms that no unit test notices'
+	@$(tools)/mutation _command_line _control _diagnosis _epmd _erlang_terms _etf _handshake _legible _search
 
 integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 on private hosts
 	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'
