@@ -25,6 +25,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._culprits import name
 from ansible_collections.beamops.epmd.plugins.module_utils._diagnosis import Diagnosis, Observation
 from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Daemon, Table
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import Unreachable
+from ansible_collections.beamops.epmd.plugins.module_utils._node import NodeConnection
 from ansible_collections.beamops.epmd.plugins.module_utils._observation import Seen
 from ansible_collections.beamops.epmd.plugins.module_utils._processes import UNKNOWN
 from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
@@ -115,7 +116,7 @@ def test_a_service_that_is_known_is_not_asked_for_a_node(epmd: int, monkeypatch:
 def test_what_a_node_at_the_port_calls_itself_is_said(epmd: int, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[bool] = []
     other = SimpleNamespace(peer=SimpleNamespace(name="other@host"), close=lambda: closed.append(True))
-    monkeypatch.setattr(_culprits.NodeConnection, "open", lambda *_given: other)
+    monkeypatch.setattr(NodeConnection, "open", lambda *_given: other)
     assert who(_diagnosis.CONFLICT, seen(epmd, free)).endswith("where a node answers that calls itself other@host")
     assert closed == [True]
 
