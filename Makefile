@@ -48,7 +48,7 @@ integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 o
 
 integration-all: ## the same with OTP 29 in addition; writes tables of docs/
 	@echo '== integration-all: real nodes of OTP 23, 25, 27 and 29 on private hosts'
-	@BEAMOPS_RUNS=1000 BEAMOPS_TABLES='$(CURDIR)/docs' $(tools)/integration 23 25 27 29
+	@BEAMOPS_RUNS=1000 BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration 23 25 27 29
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'
