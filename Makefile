@@ -7,7 +7,7 @@ tools = tests/toolchain
 run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test test-all lint sanity unit unit-all integration integration-all molecule fuzz bench build \
+.PHONY: help demo test test-all lint sanity unit unit-all integration integration-all molecule docs fuzz bench build \
 	clean FORCE
 
 help: ## list the targets
@@ -23,7 +23,7 @@ test: ## everything below that checks, cheap first
 	@$(MAKE) --no-print-directory molecule
 	@echo '== test: lint, sanity, unit, integration and molecule passed'
 
-test-all: lint sanity unit-all integration-all molecule ## the same with every release of OTP; writes the tables of docs/
+test-all: lint sanity unit-all integration-all molecule ## the same with every release of OTP; writes the tables of the docs
 	@echo '== test-all: lint, sanity, unit-all, integration-all and molecule passed'
 
 lint: ## style, types and metadata, from the source alone
@@ -46,7 +46,7 @@ integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 o
 	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'
 	@$(tools)/integration 23 25 27
 
-integration-all: ## the same with OTP 29 in addition; writes tables of docs/
+integration-all: ## the same with OTP 29 in addition; writes tables of the docs
 	@echo '== integration-all: real nodes of OTP 23, 25, 27 and 29 on private hosts'
 	@BEAMOPS_RUNS=1000 BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration 23 25 27 29
 
@@ -58,6 +58,10 @@ extensions/molecule/%: FORCE
 	@$(tools)/molecule test --scenario-name $*
 
 FORCE:
+
+docs: ## the documentation as a site, in dist/docs
+	@echo '== docs: the documentation as a site, in dist/docs'
+	@$(run) $(tools)/docs "$(CURDIR)/dist/docs"
 
 fuzz: ## ten million hostile inputs for the decoders; takes long, and is no part of test
 	@echo '== fuzz: ten million hostile inputs for the decoders'
