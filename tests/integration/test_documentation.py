@@ -1,0 +1,373 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every command of the documentation runs as it is printed, and prints what the page says that it prints.
+
+The commands of a page run in their order, on a host in the state that the page is about; those of a page
+without a scene of its own on a host whose node `ejabberd` is lost. A line that is printed below a command has
+to be in what the command really says, in this order and apart from numbers; `...` stands for others. A command
+may fail only where such lines are printed, or its exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+import yaml
+
+from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, RELEASES
+from ansible_collections.beamops.epmd.tests.lab import (
+    Container,
+    Ejabberd,
+    Epmd,
+    Node,
+    Otp,
+    RabbitMq,
+    Release,
+    cut_silently,
+    forget,
+    system,
+)
+
+RELEASE = 25
+PORT = 42815
+HOST = socket.gethostname().partition(".")[0]
+
+PAGES = {
+    path.relative_to(CHECKOUT).as_posix(): path
+    for path in [
+        CHECKOUT / "README.md",
+        # The scenario of the other role is run by test_scratch_node.py.
+        CHECKOUT / "roles/ensure_registered/README.md",
+        CHECKOUT / "docs/sphinx/index.rst",
+        *sorted((CHECKOUT / "docs/docsite/rst").glob("*.rst")),
+    ]
+}
+
+# Commands that can't run here as they are printed: pattern, reason, and what runs in their place.
+ELSEWHERE = [
+    (r"make (test|lint|unit|integration|docs|demo)\b.*", "it would run this test, or takes minutes", "make -n {0}"),
+    (r"tests/toolchain/integration 25 -- (\S+) -q", "it makes what this test runs in", f"ls {CHECKOUT}/{{0}}"),
+    (r"python3 -m venv /opt/ansible .*", "it writes to /opt, and asks a package index", None),
+]
+
+# https://www.sphinx-doc.org/en/master/usage/restructuredtext/directives.html#directive-code-block
+_RST = re.compile(r"^( *)\.\. code-block:: (\S+)\n((?:\1 +\S.*\n|\s*\n)+)", re.MULTILINE)
+_MARKDOWN = re.compile(r"^( *)```(\S*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_SHOWN_ALONE = {"ini", "text"}
+
+
+class Command(NamedTuple):
+    """A command as it is printed, and the lines below it. play: it is a playbook instead, as a file."""
+
+    text: str
+    says: list[str]
+    play: bool = False
+
+
+def commands(name: str, text: str) -> list[Command]:
+    """The commands of a page. A block of another kind than those that are known here is a mistake of the page."""
+    if name.endswith(".rst"):
+        hidden = re.findall(r"^(?! *\.\. ).*::$", text, re.MULTILINE)
+        assert not hidden, f"{name}: say what these blocks are, with code-block: {hidden}"
+    found = []
+    for _indent, language, body in (_RST if name.endswith(".rst") else _MARKDOWN).findall(text):
+        block = textwrap.dedent(body).strip("\n")
+        if language in ("console", "shell", "sh"):
+            found += _commands_of(block, prompt="$ " if language == "console" else "")
+        elif language == "yaml":
+            if any("hosts" in play for play in yaml.safe_load(block) if isinstance(play, dict)):
+                found.append(Command(block, [], play=True))
+        else:
+            assert language in _SHOWN_ALONE, f"{name}: nobody runs a block of {language or 'no language'}"
+    return found
+
+
+def _commands_of(block: str, prompt: str) -> list[Command]:
+    found: list[Command] = []
+    for line in block.splitlines():
+        if found and found[-1].text.endswith("\\"):
+            found[-1] = found[-1]._replace(text=f"{found[-1].text}\n{line.removeprefix('> ')}")
+        elif line.startswith(prompt):
+            found.append(Command(line.removeprefix(prompt), []))
+        else:
+            assert found, f"no command before {line!r}"
+            found[-1].says.append(line)
+    return found
+
+
+def plain(line: str) -> str:
+    """A line without what differs from run to run."""
+    return " ".join(re.sub(r"\d+(?:\.\d+)*", "N", line).split())
+
+
+@dataclass
+class Host:
+    """Where the commands of a page run: those of Ansible on the controller, which is here, all others by `run`."""
+
+    run: Callable[[str], subprocess.CompletedProcess[str]]
+    controller: Callable[[str], subprocess.CompletedProcess[str]]
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What is printed in the documentation, and what it is here: the host, a pid."""
+
+    def obey(self, command: Command) -> None:
+        """Run it, and compare."""
+        text = command.text
+        for pattern, reason, instead in ELSEWHERE:
+            match = re.fullmatch(pattern, text)
+            if match:
+                text = instead.format(*match.groups()) if instead else ""
+                print(f"{command.text}\n  is not run as it is printed: {reason}; instead: {text or 'nothing'}")
+        for printed, real in self.names.items():
+            text = re.sub(rf"(?<!\w){printed}(?!\w)", real, text)
+        if not text:
+            return
+        here = text.split()[0].startswith(("ansible", "make"))
+        done = (self.controller if here else self.run)(text)
+        print(f"$ {text}\n{done.stdout}")
+        assert "Traceback" not in done.stdout
+        rest = plain(re.sub(rf"\b{HOST}\b", "web1", done.stdout))
+        for line in command.says:
+            if line.strip() in ("", "..."):
+                continue
+            _before, found, rest = rest.partition(plain(line))
+            assert found, f"{command.text!r} does not say {line!r} (here or in this order), but:\n{done.stdout}"
+        foretold = command.says or f"exit code {done.returncode}" in text
+        assert done.returncode == 0 or foretold, f"{text!r} ended with exit code {done.returncode}: {done.stdout}"
+
+
+class Stage:
+    """A controller, with an inventory in its directory, and what is on its host."""
+
+    def __init__(self, otp: Otp, directory: Path) -> None:
+        self.otp = otp
+        self.directory = directory
+        directory.joinpath("inventory").write_text(
+            f"[erlang]\n{HOST} ansible_connection=local ansible_become_method=su"
+            f" ansible_python_interpreter={sys.executable}\n"
+        )
+
+    def shell(self, text: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run it here. Standard output has the errors, too."""
+        settings = {
+            **os.environ,
+            **self.otp.environment(),
+            "PATH": f"{self.otp.root / 'bin'}:{self.otp.bindir}:{os.environ['PATH']}",
+            "HOME": str(self.directory),
+            # As in a checkout.
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            **environment,
+        }
+        return subprocess.run(
+            ["sh", "-c", text],
+            check=False,
+            cwd=cwd or self.directory,
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+
+    def control(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the controller's. What is on Galaxy is what this checkout makes."""
+        if text.startswith("ansible-galaxy collection install beamops.epmd"):
+            text = text.replace("beamops.epmd", f"{self.directory}/*.tar.gz --collections-path {self.directory}")
+            built = self.shell(f"ansible-galaxy collection build --output-path . {shlex.quote(str(CHECKOUT))}")
+            assert built.returncode == 0, built.stdout
+        return self.shell(text, CHECKOUT if text.startswith("make") else None)
+
+    def host(self, home: Path | None = None, **names: str) -> Host:
+        """This machine as the host."""
+        settings = {} if home is None else {"HOME": str(home)}
+        return Host(functools.partial(self.shell, **settings), self.control, {"web1": HOST, **names})
+
+    def box(self, box: Container, user: str = "root") -> Host:
+        """A container as the host, whose processes and network are those of this machine."""
+
+        def run(text: str) -> subprocess.CompletedProcess[str]:
+            return box.run(["sh", "-c", text], user=user)
+
+        return Host(run, self.control)
+
+    @contextlib.contextmanager
+    def node(self, *args: str, name: str | None = "ejabberd") -> Iterator[tuple[Epmd, Node]]:
+        """A node with the name and the port that the documentation has."""
+        range_ = [word for end in ("min", "max") for word in ("-kernel", f"inet_dist_listen_{end}", str(PORT))]
+        with self.otp.epmd(4369) as epmd, self.otp.node(name, epmd_port=4369, args=[*range_, *args]) as node:
+            yield epmd, node
+
+
+Scene = Callable[[Stage], contextlib.AbstractContextManager[Host]]
+
+
+@contextlib.contextmanager
+def healthy(stage: Stage) -> Iterator[Host]:
+    with stage.node() as (_epmd, node):
+        yield stage.host(node.home)
+
+
+@contextlib.contextmanager
+def lost(stage: Stage) -> Iterator[Host]:
+    """The epmd of a host has died."""
+    with stage.node() as (epmd, node):
+        forget(epmd, node)
+        yield stage.host(node.home)
+
+
+@contextlib.contextmanager
+def cut(stage: Stage) -> Iterator[Host]:
+    """The connection between node and epmd was cut without a word."""
+    with stage.node() as (epmd, node), cut_silently(epmd, node):
+        yield stage.host(node.home)
+
+
+def squatted(port: int) -> Scene:
+    """A process other than the node holds its name, with this port."""
+
+    @contextlib.contextmanager
+    def scene(stage: Stage) -> Iterator[Host]:
+        holder = (
+            "import signal; from ansible_collections.beamops.epmd.tests.lab import Squatter;"
+            f" holder = Squatter(4369, 'ejabberd', {port}); print('up', flush=True); signal.pause()"
+        )
+        with stage.node() as (epmd, node):
+            node.suspend()  # or it could be faster
+            try:
+                epmd.kill()
+                epmd.start()
+                process = subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE, text=True)
+                assert process.stdout
+                assert process.stdout.readline() == "up\n"
+            finally:
+                node.resume()
+            with process:
+                try:
+                    yield stage.host(node.home, **{"4711": str(process.pid)})
+                finally:
+                    process.kill()
+
+    return scene
+
+
+@contextlib.contextmanager
+def stopped_epmd(stage: Stage) -> Iterator[Host]:
+    with stage.node() as (epmd, node):
+        epmd.suspend()
+        try:
+            yield stage.host(node.home, **{"611": str(epmd.pid)})
+        finally:
+            epmd.resume()
+
+
+@contextlib.contextmanager
+def only_dials(stage: Stage) -> Iterator[Host]:
+    with stage.otp.node("ejabberd", epmd_port=4369, args=["-dist_listen", "false"]):
+        yield stage.host()
+
+
+@contextlib.contextmanager
+def nameless(stage: Stage) -> Iterator[Host]:
+    """A node that names itself while it runs, and is stopped."""
+    with stage.node(name=None) as (_epmd, node):
+        node.eval("{ok, _} = net_kernel:start([ejabberd, shortnames])")
+        node.suspend()
+        try:
+            yield stage.host()
+        finally:
+            node.resume()
+
+
+@contextlib.contextmanager
+def ejabberd(stage: Stage) -> Iterator[Host]:
+    with Container(system(RELEASE), "localhost", own=("mount", "uts")) as box, Ejabberd(box):
+        box.kill_epmd()
+        yield stage.box(box)
+
+
+@contextlib.contextmanager
+def rabbitmq(stage: Stage) -> Iterator[Host]:
+    with Container(system(RELEASE), "web1", own=("mount", "uts")) as box, RabbitMq(box) as application:
+        # Where the module is run, the file is found as it is on the host of a RabbitMQ.
+        box.kill_epmd()
+        host = stage.box(box)
+        host.names = {"/var/lib/rabbitmq/.erlang.cookie": f"/proc/{application.pid}/root/var/lib/rabbitmq/.erlang.cookie"}
+        yield host
+
+
+@contextlib.contextmanager
+def release(stage: Stage) -> Iterator[Host]:
+    shop = Release(stage.otp, stage.directory / "shop", "a-cookie-of-the-shop")
+    with stage.otp.epmd(4369) as epmd, shop.start(epmd_port=4369) as node:
+        forget(epmd, node)
+        host = stage.host(stage.directory)
+        host.names = {"/opt/shop": str(shop.root), **host.names}
+        yield host
+
+
+@contextlib.contextmanager
+def container(stage: Stage) -> Iterator[Host]:
+    range_ = [word for end in ("min", "max") for word in ("-kernel", f"inet_dist_listen_{end}", str(PORT))]
+    with Container(system(RELEASE)) as box, box.node("ejabberd", release=RELEASE, cookie="of-the-box", args=range_):
+        box.kill_epmd()
+        yield stage.host()
+
+
+SCENES: dict[str, Scene] = {
+    "verdict_registered": healthy,
+    "verdict_missing": cut,
+    "by_hand": cut,
+    "verdict_borrowed": squatted(PORT),
+    "verdict_conflict": squatted(9999),
+    "verdict_epmd_unresponsive": stopped_epmd,
+    "verdict_not_applicable": only_dials,
+    "verdict_unidentified": nameless,
+    "guide_ejabberd": ejabberd,
+    "guide_rabbitmq": rabbitmq,
+    "guide_elixir": release,
+    "guide_containers": container,
+}
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """The controller, and nothing of ours left on port 4369 afterwards."""
+    if RELEASE not in RELEASES:
+        pytest.skip(f"the pages are about OTP {RELEASE}")
+    yield Stage(Otp.of(RELEASE), tmp_path)
+    for process in psutil.process_iter(["name"]):
+        # On a private host, each one is the doing of a command above.
+        if process.info["name"] == "epmd" and os.getpid() in {parent.pid for parent in process.parents()}:
+            process.kill()
+
+
+@pytest.mark.parametrize("name", [name for name, path in PAGES.items() if commands(name, path.read_text())])
+def test_every_command_runs_as_it_is_printed(name: str, stage: Stage) -> None:
+    path = PAGES[name]
+    with SCENES.get(path.stem, lost)(stage) as host:
+        for number, command in enumerate(commands(name, path.read_text())):
+            if command.play:
+                playbook = stage.directory / f"{number}.yml"
+                playbook.write_text(command.text)
+                command = Command(f"ansible-playbook -i inventory {playbook.name}", [])  # noqa: PLW2901
+            host.obey(command)
+
+
+def test_every_scene_has_its_page() -> None:
+    assert set(SCENES) <= {path.stem for path in PAGES.values()}
