@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of docs/docsite/rst/kinds.rst: kind of node by release, with what the tests saw. A pytest plugin."""
+"""The table of kinds.rst: kind of node by release, with what the tests saw. A pytest plugin."""
 
 from __future__ import annotations
 

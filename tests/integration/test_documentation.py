@@ -60,14 +60,23 @@ PAGES = {
 
 # Commands that can't run here as they are printed: pattern, reason, and what runs in their place.
 ELSEWHERE = [
-    (r"make (test|lint|unit|integration|docs|demo)\b.*", "it would run this test, or takes minutes", "make -n {0}"),
+    (r"make ([a-z-]+)\b.*", "it would run this test, or takes minutes", "make --dry-run {0}"),
     (r"tests/toolchain/integration 25 -- (\S+) -q", "it makes what this test runs in", f"ls {CHECKOUT}/{{0}}"),
-    (r"python3 -m venv /opt/ansible .*", "it writes to /opt, and asks a package index", None),
+    (
+        r"ansible-galaxy collection install beamops.epmd",
+        "Galaxy is not asked by tests",
+        f"ansible-galaxy collection build --output-path . {shlex.quote(str(CHECKOUT))}"
+        " && ansible-galaxy collection install ./beamops-epmd-*.tar.gz --collections-path .",
+    ),
+    (r"python3 -m venv /opt/ansible .*", "it writes to /opt, and asks a package index", ""),
 ]
 
 # https://www.sphinx-doc.org/en/master/usage/restructuredtext/directives.html#directive-code-block
 _RST = re.compile(r"^( *)\.\. code-block:: (\S+)\n((?:\1 +\S.*\n|\s*\n)+)", re.MULTILINE)
 _MARKDOWN = re.compile(r"^( *)```(\S*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_HIDDEN = re.compile(
+    r"^(?! *\.\. ).*::$|^ *\.\. (?:code|sourcecode|parsed-literal|literalinclude|prompt)::.*|^ *~~~.*", re.MULTILINE
+)
 _SHOWN_ALONE = {"ini", "text"}
 
 
@@ -81,9 +90,8 @@ class Command(NamedTuple):
 
 def commands(name: str, text: str) -> list[Command]:
     """The commands of a page. A block of another kind than those that are known here is a mistake of the page."""
-    if name.endswith(".rst"):
-        hidden = re.findall(r"^(?! *\.\. ).*::$", text, re.MULTILINE)
-        assert not hidden, f"{name}: say what these blocks are, with code-block: {hidden}"
+    hidden = _HIDDEN.findall(text) if name.endswith(".rst") or "~~~" in text else []
+    assert not hidden, f"{name}: say what these blocks are, with code-block or ```: {hidden}"
     found = []
     for _indent, language, body in (_RST if name.endswith(".rst") else _MARKDOWN).findall(text):
         block = textwrap.dedent(body).strip("\n")
@@ -123,6 +131,8 @@ class Host:
     controller: Callable[[str], subprocess.CompletedProcess[str]]
     names: Mapping[str, str] = field(default_factory=dict)
     """What is printed in the documentation, and what it is here: the host, a pid."""
+    elsewhere: list[str] = field(default_factory=list)
+    """What was not run as it is printed, and why."""
 
     def obey(self, command: Command) -> None:
         """Run it, and compare."""
@@ -130,8 +140,8 @@ class Host:
         for pattern, reason, instead in ELSEWHERE:
             match = re.fullmatch(pattern, text)
             if match:
-                text = instead.format(*match.groups()) if instead else ""
-                print(f"{command.text}\n  is not run as it is printed: {reason}; instead: {text or 'nothing'}")
+                text = instead.format(*match.groups())
+                self.elsewhere.append(f"{command.text}: {reason}; instead: {text or 'nothing'}")
         for printed, real in self.names.items():
             text = re.sub(rf"(?<!\w){printed}(?!\w)", real, text)
         if not text:
@@ -161,17 +171,18 @@ class Stage:
             f" ansible_python_interpreter={sys.executable}\n"
         )
 
-    def shell(self, text: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    def shell(
+        self, text: str, cwd: Path | None = None, home: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run it here. Standard output has the errors, too."""
         settings = {
             **os.environ,
             **self.otp.environment(),
             "PATH": f"{self.otp.root / 'bin'}:{self.otp.bindir}:{os.environ['PATH']}",
-            "HOME": str(self.directory),
+            "HOME": str(home or self.directory),
             # As in a checkout.
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
-            **environment,
         }
         return subprocess.run(
             ["sh", "-c", text],
@@ -186,17 +197,12 @@ class Stage:
         )
 
     def control(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the controller's. What is on Galaxy is what this checkout makes."""
-        if text.startswith("ansible-galaxy collection install beamops.epmd"):
-            text = text.replace("beamops.epmd", f"{self.directory}/*.tar.gz --collections-path {self.directory}")
-            built = self.shell(f"ansible-galaxy collection build --output-path . {shlex.quote(str(CHECKOUT))}")
-            assert built.returncode == 0, built.stdout
+        """Run a command of the controller's."""
         return self.shell(text, CHECKOUT if text.startswith("make") else None)
 
     def host(self, home: Path | None = None, **names: str) -> Host:
         """This machine as the host."""
-        settings = {} if home is None else {"HOME": str(home)}
-        return Host(functools.partial(self.shell, **settings), self.control, {"web1": HOST, **names})
+        return Host(functools.partial(self.shell, home=home), self.control, {"web1": HOST, **names})
 
     def box(self, box: Container, user: str = "root") -> Host:
         """A container as the host, whose processes and network are those of this machine."""
@@ -304,10 +310,10 @@ def ejabberd(stage: Stage) -> Iterator[Host]:
 @contextlib.contextmanager
 def rabbitmq(stage: Stage) -> Iterator[Host]:
     with Container(system(RELEASE), "web1", own=("mount", "uts")) as box, RabbitMq(box) as application:
-        # Where the module is run, the file is found as it is on the host of a RabbitMQ.
         box.kill_epmd()
         host = stage.box(box)
-        host.names = {"/var/lib/rabbitmq/.erlang.cookie": f"/proc/{application.pid}/root/var/lib/rabbitmq/.erlang.cookie"}
+        # The module runs outside of the root that has the files of the host.
+        host.names = {"/var/lib/rabbitmq": f"/proc/{application.pid}/root/var/lib/rabbitmq"}
         yield host
 
 
@@ -358,7 +364,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.mark.parametrize("name", [name for name, path in PAGES.items() if commands(name, path.read_text())])
-def test_every_command_runs_as_it_is_printed(name: str, stage: Stage) -> None:
+def test_every_command_runs_as_it_is_printed(name: str, stage: Stage, request: pytest.FixtureRequest) -> None:
     path = PAGES[name]
     with SCENES.get(path.stem, lost)(stage) as host:
         for number, command in enumerate(commands(name, path.read_text())):
@@ -367,7 +373,12 @@ def test_every_command_runs_as_it_is_printed(name: str, stage: Stage) -> None:
                 playbook.write_text(command.text)
                 command = Command(f"ansible-playbook -i inventory {playbook.name}", [])  # noqa: PLW2901
             host.obey(command)
+    for line in host.elsewhere:
+        request.node.user_properties.append(("not run as printed", f"{name}: {line}"))
 
 
-def test_every_scene_has_its_page() -> None:
-    assert set(SCENES) <= {path.stem for path in PAGES.values()}
+def test_every_page_is_listed_and_every_scene_has_its_page() -> None:
+    pages = {path.stem for path in (CHECKOUT / "docs/docsite/rst").glob("*.rst")}
+    listed = yaml.safe_load((CHECKOUT / "docs/docsite/extra-docs.yml").read_text())
+    assert {page for section in listed["sections"] for page in section["toctree"]} == pages
+    assert set(SCENES) <= pages
