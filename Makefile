@@ -18,13 +18,13 @@ demo: ## see a lost node found and registered again
 	@tests/demo/run
 
 test: ## everything below that checks, cheap first
-	@$(MAKE) --no-print-directory --jobs="$$(nproc)" --output-sync=target lint sanity unit
+	@$(MAKE) --no-print-directory --jobs="$$(nproc)" --output-sync=target lint sanity unit docs
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory molecule
-	@echo '== test: lint, sanity, unit, integration and molecule passed'
+	@echo '== test: lint, sanity, unit, docs, integration and molecule passed'
 
-test-all: lint sanity unit-all integration-all molecule ## the same with every release of OTP; writes the tables of the docs
-	@echo '== test-all: lint, sanity, unit-all, integration-all and molecule passed'
+test-all: lint sanity unit-all docs integration-all molecule ## the same with every release of OTP; writes the tables of the docs
+	@echo '== test-all: lint, sanity, unit-all, docs, integration-all and molecule passed'
 
 lint: ## style, types and metadata, from the source alone
 	@echo '== lint: style, types and metadata, from the source alone'

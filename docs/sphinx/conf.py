@@ -21,9 +21,17 @@ pygments_style = "ansible"
 smartquotes = False
 
 html_theme = "sphinx_ansible_theme"
-html_theme_options = {"display_version": False, "navigation_depth": 3}
+html_theme_options = {
+    "display_version": False,
+    "navigation_depth": 3,
+    "topbar_links": {
+        "Repository": "https://github.com/beamops/beamops.epmd",
+        "epmd": "https://www.erlang.org/doc/apps/erts/epmd_cmd.html",
+    },
+}
 html_static_path = ["static"]
 html_css_files = ["beamops.css"]
 html_copy_source = False
+html_show_copyright = False
 html_show_sphinx = False
 html_use_index = False
