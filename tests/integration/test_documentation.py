@@ -45,6 +45,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
 
 RELEASE = 25
 PORT = 42815
+ON_PORT = ["-kernel", "inet_dist_listen_min", str(PORT), "inet_dist_listen_max", str(PORT)]
 HOST = socket.gethostname().partition(".")[0]
 
 PAGES = {
@@ -151,11 +152,9 @@ class Host:
         print(f"$ {text}\n{done.stdout}")
         assert "Traceback" not in done.stdout
         rest = plain(re.sub(rf"\b{HOST}\b", "web1", done.stdout))
-        for line in command.says:
-            if line.strip() in ("", "..."):
-                continue
-            _before, found, rest = rest.partition(plain(line))
-            assert found, f"{command.text!r} does not say {line!r} (here or in this order), but:\n{done.stdout}"
+        for part in (part for line in command.says for part in plain(line).split("...")):
+            _before, found, rest = rest.partition(part) if part else ("", "nothing", rest)
+            assert found, f"{command.text!r} does not say {part!r} (here or in this order), but:\n{done.stdout}"
         foretold = command.says or f"exit code {done.returncode}" in text
         assert done.returncode == 0 or foretold, f"{text!r} ended with exit code {done.returncode}: {done.stdout}"
 
@@ -171,9 +170,7 @@ class Stage:
             f" ansible_python_interpreter={sys.executable}\n"
         )
 
-    def shell(
-        self, text: str, cwd: Path | None = None, home: Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def shell(self, text: str, cwd: Path | None = None, home: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run it here. Standard output has the errors, too."""
         settings = {
             **os.environ,
@@ -213,10 +210,9 @@ class Stage:
         return Host(run, self.control)
 
     @contextlib.contextmanager
-    def node(self, *args: str, name: str | None = "ejabberd") -> Iterator[tuple[Epmd, Node]]:
+    def node(self, name: str | None = "ejabberd") -> Iterator[tuple[Epmd, Node]]:
         """A node with the name and the port that the documentation has."""
-        range_ = [word for end in ("min", "max") for word in ("-kernel", f"inet_dist_listen_{end}", str(PORT))]
-        with self.otp.epmd(4369) as epmd, self.otp.node(name, epmd_port=4369, args=[*range_, *args]) as node:
+        with self.otp.epmd(4369) as epmd, self.otp.node(name, epmd_port=4369, args=ON_PORT) as node:
             yield epmd, node
 
 
@@ -329,8 +325,7 @@ def release(stage: Stage) -> Iterator[Host]:
 
 @contextlib.contextmanager
 def container(stage: Stage) -> Iterator[Host]:
-    range_ = [word for end in ("min", "max") for word in ("-kernel", f"inet_dist_listen_{end}", str(PORT))]
-    with Container(system(RELEASE)) as box, box.node("ejabberd", release=RELEASE, cookie="of-the-box", args=range_):
+    with Container(system(RELEASE)) as box, box.node("ejabberd", release=RELEASE, cookie="of-the-box", args=ON_PORT):
         box.kill_epmd()
         yield stage.host()
 
