@@ -358,11 +358,12 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             process.kill()
 
 
-@pytest.mark.parametrize("name", [name for name, path in PAGES.items() if commands(name, path.read_text())])
+@pytest.mark.parametrize("name", PAGES)
 def test_every_command_runs_as_it_is_printed(name: str, stage: Stage, request: pytest.FixtureRequest) -> None:
     path = PAGES[name]
-    with SCENES.get(path.stem, lost)(stage) as host:
-        for number, command in enumerate(commands(name, path.read_text())):
+    found = commands(name, path.read_text())
+    with SCENES.get(path.stem, lost)(stage) if found else contextlib.nullcontext(stage.host()) as host:
+        for number, command in enumerate(found):
             if command.play:
                 playbook = stage.directory / f"{number}.yml"
                 playbook.write_text(command.text)
