@@ -236,7 +236,9 @@ def lost(stage: Stage) -> Iterator[Host]:
 @contextlib.contextmanager
 def cut(stage: Stage) -> Iterator[Host]:
     """The connection between node and epmd was cut without a word."""
-    with stage.node() as (epmd, node), cut_silently(epmd, node):
+    with contextlib.ExitStack() as stack:
+        epmd, node = stack.enter_context(stage.node())
+        stack.enter_context(cut_silently(epmd, node))
         yield stage.host(node.home)
 
 
