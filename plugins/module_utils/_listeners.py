@@ -15,7 +15,7 @@ import contextlib
 import os
 import re
 import socket
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Collection, Iterator, NamedTuple
 
 from . import _processes, _sock_diag
 from ._processes import Vm
@@ -58,7 +58,7 @@ def of(vm: Vm, epmd_port: int) -> Sockets:
     pid = vm.pid or 0
     try:
         try:
-            return from_kernel(pid, epmd_port)
+            return from_kernel(pid, epmd_port, vm.uid)
         except PermissionError:
             raise _processes.not_permitted(vm) from None
         except FileNotFoundError:
@@ -71,15 +71,19 @@ def of(vm: Vm, epmd_port: int) -> Sockets:
         return Sockets([], set())
 
 
-def from_kernel(pid: int, epmd_port: int) -> Sockets:
-    """As `of`, by sock_diag. Errors: OSError."""
-    held = descriptors(pid)
+def from_kernel(pid: int, epmd_port: int, uid: int | None = None) -> Sockets:
+    """As `of`, by sock_diag. uid: the user of the process, where it is known. Errors: OSError."""
+    servers = list(sockets(_sock_diag.LISTEN))
+    clients = list(sockets(_sock_diag.ESTABLISHED, remote_port=epmd_port))
+    # A node may have a hundred thousand clients, but few of its user's sockets matter, and they are its oldest.
+    held = descriptors(
+        pid, {found.inode for found in servers + clients if found.uid == uid and found.port != epmd_port}
+    )
     listeners = [
         Listener(held[found.inode], found.address, found.port, found.backlog)
-        for found in sockets(_sock_diag.LISTEN)
+        for found in servers
         if found.inode in held
     ]
-    clients = list(sockets(_sock_diag.ESTABLISHED, remote_port=epmd_port))
     to_epmd = {found.port for found in clients if found.inode in held}
     return Sockets(sorted(listeners), to_epmd, len(clients))
 
@@ -101,15 +105,20 @@ def sockets(state: int, remote_port: int = 0, local_port: int = 0) -> Iterator[_
         yield from _sock_diag.sockets(family, state, remote_port, local_port)
 
 
-def descriptors(pid: int) -> dict[int, int]:
-    """Inode to descriptor, for every socket of a process. Errors: OSError."""
-    found = {}
-    directory = f"/proc/{pid}/fd"
-    for name in os.listdir(directory):
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            target = os.readlink(f"{directory}/{name}")
-            if target.startswith("socket:["):
-                found[int(target[len("socket:[") : -1])] = int(name)
+def descriptors(pid: int, enough: Collection[int] = ()) -> dict[int, int]:
+    """Inode to descriptor, for every socket of a process, or until all of these inodes are found. Errors: OSError."""
+    found: dict[int, int] = {}
+    left = set(enough)
+    with os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                target = os.readlink(entry.path)
+                if target.startswith("socket:["):
+                    inode = int(target[len("socket:[") : -1])
+                    found[inode] = int(entry.name)
+                    left.discard(inode)
+                    if enough and not left:
+                        break
     return found
 
 
@@ -137,7 +146,7 @@ def listener_called(pattern: str | re.Pattern[str], port: int) -> int | None:
     for look in (_processes.known_pids_called, _processes.pids_called):
         for pid in look(pattern):
             with contextlib.suppress(OSError):  # not ours to see, or gone
-                if inodes & set(descriptors(pid)):
+                if inodes & set(descriptors(pid, inodes)):
                     return pid
     return None
 

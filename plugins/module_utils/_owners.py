@@ -89,16 +89,14 @@ def accepted(pid: int, port: int, remote_port: int) -> bool:
     """Whether a process holds the connection to its `port` that comes from this port, as far as can be seen."""
     try:
         try:
-            held = descriptors(pid)
-            return any(
-                found.inode in held and found.remote_port == remote_port
-                for found in sockets(_sock_diag.ESTABLISHED, local_port=port)
-            )
+            ends = sockets(_sock_diag.ESTABLISHED, remote_port=remote_port, local_port=port)
+            inodes = {found.inode for found in ends}
+            return bool(inodes & set(descriptors(pid, inodes)))
         except (PermissionError, FileNotFoundError):
             return False
         except OSError:
-            ends = [found for found in tcp(psutil.Process(pid)) if found.raddr and found.laddr.port == port]
-            return any(found.raddr.port == remote_port for found in ends)
+            seen = [found for found in tcp(psutil.Process(pid)) if found.raddr and found.laddr.port == port]
+            return any(found.raddr.port == remote_port for found in seen)
     except psutil.Error:
         return False
 

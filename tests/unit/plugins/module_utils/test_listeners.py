@@ -69,6 +69,19 @@ def test_kernel_and_psutil_agree(address: str, dialled: str, monkeypatch: pytest
         assert _owners.peer_port(os.getpid(), accepted.fileno(), held) == own_port
 
 
+def test_the_descriptors_of_a_busy_process_are_read_only_as_far_as_needed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.socket() as second, socket.socket() as third:
+        own = [os.fstat(one.fileno()).st_ino for one in (first, second, third)]
+        assert {inode: _listeners.descriptors(os.getpid())[inode] for inode in own} == {
+            inode: one.fileno() for inode, one in zip(own, (first, second, third))
+        }
+        assert own[2] not in _listeners.descriptors(os.getpid(), own[:2])
+        assert own[2] in _listeners.descriptors(os.getpid(), [own[0], 0])
+        port = first.getsockname()[1]
+        for uid in (os.geteuid(), os.geteuid() + 1, None):
+            assert port in {found.port for found in _listeners.from_kernel(os.getpid(), 1, uid).listeners}
+
+
 def test_without_sock_diag_psutil_is_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
