@@ -19,6 +19,9 @@ from ._limits import MAX_SHOWN_COMMAND
 
 BLANK = "***"
 
+# What has a cookie behind it: -setcookie, --cookie, --erlang-cookie= (rabbitmqctl), RELEASE_COOKIE= (env).
+_COOKIE = re.compile("(?i)[^=]*cookie[^=]*(=)?")
+
 
 class CommandLine(NamedTuple):
     """What a node was told at its start. None or empty: it was not told.
@@ -140,12 +143,19 @@ def _cookie(setcookie: list[list[str]], release: Mapping[str, str]) -> tuple[str
 
 def shown(arguments: Sequence[str], limit: int = MAX_SHOWN_COMMAND) -> str:
     """A command line for a person: its cookie blanked, its length limited."""
+    # An argument can be a whole command line itself (sh -c, elixir --erl), so its words count.
+    words = " ".join(arguments).split()
+    short = "-c" if any(word.endswith("erl_call") for word in words) else ""
     parts: list[str] = []
     secret = False
-    # An argument can be a whole command line itself (sh -c, elixir --erl), so its words count.
-    for word in " ".join(arguments).split():
-        # After -setcookie come one or two values, and either may be a cookie.
-        if word.startswith("-"):
-            secret = word in ("-setcookie", "--cookie")
-        parts.append(BLANK if secret and not word.startswith("-") else word)
+    for word in words:
+        found = _COOKIE.match(word)
+        if found and found.group(1):
+            parts.append(found.group() + BLANK)
+        elif word.startswith("-"):
+            secret = found is not None or word == short
+            parts.append(word)
+        else:
+            # After -setcookie come one or two values, and either may be a cookie.
+            parts.append(BLANK if secret else word)
     return legible(" ".join(parts), limit)

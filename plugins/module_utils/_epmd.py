@@ -76,14 +76,10 @@ Request = Union[Names, Dump, PortPlease2, Alive2]
 
 
 class NamesReply(NamedTuple):
-    """The port that this epmd says it listens on, and its table: name to distribution port.
-
-    twice: the names that are there more than once, which takes somebody whose name has the line of another in it.
-    """
+    """The port that this epmd says it listens on, and its table: name to distribution port."""
 
     port: int
     names: dict[str, int]
-    twice: frozenset[str] = frozenset()
 
 
 class Alive2Reply(NamedTuple):
@@ -172,26 +168,27 @@ def encode_names_reply(reply: NamesReply) -> bytes:
 
 
 def decode_names_reply(data: bytes) -> NamesReply:
-    """All that came until epmd closed. Errors: ProtocolError."""
+    """All that came until epmd closed. Errors: ProtocolError.
+
+    A name may have the line of another in it: whether a name is true, PORT_PLEASE2 tells.
+    """
     if len(data) < _U32.size:
         raise ProtocolError(f"its table has {len(data)} bytes, not even a port")
     port, text = _U32.unpack_from(data)[0], data[_U32.size :]
     if text and not text.endswith(b"\n"):
         raise ProtocolError("its table is cut off")
     names: dict[str, int] = {}
-    twice, start = set(), 0
+    start = 0
     while start < len(text):
         match = _NAME_LINE.match(text, start)
         if match is None or int(match.group(2)) > 65535:
             raise ProtocolError(f"its table has a line that is none: {text[start : start + 40]!r}")
         name = _name_text(match.group(1))
-        if name in names:
-            twice.add(name)
-        elif len(names) == MAX_EPMD_NAMES:
+        if len(names) == MAX_EPMD_NAMES and name not in names:
             raise ProtocolError(f"its table has more than {MAX_EPMD_NAMES} names")
         names[name] = int(match.group(2))
         start = match.end()
-    return NamesReply(port, names, frozenset(twice))
+    return NamesReply(port, names)
 
 
 def decode_dump_reply(data: bytes) -> dict[str, int]:

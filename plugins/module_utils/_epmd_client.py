@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from . import _epmd, _transport
 from ._errors import EpmdError, Refused
@@ -31,16 +31,28 @@ class Table(NamedTuple):
 
 def ask_names(daemon: Daemon, deadline: Deadline) -> Table:
     """The table of an epmd, in any state that an epmd can be in. Never raises for what it says."""
+    return _table(lambda: _epmd.decode_names_reply(_ask(daemon, _epmd.Names(), deadline)).names)
+
+
+def confirm(daemon: Daemon, table: Table, alive: str, deadline: Deadline) -> Table:
+    """The table, with what epmd says when it is asked for this one name. Never raises for what it says.
+
+    Another name may have the line of this one in it, so to be in the table is no proof.
+    """
+    if alive not in (table.names or {}):
+        return table
+
+    def names() -> dict[str, int]:
+        found = _epmd.decode_port_reply(_ask(daemon, _epmd.PortPlease2(alive), deadline))
+        others = {name: port for name, port in (table.names or {}).items() if name != alive}
+        return {**others, alive: found.port} if found else others
+
+    return _table(names)
+
+
+def _table(names: Callable[[], dict[str, int]]) -> Table:
     try:
-        reply = _epmd.decode_names_reply(_ask(daemon, _epmd.Names(), deadline))
-        names = reply.names
-        for name in sorted(reply.twice):
-            # Asked for by name, epmd says which of the ports is true.
-            found = _epmd.decode_port_reply(_ask(daemon, _epmd.PortPlease2(name), deadline))
-            del names[name]
-            if found:
-                names[name] = found.port
-        return Table(names)
+        return Table(names())
     except Refused:
         return Table(None)
     except EpmdError as error:

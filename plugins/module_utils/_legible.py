@@ -12,6 +12,7 @@ ones of Unicode. Any user of a host can put them into the name of a node or into
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from ._limits import MAX_SENTENCE
 
@@ -22,3 +23,14 @@ def legible(text: str, limit: int = MAX_SENTENCE) -> str:
     """The text in one line, with `?` for what no terminal should get, and no longer than the limit."""
     line = _UNSAFE.sub("?", text[: limit + 1])
     return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def all_legible(value: Any) -> Any:
+    """The same value, with every text in its lists and dicts legible, keys too: Ansible shows a result as it is."""
+    if isinstance(value, str):
+        return legible(value)
+    if isinstance(value, list):
+        return [all_legible(item) for item in value]
+    if isinstance(value, dict):
+        return {all_legible(key): all_legible(item) for key, item in value.items()}
+    return value

@@ -86,9 +86,6 @@ HANG_UP_SECONDS = 0.25
 FORGET_SECONDS = 0.5
 """For one way to have a node forget a dead socket; it was seen to take 7 ms."""
 
-ROOT_SECONDS = 5
-"""To read a small file in the root of a node; a file system that hangs takes longer."""
-
 MARGIN_SECONDS = 5
 """What a child in another place has in addition to the time for its nodes."""
 

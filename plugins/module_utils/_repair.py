@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import _cookies, _diagnosis, _epmd_client, _erl_epmd, _listeners, _observation, _start_epmd
+from . import _cookies, _diagnosis, _epmd_client, _erl_epmd, _observation, _owners, _start_epmd
 from ._cookies import Cookie
 from ._diagnosis import Diagnosis, Observation
 from ._errors import EpmdError, Unreachable
 from ._etf import Term
 from ._node import NodeConnection
 from ._observation import Seen
+from ._options import Options
 from ._transport import Deadline
 
 
@@ -54,13 +55,13 @@ def failure(observation: Observation, error: EpmdError, started: bool = False) -
     return Repair(started, False, str(error), observation.table.names, started, failed=True)
 
 
-def prepare(seen: Seen, diagnosis: Diagnosis, cookie: str | None, cookie_file: str | None, start_epmd: bool) -> Ready:
+def prepare(seen: Seen, diagnosis: Diagnosis, options: Options, deadline: Deadline) -> Ready:
     """Everything that can be known to fail before anything is touched. Errors: EpmdError."""
-    if diagnosis.verdict == _diagnosis.EPMD_DOWN and not start_epmd:
+    if diagnosis.verdict == _diagnosis.EPMD_DOWN and not options.start_epmd:
         raise EpmdError(f"epmd is down on port {seen.daemon.port}, and start_epmd=false: start it")
     if seen.connection is None:
         raise EpmdError(f"{diagnosis.msg}, but the node does not answer: {seen.observation.trouble}")
-    return Ready(seen.connection, _cookies.find(seen.vm, cookie, cookie_file))
+    return Ready(seen.connection, _cookies.find(seen.vm, options.cookie, options.cookie_file, deadline))
 
 
 def predict(seen: Seen) -> Repair:
@@ -102,7 +103,7 @@ def _where(seen: Seen) -> str:
 def _authenticate(seen: Seen, ready: Ready) -> None:
     listener, pid = seen.listener, seen.vm.pid
     # A digest is enough to guess a cookie from. Between look and connection, somebody else may have taken the port.
-    if listener and pid and not _listeners.accepted(pid, listener.port, ready.connection.own_port):
+    if listener and pid and not _owners.accepted(pid, listener.port, ready.connection.own_port):
         raise EpmdError(
             f"{_where(seen)} is answered by another process than the node's, so the cookie was not used: run again"
         )
@@ -125,7 +126,7 @@ def _register(seen: Seen, ready: Ready, deadline: Deadline) -> Asked:
             return Asked(reply, False)
         # In this order: the socket is known to be dead only if epmd has nothing after it has been seen.
         dead = _erl_epmd.socket_of(ready.connection)
-        table = _epmd_client.ask_names(seen.daemon, deadline)
+        table = _epmd_client.confirm(seen.daemon, _epmd_client.ask_names(seen.daemon, deadline), alive, deadline)
         if table.names is None or table.trouble or alive in table.names:
             return Asked(reply, False)
         reply = _erl_epmd.register_without(ready.connection, dead, alive, port, inet6)

@@ -19,10 +19,11 @@ import ssl
 import tempfile
 from typing import IO, Any, Callable, Mapping, NamedTuple, TypeVar
 
-from . import _erlang_terms, _files, _namespaces
-from ._errors import EpmdError
+from . import _erlang_terms, _files, _inside
+from ._errors import Closed, EpmdError
 from ._limits import MAX_OPTFILE, MAX_PEM_FILE
 from ._processes import Vm
+from ._transport import Deadline
 
 T = TypeVar("T")
 
@@ -69,7 +70,11 @@ class Tunnel:
 
     def send(self, data: bytes) -> None:
         """Send all of these bytes."""
-        self._complete(lambda: self._tls.write(data))
+        try:
+            self._complete(lambda: self._tls.write(data))
+        except Closed:
+            self._hear_why()
+            raise
 
     def receive(self, size: int) -> bytes:
         """Some bytes, up to this many; none when the peer has hung up."""
@@ -83,6 +88,18 @@ class Tunnel:
         with contextlib.suppress(ssl.SSLError):  # it wants to wait for the same from the peer
             self._tls.unwrap()
         self._send(self._outgoing.read())
+
+    def _hear_why(self) -> None:
+        """Read what the peer said before it closed: since TLS 1.3 it may refuse us when we take it for connected."""
+        with contextlib.suppress(EpmdError):
+            while True:
+                data = self._receive(_CHUNK)
+                if not data:
+                    break
+                self._incoming.write(data)
+        self._incoming.write_eof()
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self._tls.read(1)
 
     def _complete(self, step: Callable[[], T]) -> T:
         """Take a step of OpenSSL as often as it needs bytes of the peer for it."""
@@ -130,10 +147,10 @@ class Tls:
         return f"no TLS connection ({str(reason).lower().replace('_', ' ')})"
 
 
-def prepare(vm: Vm, options: Files) -> Tls:
+def prepare(vm: Vm, options: Files, deadline: Deadline) -> Tls:
     """What a connection to this node needs. Errors: EpmdError, which names the file."""
-    files = options if options.certfile else _own(vm)
-    read = _Reader(vm.pid if files is not options else None)
+    files = options if options.certfile else _own(vm, deadline)
+    read = _Reader(vm.pid if files is not options else None, deadline)
     # Any context of a client will do: TLS 1.2 and newer, and the certificate of the peer is no proof of anything here.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -152,14 +169,15 @@ def prepare(vm: Vm, options: Files) -> Tls:
 class _Reader:
     """Reads files where they are meant: in the root of the node, relative to its directory; or here."""
 
-    def __init__(self, pid: int | None) -> None:
+    def __init__(self, pid: int | None, deadline: Deadline) -> None:
         self._pid = pid
+        self._deadline = deadline
         self._directory = _directory(pid)
 
     def __call__(self, path: str, what: str, limit: int) -> bytes:
         full = os.path.join(self._directory, path)
         try:
-            found = _namespaces.with_files_of(self._pid, lambda: _files.read(full, limit))
+            found = _inside.with_files_of(self._pid, self._deadline.left(), lambda: _files.read(full, limit))
         except OSError as error:
             raise EpmdError(f"the {what} {full} can't be read ({error.strerror}): give tls_certfile") from None
         if found is None:
@@ -207,12 +225,12 @@ def _reason(error: Exception) -> str:
     return str(reason).lower().replace("_", " ")
 
 
-def _own(vm: Vm) -> Files:
+def _own(vm: Vm, deadline: Deadline) -> Files:
     """What the node itself uses."""
     said = vm.said
     if said.tls_optfile:
         source = f"-ssl_dist_optfile {said.tls_optfile}"
-        data = _Reader(vm.pid)(said.tls_optfile, "file of -ssl_dist_optfile", MAX_OPTFILE)
+        data = _Reader(vm.pid, deadline)(said.tls_optfile, "file of -ssl_dist_optfile", MAX_OPTFILE)
         text = data.decode("utf-8", "replace")
         return choose(sections(text, source), source)
     return choose(from_arguments(said.tls_options), "-ssl_dist_opt")

@@ -11,7 +11,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from ansible_collections.beamops.epmd.plugins.module_utils import (
@@ -102,8 +102,20 @@ def test_any_result_of_a_call_comes_back_as_it_was_sent(result: Term, with_sende
     assert _control.answer(packet, targets.CALLER, targets.REFERENCE) == _etf.encode(result)
 
 
+OTHERS = st.one_of(
+    TERMS, st.builds(targets.CALLER._replace, id=U32), st.builds(targets.REFERENCE._replace, creation=U32)
+)
+
+
+@given(st.just(targets.CALLER) | OTHERS, st.just(targets.REFERENCE) | OTHERS, TERMS)
+def test_a_reply_to_a_call_that_was_never_made_is_none(to: Term, reference: Term, result: Term) -> None:
+    assume((to, reference) != (targets.CALLER, targets.REFERENCE))
+    packet = _control.encode_message((2, Atom(""), to), (reference, result))
+    assert _control.answer(packet, targets.CALLER, targets.REFERENCE) is None
+
+
 @given(TERMS, st.lists(TERMS, max_size=3))
-def test_a_reply_to_a_call_that_was_never_made_is_none(payload: Term, control: list[Term]) -> None:
+def test_a_message_that_is_no_reply_is_none(payload: Term, control: list[Term]) -> None:
     packet = _control.encode_message((2, *control), payload)
     assert _control.answer(packet, targets.CALLER, targets.REFERENCE) is None
 
@@ -114,6 +126,8 @@ ALIVES = st.builds(Alive2, NAMES, U16, st.integers(0, 255), st.integers(0, 255),
 
 
 @given(st.one_of(st.just(Names()), st.builds(PortPlease2, NAMES), ALIVES))
+@example(PortPlease2("x" * _limits.MAX_NAME))
+@example(Alive2("x" * _limits.MAX_NAME, 4711))
 def test_a_request_to_epmd_is_decoded_as_it_was_encoded(request_: Request) -> None:
     assert _epmd.decode_request(_epmd.encode_request(request_)) == request_
 
@@ -124,13 +138,14 @@ def test_a_table_is_decoded_as_it_was_encoded(port: int, names: dict[str, int]) 
 
 
 @given(st.dictionaries(PLAIN_NAMES, U16, min_size=1, max_size=9), U16, st.data())
-def test_a_name_that_forges_the_line_of_another_is_noticed(names: dict[str, int], port: int, data: Any) -> None:
+def test_a_name_that_forges_the_line_of_another_hides_none(names: dict[str, int], port: int, data: Any) -> None:
     victim = data.draw(st.sampled_from(sorted(names)))
     forger = f"x at port 1\nname {victim}"
     assume(len(forger) <= _limits.MAX_NAME)
     for table in ({forger: port, **names}, {**names, forger: port}):
         reply = _epmd.decode_names_reply(_epmd.encode_names_reply(NamesReply(4369, table)))
-        assert victim in reply.twice
+        assert reply.names == {"x": 1, **names, victim: reply.names[victim]}
+        assert reply.names[victim] in (port, names[victim])
 
 
 @given(st.none() | ALIVES)

@@ -14,6 +14,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _command_line,
 from ansible_collections.beamops.epmd.plugins.module_utils._cookies import Cookie
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
 from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
+from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
 
 SECRET = "SECRETCOOKIE"
 
@@ -33,7 +34,7 @@ def write(path: Path, content: bytes = SECRET.encode(), mode: int = 0o400) -> Pa
 
 def refusal(node: Vm, option: str | None = None, option_file: str | None = None) -> str:
     with pytest.raises(EpmdError) as caught:
-        _cookies.find(node, option, option_file)
+        _cookies.find(node, option, option_file, Deadline(60))
     assert SECRET not in str(caught.value)
     assert SECRET not in repr(caught.value)
     return str(caught.value)
@@ -42,27 +43,31 @@ def refusal(node: Vm, option: str | None = None, option_file: str | None = None)
 def test_the_options_come_before_all(tmp_path: Path) -> None:
     home, file = write(tmp_path / "home/.erlang.cookie").parent, write(tmp_path / "file", b"OF THE FILE")
     node = vm(home, "-setcookie", "OF THE COMMAND LINE")
-    assert _cookies.find(node, "OF THE OPTION", str(file)) == Cookie(b"OF THE OPTION", "the option cookie")
-    assert _cookies.find(node, None, str(file)) == Cookie(b"OF THE FILE", str(file))
-    assert _cookies.find(node, None, None).value == b"OF THE COMMAND LINE"
+    assert _cookies.find(node, "OF THE OPTION", str(file), Deadline(60)) == Cookie(
+        b"OF THE OPTION", "the option cookie"
+    )
+    assert _cookies.find(node, None, str(file), Deadline(60)) == Cookie(b"OF THE FILE", str(file))
+    assert _cookies.find(node, None, None, Deadline(60)).value == b"OF THE COMMAND LINE"
 
 
 def test_the_environment_of_a_release_comes_before_its_home(tmp_path: Path) -> None:
     home = write(tmp_path / ".erlang.cookie").parent
-    assert _cookies.find(vm(home, RELEASE_COOKIE="OTHER", RELEASE_NODE="vic"), None, None).value == b"OTHER"
+    assert (
+        _cookies.find(vm(home, RELEASE_COOKIE="OTHER", RELEASE_NODE="vic"), None, None, Deadline(60)).value == b"OTHER"
+    )
 
 
 def test_the_home_comes_before_the_configuration(tmp_path: Path) -> None:
     later = write(tmp_path / "config/erlang/.erlang.cookie", b"LATER")
     node = vm(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config"))
-    assert _cookies.find(node, None, None) == Cookie(b"LATER", str(later))
+    assert _cookies.find(node, None, None, Deadline(60)) == Cookie(b"LATER", str(later))
     first = write(tmp_path / ".erlang.cookie", b"FIRST")
-    assert _cookies.find(node, None, None) == Cookie(b"FIRST", str(first))
+    assert _cookies.find(node, None, None, Deadline(60)) == Cookie(b"FIRST", str(first))
 
 
 def test_the_configuration_is_in_the_home_where_nothing_says_otherwise(tmp_path: Path) -> None:
     write(tmp_path / ".config/erlang/.erlang.cookie", b"LATER")
-    assert _cookies.find(vm(tmp_path), None, None).value == b"LATER"
+    assert _cookies.find(vm(tmp_path), None, None, Deadline(60)).value == b"LATER"
 
 
 def test_no_cookie_anywhere_names_the_places(tmp_path: Path) -> None:
@@ -94,8 +99,8 @@ def test_no_cookie_and_no_home_says_so() -> None:
 )
 def test_a_file_is_read_as_auth_erl_reads_it(content: bytes, value: bytes, tmp_path: Path) -> None:
     path = write(tmp_path / ".erlang.cookie", content)
-    assert _cookies.find(vm(tmp_path), None, None) == Cookie(value, str(path))
-    assert _cookies.find(vm(None), None, str(path)) == Cookie(value, str(path))
+    assert _cookies.find(vm(tmp_path), None, None, Deadline(60)) == Cookie(value, str(path))
+    assert _cookies.find(vm(None), None, str(path), Deadline(60)) == Cookie(value, str(path))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +133,7 @@ def test_a_file_that_holds_no_cookie_is_refused(content: bytes, tmp_path: Path) 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o700])
 def test_a_file_for_its_owner_alone_is_taken(mode: int, tmp_path: Path) -> None:
     write(tmp_path / ".erlang.cookie", mode=mode)
-    assert _cookies.find(vm(tmp_path), None, None).value == SECRET.encode()
+    assert _cookies.find(vm(tmp_path), None, None, Deadline(60)).value == SECRET.encode()
 
 
 @pytest.mark.parametrize("mode", [0o440, 0o404, 0o640, 0o644, 0o410, 0o420, 0o401, 0o402])
@@ -142,7 +147,7 @@ def test_a_file_that_is_open_to_others_is_refused_as_erlang_does(mode: int, tmp_
 def test_a_file_of_the_option_may_be_anybodys(tmp_path: Path) -> None:
     path = write(tmp_path / "cookie", mode=0o644)
     node = vm(None)._replace(uid=os.getuid() + 1)
-    assert _cookies.find(node, None, str(path)).value == SECRET.encode()
+    assert _cookies.find(node, None, str(path), Deadline(60)).value == SECRET.encode()
 
 
 def test_a_file_of_another_user_than_the_nodes_is_refused(tmp_path: Path) -> None:
@@ -185,7 +190,7 @@ def test_a_refused_file_is_closed_again(tmp_path: Path) -> None:
 def test_a_symbolic_link_counts_as_what_it_points_to(tmp_path: Path) -> None:
     target, link = write(tmp_path / "target"), tmp_path / ".erlang.cookie"
     link.symlink_to(target)
-    assert _cookies.find(vm(tmp_path), None, None).value == SECRET.encode()
+    assert _cookies.find(vm(tmp_path), None, None, Deadline(60)).value == SECRET.encode()
     target.chmod(0o440)
     assert "open to others" in refusal(vm(tmp_path))
     target.unlink()
@@ -203,7 +208,7 @@ def test_a_cookie_that_no_node_can_have_is_refused(cookie: str) -> None:
 
 
 def test_a_cookie_of_latin_1_goes_into_the_digest_as_erlang_has_it() -> None:
-    assert _cookies.find(vm(None), "\u00e9", None).value == b"\xe9"
+    assert _cookies.find(vm(None), "\u00e9", None, Deadline(60)).value == b"\xe9"
 
 
 def test_a_cookie_does_not_show_when_it_is_printed() -> None:

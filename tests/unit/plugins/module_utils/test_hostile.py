@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _etf, _limits
+from ansible_collections.beamops.epmd.plugins.module_utils import _epmd, _etf, _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._epmd import Alive2
 from ansible_collections.beamops.epmd.plugins.module_utils._etf import Atom
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.tests.fakes import (
@@ -206,7 +207,7 @@ TABLES: dict[str, tuple[Handler, str]] = {
     "silence": (hang, ENDLESS),
     "a name of two pages": (answer(HEAD + b"name " + b"x" * 10_000 + b" at port 1\n"), "a line that is none"),
     "an escape": (answer(HEAD + b"\x1b[2J\n"), r"a line that is none: b'\x1b[2J\n'"),
-    "a name twice, and nothing of it": (answer(HEAD + LINE + LINE), "its answer about a name"),
+    "a name, and nothing of it": (answer(HEAD + b"name vic at port 1\n"), "its answer about a name"),
 }
 
 
@@ -217,8 +218,11 @@ def test_an_epmd_that_lies(lie: str) -> None:
     assert outcome.nodes[0]["verdict"] == "epmd_unresponsive"
 
 
+OTHER_PORT = answer(HEAD + b"name vic at port 666\n")
+
+
 class Changing:
-    """An epmd that answers the first question in one way and the second in another."""
+    """An epmd that answers one question after the other, each in its own way."""
 
     def __init__(self, *handlers: Handler) -> None:
         self._handlers = list(handlers)
@@ -228,17 +232,18 @@ class Changing:
 
 
 @pytest.mark.parametrize(
-    ("second", "words"),
+    ("later", "words"),
     [
-        (flood(LINE * 1000, HEAD), "gives no table now: more than 1048576 bytes"),
-        (hang, f"gives no table now: {ENDLESS}"),
-        (answer(HEAD + b"name vic at port 666\n"), "does not have its name"),
+        ([flood(LINE * 1000, HEAD)], "gives no table now: more than 1048576 bytes"),
+        ([hang], f"gives no table now: {ENDLESS}"),
+        ([OTHER_PORT, answer(_epmd.encode_port_reply(Alive2("vic", 666)))], "does not have its name"),
+        ([OTHER_PORT, hang], f"gives no table now: {ENDLESS}"),
     ],
-    ids=["a flood", "silence", "another port"],
+    ids=["a flood", "silence", "another port", "a port, and silence when asked for it"],
 )
-def test_an_epmd_that_lies_only_after_the_repair(second: Handler, words: str) -> None:
+def test_an_epmd_that_lies_only_after_the_repair(later: list[Handler], words: str) -> None:
     registered = node(say(reply(_etf.encode((Atom("ok"), 1)))), VIC)
-    ask(registered, Changing(NO_NAMES, second), words, timeout=3)
+    ask(registered, Changing(NO_NAMES, *later), words, timeout=3)
 
 
 @pytest.fixture(scope="module")

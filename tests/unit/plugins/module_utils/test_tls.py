@@ -17,7 +17,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization as s
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _command_line, _processes, _tls
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, TlsFailed
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import Closed, EpmdError, TlsFailed
 from ansible_collections.beamops.epmd.plugins.module_utils._tls import Files
 from ansible_collections.beamops.epmd.plugins.module_utils._transport import Connection, Deadline
 
@@ -73,7 +73,7 @@ def test_an_optfile_that_is_none_is_told(tmp_path: Path, name: str, words: str) 
     line = ["beam.smp", "--", "-proto_dist", "inet_tls", "-ssl_dist_optfile", str(tmp_path / name)]
     vm = _processes.UNKNOWN._replace(said=_command_line.parse(line, {}))
     with pytest.raises(EpmdError, match=f"{words}.*: give tls_certfile"):
-        _tls.prepare(vm, NONE)
+        _tls.prepare(vm, NONE, Deadline(60))
 
 
 @pytest.mark.parametrize("certificate", ["/c\\0.pem", "/c\\x{d800}.pem", "/missing.pem", "/dev/zero"])
@@ -82,7 +82,7 @@ def test_a_certificate_of_an_optfile_that_is_none_is_told(tmp_path: Path, certif
     line = ["beam.smp", "--", "-proto_dist", "inet_tls", "-ssl_dist_optfile", str(tmp_path / "optfile")]
     vm = _processes.UNKNOWN._replace(said=_command_line.parse(line, {}))
     with pytest.raises(EpmdError, match=r"certificate file of -ssl_dist_optfile .*: give tls_certfile"):
-        _tls.prepare(vm, NONE)
+        _tls.prepare(vm, NONE, Deadline(60))
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_the_options_of_the_module_come_before_those_of_the_node(tmp_path: Path)
     trustme.CA().issue_cert("vic").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
     line = ["beam.smp", "--", "-proto_dist", "inet_tls", "-ssl_dist_optfile", "/no/such/file"]
     vm = _processes.UNKNOWN._replace(said=_command_line.parse(line, {}))
-    _tls.prepare(vm, NONE._replace(certfile=str(tmp_path / "both.pem")))
+    _tls.prepare(vm, NONE._replace(certfile=str(tmp_path / "both.pem")), Deadline(60))
     with pytest.raises(EpmdError, match="/no/such/file can't be read"):
-        _tls.prepare(vm, NONE)
+        _tls.prepare(vm, NONE, Deadline(60))
 
 
 def test_a_key_that_is_locked_asks_nobody(tmp_path: Path) -> None:
@@ -115,9 +115,9 @@ def test_a_key_that_is_locked_asks_nobody(tmp_path: Path) -> None:
     (tmp_path / "k.pem").write_bytes(locked)
     files = Files(str(tmp_path / "c.pem"), str(tmp_path / "k.pem"), None, "", "tls_certfile")
     with pytest.raises(EpmdError, match="can't be used") as caught:
-        _tls.prepare(_processes.UNKNOWN, files)
+        _tls.prepare(_processes.UNKNOWN, files, Deadline(60))
     assert "pw" not in str(caught.value)
-    _tls.prepare(_processes.UNKNOWN, files._replace(password="pw"))
+    _tls.prepare(_processes.UNKNOWN, files._replace(password="pw"), Deadline(60))
 
 
 @pytest.fixture
@@ -149,10 +149,42 @@ def test_the_certificate_of_the_peer_is_looked_at_only_with_a_ca(
     server: tuple[int, ssl.SSLContext], tmp_path: Path
 ) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    Connection("127.0.0.1", server[0], Deadline(60), _tls.prepare(_processes.UNKNOWN, NONE)).close()
-    strict = _tls.prepare(_processes.UNKNOWN, NONE._replace(cafile=str(tmp_path / "ca.pem")))
+    Connection("127.0.0.1", server[0], Deadline(60), _tls.prepare(_processes.UNKNOWN, NONE, Deadline(60))).close()
+    strict = _tls.prepare(_processes.UNKNOWN, NONE._replace(cafile=str(tmp_path / "ca.pem")), Deadline(60))
     with pytest.raises(TlsFailed, match="does not pass tls_cafile"):
         Connection("127.0.0.1", server[0], Deadline(60), strict)
+
+
+def test_a_refusal_is_heard_also_where_the_peer_has_closed_before_we_send() -> None:
+    """Since TLS 1.3 a client has shaken hands before the server has looked at its certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority = trustme.CA()
+    authority.issue_cert("vic").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    closed = False
+
+    def send(data: bytes) -> None:
+        nonlocal closed
+        if closed:
+            raise Closed("it closed the connection")
+        to_server.write(data)
+        try:
+            server.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            closed = True
+
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    tunnel = _tls.Tunnel(client, send, lambda _size: to_client.read())
+    assert closed
+    with pytest.raises(ssl.SSLError) as caught:
+        tunnel.send(b"our name")
+    assert caught.value.reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
 
 
 @pytest.mark.parametrize(
