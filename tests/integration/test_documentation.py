@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import pytest
 import yaml
 
@@ -40,6 +39,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     Release,
     cut_silently,
     forget,
+    listeners,
     system,
 )
 
@@ -201,13 +201,9 @@ class Stage:
         """This machine as the host."""
         return Host(functools.partial(self.shell, home=home), self.control, {"web1": HOST, **names})
 
-    def box(self, box: Container, user: str = "root") -> Host:
+    def box(self, box: Container, **names: str) -> Host:
         """A container as the host, whose processes and network are those of this machine."""
-
-        def run(text: str) -> subprocess.CompletedProcess[str]:
-            return box.run(["sh", "-c", text], user=user)
-
-        return Host(run, self.control)
+        return Host(lambda text: box.run(["sh", "-c", text]), self.control, names)
 
     @contextlib.contextmanager
     def node(self, name: str | None = "ejabberd") -> Iterator[tuple[Epmd, Node]]:
@@ -309,10 +305,8 @@ def ejabberd(stage: Stage) -> Iterator[Host]:
 def rabbitmq(stage: Stage) -> Iterator[Host]:
     with Container(system(RELEASE), "web1", own=("mount", "uts")) as box, RabbitMq(box) as application:
         box.kill_epmd()
-        host = stage.box(box)
         # The module runs outside of the root that has the files of the host.
-        host.names = {"/var/lib/rabbitmq": f"/proc/{application.pid}/root/var/lib/rabbitmq"}
-        yield host
+        yield stage.box(box, **{"/var/lib/rabbitmq": f"/proc/{application.pid}/root/var/lib/rabbitmq"})
 
 
 @contextlib.contextmanager
@@ -320,9 +314,7 @@ def release(stage: Stage) -> Iterator[Host]:
     shop = Release(stage.otp, stage.directory / "shop", "a-cookie-of-the-shop")
     with stage.otp.epmd(4369) as epmd, shop.start(epmd_port=4369) as node:
         forget(epmd, node)
-        host = stage.host(stage.directory)
-        host.names = {"/opt/shop": str(shop.root), **host.names}
-        yield host
+        yield stage.host(**{"/opt/shop": str(shop.root)})
 
 
 @contextlib.contextmanager
@@ -350,14 +342,11 @@ SCENES: dict[str, Scene] = {
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    """The controller, and nothing of ours left on port 4369 afterwards."""
+    """The controller, and afterwards nothing left of what a command has started."""
     if RELEASE not in RELEASES:
         pytest.skip(f"the pages are about OTP {RELEASE}")
     yield Stage(Otp.of(RELEASE), tmp_path)
-    for process in psutil.process_iter(["name"]):
-        # On a private host, each one is the doing of a command above.
-        if process.info["name"] == "epmd" and os.getpid() in {parent.pid for parent in process.parents()}:
-            process.kill()
+    assert not listeners(4369)
 
 
 @pytest.mark.parametrize("name", PAGES)
