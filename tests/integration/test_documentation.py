@@ -197,13 +197,13 @@ class Stage:
         """Run a command of the controller's."""
         return self.shell(text, CHECKOUT if text.startswith("make") else None)
 
-    def host(self, home: Path | None = None, **names: str) -> Host:
+    def host(self, home: Path | None = None, names: Mapping[str, str] | None = None) -> Host:
         """This machine as the host."""
-        return Host(functools.partial(self.shell, home=home), self.control, {"web1": HOST, **names})
+        return Host(functools.partial(self.shell, home=home), self.control, {"web1": HOST, **(names or {})})
 
-    def box(self, box: Container, **names: str) -> Host:
+    def box(self, box: Container, names: Mapping[str, str] | None = None) -> Host:
         """A container as the host, whose processes and network are those of this machine."""
-        return Host(lambda text: box.run(["sh", "-c", text]), self.control, names)
+        return Host(lambda text: box.run(["sh", "-c", text]), self.control, names or {})
 
     @contextlib.contextmanager
     def node(self, name: str | None = "ejabberd") -> Iterator[tuple[Epmd, Node]]:
@@ -259,7 +259,7 @@ def squatted(port: int) -> Scene:
                 node.resume()
             with process:
                 try:
-                    yield stage.host(node.home, **{"4711": str(process.pid)})
+                    yield stage.host(node.home, {"4711": str(process.pid)})
                 finally:
                     process.kill()
 
@@ -271,7 +271,7 @@ def stopped_epmd(stage: Stage) -> Iterator[Host]:
     with stage.node() as (epmd, node):
         epmd.suspend()
         try:
-            yield stage.host(node.home, **{"611": str(epmd.pid)})
+            yield stage.host(node.home, {"611": str(epmd.pid)})
         finally:
             epmd.resume()
 
@@ -306,7 +306,7 @@ def rabbitmq(stage: Stage) -> Iterator[Host]:
     with Container(system(RELEASE), "web1", own=("mount", "uts")) as box, RabbitMq(box) as application:
         box.kill_epmd()
         # The module runs outside of the root that has the files of the host.
-        yield stage.box(box, **{"/var/lib/rabbitmq": f"/proc/{application.pid}/root/var/lib/rabbitmq"})
+        yield stage.box(box, {"/var/lib/rabbitmq": f"/proc/{application.pid}/root/var/lib/rabbitmq"})
 
 
 @contextlib.contextmanager
@@ -314,7 +314,7 @@ def release(stage: Stage) -> Iterator[Host]:
     shop = Release(stage.otp, stage.directory / "shop", "a-cookie-of-the-shop")
     with stage.otp.epmd(4369) as epmd, shop.start(epmd_port=4369) as node:
         forget(epmd, node)
-        yield stage.host(**{"/opt/shop": str(shop.root)})
+        yield stage.host(names={"/opt/shop": str(shop.root)})
 
 
 @contextlib.contextmanager
