@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ansible_collections.beamops.epmd.benchmarks.harness import (
     Result,
@@ -102,7 +102,7 @@ class _Bench:
         self._fleet = fleet
 
     def ansible(
-        self, module: str, hosts: int, forks: int, pipelining: str = "on", changed: bool = False, **variables: str
+        self, module: str, hosts: int, forks: int, pipelining: str = "on", changed: bool = False, **variables: Any
     ) -> Spent:
         """One run over the first hosts, which has to succeed on every one of them."""
         command = ["ansible", "all", "-i", str(self._fleet.inventory(hosts, **variables)), "-m", module]
@@ -135,7 +135,7 @@ class _Bench:
 
     def new_connections(self, hosts: int, rounds: int) -> list[Row]:
         """As the first run of the day: no connection is open."""
-        control = {"ansible_ssh_args": self._fleet.ssh_args(share=False)}
+        control: dict[str, Any] = {"ansible_ssh_args": self._fleet.ssh_args(share=False)}
         forks = min(hosts, 50)
         samples = in_turns(
             rounds,
@@ -178,7 +178,7 @@ class _Bench:
         """What the computations of docs/scale.md start from, in seconds; medians."""
         fewest, most = 1, max(size.rounds)
         forks = min(most, 50)
-        control = {"ansible_ssh_args": self._fleet.ssh_args(share=False)}
+        control: dict[str, Any] = {"ansible_ssh_args": self._fleet.ssh_args(share=False)}
 
         def median(once: Callable[[], float], rounds: int = size.alone) -> float:
             return statistics.median(once() for _unused in range(rounds))
