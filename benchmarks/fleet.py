@@ -19,6 +19,7 @@ from ansible_collections.beamops.epmd.benchmarks.harness import (
     Result,
     Row,
     Table,
+    differences,
     in_turns,
     listed,
     ratios,
@@ -39,57 +40,70 @@ PER_STRATEGY = """
 
 
 class Size(NamedTuple):
-    """How much of it to measure. rounds: for each number of hosts."""
+    """How much of it to measure."""
 
-    rounds: dict[int, int]
+    rounds: dict[str, dict[int, int]]
+    """For each number of hosts, without pipelining and with it."""
     forks: tuple[int, ...]
-    pipelining: tuple[str, ...]
     alone: int
     """Rounds with one host."""
-    others: tuple[int, int]
-    """Hosts and rounds, for new connections and for the strategies."""
+    new: tuple[int, int]
+    """Hosts and rounds, for new connections."""
+    strategies: tuple[int, int]
+    """Hosts and rounds."""
 
 
-SMOKE = Size({2: 1}, (2,), ("on",), 1, (2, 1))
-FULL = Size({10: 5, 50: 3, 100: 2}, (10, 50), ("off", "on"), 5, (50, 2))
+SMOKE = Size({"on": {2: 1}}, (2,), 1, (2, 1), (2, 1))
+FULL = Size({"off": {10: 2, 50: 2, 100: 1}, "on": {10: 4, 50: 2, 100: 2}}, (10, 50), 5, (50, 2), (20, 2))
 
 
 class Spent(NamedTuple):
-    """Seconds that passed, and those of the controller's processors: of ansible, and of ssh but for what stays."""
+    """Seconds that passed, and those of the controller's processors: of ansible, and of ssh but for what stays.
+
+    megabytes: the largest process of the controller.
+    """
 
     seconds: float
     processor: float
+    megabytes: float
 
 
 def measure(smoke: bool) -> Result:
     """All with the same hosts, of which some take part; their connections are open, unless it says otherwise."""
     size = SMOKE if smoke else FULL
-    largest = max(size.rounds)
-    plans = [Plan(f"h{number}") for number in range(1, largest + 1)]
+    hosts = size.rounds["on"]
+    plans = [Plan(f"h{number}") for number in range(1, max(hosts) + 1)]
     with scratch() as directory, Fleet(plans, Otp.of(23), Path(directory)) as fleet:
         bench = _Bench(fleet)
-        bench.ansible(PING, largest, forks=10)  # opens the connections
+        bench.ansible(PING, max(hosts), forks=10)  # opens the connections
         growth = [
             row
-            for pipelining in size.pipelining
+            for pipelining, rounds in size.rounds.items()
             for forks in size.forks
-            for hosts in size.rounds
+            for number in rounds
             # With a fork for each host, more forks change nothing.
-            if hosts >= forks or forks == min(size.forks)
-            for row in bench.compare(hosts, forks, pipelining, size.rounds[hosts])
+            if number >= forks or forks == min(size.forks)
+            for row in bench.compare(number, forks, pipelining, rounds[number])
         ]
-        constants = bench.constants(size)
-        again = bench.new_connections(*size.others)
-        strategies = bench.strategies(*size.others)
+        layers = bench.layers(size.alone)
+        again = bench.new_connections(*size.new)
+        strategies = bench.strategies(*size.strategies)
+        start = statistics.median(layers[0].ours) / 1000
+        constants = bench.constants(start, max(hosts), size.new[0], size.alone)
     head = ("ping", "epmd_register", "ratio")
-    rounds = "; ".join(f"{hosts} hosts: {number} rounds" for hosts, number in size.rounds.items())
+    rounds = "; ".join(
+        f"pipelining {pipelining}: {', '.join(f'{number} with {hosts} hosts' for hosts, number in each.items())}"
+        for pipelining, each in size.rounds.items()
+    )
+    note = f"Rounds, {rounds}. All hosts share the processors of the controller, which none of a real fleet does."
     return Result(
         NAME,
-        f"A fleet of {listed(size.rounds)} hosts over ssh",
+        f"A fleet of {listed(hosts)} hosts over ssh",
         [
-            Table("The whole run", head, ("s", ""), growth, f"{rounds}. The hosts share the controller's processors."),
+            Table("The whole run", head, ("s", ""), growth, note),
             Table("With a new connection of ssh to each host", head, ("s", ""), again),
             Table("The role, by strategy", ("linear", "the other", "ratio"), ("s", ""), strategies),
+            Table("One host, layer by layer", ("without", "with it", "more"), ("ms", "ms"), layers),
         ],
         constants,
     )
@@ -100,16 +114,29 @@ class _Bench:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._new: dict[str, Any] = {"ansible_ssh_args": fleet.ssh_args(share=False)}
+        self._spent: dict[tuple[int, str, bool], list[Spent]] = {}
+        """What our module took on healthy hosts: by their number, pipelining, and whether the connections were new."""
 
     def ansible(
-        self, module: str, hosts: int, forks: int, pipelining: str = "on", changed: bool = False, **variables: Any
+        self,
+        module: str,
+        hosts: int,
+        forks: int,
+        pipelining: str = "on",
+        changed: bool = False,
+        new: bool = False,
+        arguments: str = "",
     ) -> Spent:
         """One run over the first hosts, which has to succeed on every one of them."""
-        command = ["ansible", "all", "-i", str(self._fleet.inventory(hosts, **variables)), "-m", module]
-        spent, output = _spend([*command, "-f", str(forks)], pipelining)
+        inventory = self._fleet.inventory(hosts, **(self._new if new else {}))
+        command = ["ansible", "all", "-i", str(inventory), "-f", str(forks), "-m", module, "-a", arguments]
+        spent, output = _spend(command, pipelining)
         word = "CHANGED" if changed else "SUCCESS"
         if len(re.findall(rf"^\S+ \| {word} ", output, re.MULTILINE)) != hosts:
             raise SystemExit(f"bench: not {word} on all of the {hosts} hosts: {output}")
+        if module == REGISTER and not changed:
+            self._spent.setdefault((hosts, pipelining, new), []).append(spent)
         return spent
 
     def compare(self, hosts: int, forks: int, pipelining: str, rounds: int) -> list[Row]:
@@ -121,6 +148,7 @@ class _Bench:
                 "all healthy": lambda: self.ansible(REGISTER, hosts, forks, pipelining).seconds,
                 "all lost": lambda: self._lost(hosts, forks, pipelining),
             },
+            warm_up=False,
         )
         where = {"hosts": str(hosts), "forks": str(forks), "pipelining": pipelining}
         base = samples["ping"]
@@ -135,17 +163,18 @@ class _Bench:
 
     def new_connections(self, hosts: int, rounds: int) -> list[Row]:
         """As the first run of the day: no connection is open."""
-        control: dict[str, Any] = {"ansible_ssh_args": self._fleet.ssh_args(share=False)}
         forks = min(hosts, 50)
         samples = in_turns(
             rounds,
             {
-                "ping": lambda: self.ansible(PING, hosts, forks, **control).seconds,
-                "ours": lambda: self.ansible(REGISTER, hosts, forks, **control).seconds,
+                "ping": lambda: self.ansible(PING, hosts, forks, new=True).seconds,
+                "ours": lambda: self.ansible(REGISTER, hosts, forks, new=True).seconds,
             },
+            warm_up=False,
         )
         case = {"case": "all healthy", "hosts": str(hosts), "forks": str(forks), "pipelining": "on"}
-        return [Row(case, samples["ping"], samples["ours"], ratios(samples["ping"], samples["ours"]))]
+        compared = ratios(samples["ping"], samples["ours"])
+        return [Row(case, samples["ping"], samples["ours"], compared, CASES["all healthy"])]
 
     def strategies(self, hosts: int, rounds: int) -> list[Row]:
         """The role in a playbook: how long until the last host is done."""
@@ -158,7 +187,7 @@ class _Bench:
             return lambda: _spend(command, "on")[0].seconds
 
         names = ("linear", "free", "host_pinned")
-        samples = in_turns(rounds, {name: way(name) for name in names})
+        samples = in_turns(rounds, {name: way(name) for name in names}, warm_up=False)
         return [
             Row(
                 {"strategy": name, "hosts": str(hosts), "forks": str(forks)},
@@ -174,31 +203,58 @@ class _Bench:
         words = ["env", f"ANSIBLE_COLLECTIONS_PATH={os.environ['ANSIBLE_COLLECTIONS_PATH']}", "ansible", "localhost"]
         return timed(lambda: self._fleet.hosts[0].run([*words, "-m", REGISTER]))
 
-    def constants(self, size: Size) -> dict[str, float]:
-        """What the computations of docs/scale.md start from, in seconds; medians."""
-        fewest, most = 1, max(size.rounds)
-        forks = min(most, 50)
-        control: dict[str, Any] = {"ansible_ssh_args": self._fleet.ssh_args(share=False)}
-
-        def median(once: Callable[[], float], rounds: int = size.alone) -> float:
-            return statistics.median(once() for _unused in range(rounds))
-
-        nothing = median(lambda: self.ansible("ansible.builtin.debug", fewest, 1).seconds)
-        alone = median(lambda: self.ansible(REGISTER, fewest, 1).seconds)
-        alone_new = median(lambda: self.ansible(REGISTER, fewest, 1, **control).seconds)
-        local = median(self._local)
-        few, many, many_new = (
-            median(lambda: self.ansible(REGISTER, hosts, forks, **variables).processor, rounds)  # noqa: B023
-            for hosts, rounds, variables in ((fewest, size.alone, {}), (most, 2, {}), (most, 2, control))
+    def layers(self, rounds: int) -> list[Row]:
+        """What each part of a run adds, as the difference of two runs of which one has it."""
+        command = "ansible.builtin.raw"
+        samples = in_turns(
+            rounds,
+            {
+                "nothing": lambda: 0.0,
+                "ansible": lambda: self._alone("ansible.builtin.debug"),
+                "command": lambda: self._alone(command, changed=True, arguments="true"),
+                "ping": lambda: self._alone(PING),
+                "ours": lambda: self._alone(REGISTER),
+                "file": lambda: self._alone(REGISTER, pipelining="off"),
+                "new": lambda: self._alone(REGISTER, new=True),
+            },
         )
-        return {
-            "start": nothing,
-            "host": alone - nothing,
-            "host_new": alone_new - nothing,
-            "local": local,
-            "processor": (many - few) / (most - fewest),
-            "processor_new": (many_new - few) / (most - fewest),
+        compared = (
+            ("nothing", "ansible", "ansible itself, with a task that needs no host"),
+            ("ansible", "command", "a command over the open connection"),
+            ("command", "ping", "a module instead: its payload made, sent and run"),
+            ("ping", "ours", "our module instead of ping"),
+            ("ours", "file", "no pipelining: the payload is copied to a file first"),
+            ("ours", "new", "a new connection instead of the open one"),
+        )
+        return [
+            Row({"layer": title}, samples[before], samples[after], differences(samples[before], samples[after]))
+            for before, after, title in compared
+        ]
+
+    def _alone(self, module: str, **options: Any) -> float:
+        return self.ansible(module, 1, 1, **options).seconds * 1000
+
+    def constants(self, start: float, most: int, most_new: int, rounds: int) -> dict[str, float]:
+        """What the computations of scale.rst start from, in seconds; medians, of runs that are in the tables too."""
+
+        def median(field: str, *runs: Any) -> float:
+            found: list[float] = [getattr(spent, field) for spent in self._spent[runs]]
+            return statistics.median(found)
+
+        alone = median("processor", 1, "on", False)
+        found = {
+            "start": start,
+            "host": median("seconds", 1, "on", False) - start,
+            "host_off": median("seconds", 1, "off", False) - start,
+            "host_new": median("seconds", 1, "on", True) - start,
+            "local": statistics.median(self._local() for _unused in range(rounds)),
+            "processor": (median("processor", most, "on", False) - alone) / (most - 1),
+            "processor_new": (median("processor", most_new, "on", True) - alone) / (most_new - 1),
+            "megabytes": median("megabytes", most, "on", False),
         }
+        if (most, "off", False) in self._spent:
+            found["processor_off"] = (median("processor", most, "off", False) - alone) / (most - 1)
+        return found
 
 
 def _spend(command: list[str], pipelining: str) -> tuple[Spent, str]:
@@ -210,7 +266,7 @@ def _spend(command: list[str], pipelining: str) -> tuple[Spent, str]:
             command, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
         _pid, status, usage = os.wait4(process.pid, 0)
-        spent = Spent(time.perf_counter() - start, usage.ru_utime + usage.ru_stime)
+        spent = Spent(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         said = output.read()

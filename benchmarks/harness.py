@@ -61,7 +61,7 @@ class Table(NamedTuple):
 
 
 class Result(NamedTuple):
-    """All that one benchmark found. constants: for the computations of docs/scale.md."""
+    """All that one benchmark found. constants: for the computations of scale.rst."""
 
     name: str
     title: str
@@ -77,10 +77,10 @@ class Run(NamedTuple):
     megabytes: float
 
 
-def in_turns(rounds: int, ways: Mapping[str, Way]) -> Samples:
-    """Measure every way once a round; where there are several, after one that does not count."""
+def in_turns(rounds: int, ways: Mapping[str, Way], warm_up: bool = True) -> Samples:
+    """Measure every way once a round; where there are several, after one that does not count, if that is wanted."""
     samples: Samples = {name: [] for name in ways}
-    for _unused in range(rounds + (rounds > 1)):
+    for _unused in range(rounds + (warm_up and rounds > 1)):
         for name, way in ways.items():
             samples[name].append(way())
     return {name: values[-rounds:] for name, values in samples.items()}

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Draws what the benchmarks found: `plots.py FILE DIRECTORY`, an SVG for each of them.
 
-Needs matplotlib and nothing else. Points are medians, and their bars reach from the lowest to the highest round.
+Points are medians, and their bars reach from the lowest to the highest round.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def bars(result: dict[str, Any]) -> Any:
         medians += values
     axes.set_yticks([place + 0.2 for place in range(len(rows))], [", ".join(row["case"].values()) for row in rows])
     axes.invert_yaxis()
-    if max(medians) > 20 * min(medians):
+    if max(medians) > 20 * min(medians) > 0:
         axes.set_xscale("log")
     axes.set_xlabel(f"{table['title']} ({table['unit'][0]})")
     axes.legend(frameon=False)

@@ -46,7 +46,7 @@ pong = net_adm:ping('{name}'), io:format("pong~n"), _ = io:get_line(""),
 
 def measure(smoke: bool) -> Result:
     """Every way loses the name first, and has to bring it back."""
-    rounds = 1 if smoke else 40
+    rounds = 1 if smoke else 20
     otp = Otp.of(RELEASE)
     with scratch() as directory, otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port) as node:
         called = _erl_call(otp, node)

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
@@ -35,14 +35,6 @@ COOKIE = "fleet"
 
 SMALL = ("+S", "1:1", "+SDcpu", "1:1", "+SDio", "1", "+A", "1", "-mode", "interactive")
 """An emulator for idle nodes: few threads, and only the code that is used."""
-
-# As an upgrade of epmd does. A node up to OTP 23.2 stays lost; a newer one comes back by itself within seconds.
-_LOSE = """
-pkill -KILL -x epmd
-while [ -n "$(ss --no-header --numeric --tcp 'dport = :4369')" ]; do sleep 0.01; done
-exec "$0" -daemon
-"""
-
 
 class Plan(NamedTuple):
     """A host that is wanted: its name, those of its nodes, and further arguments of erl(1) for each of them."""
@@ -91,7 +83,7 @@ class Host(Closable):
 
     def lose(self) -> None:
         """Have another epmd in the place of its own, which has no names."""
-        self.run(["sh", "-c", _LOSE, self._epmd])
+        self.run([SCRIPTS / "lose", self._epmd])
         wait_until(self._forgotten, f"an empty epmd on {self.name}")
 
     def command(self, words: Sequence[str | Path]) -> list[str]:
@@ -162,7 +154,7 @@ class Fleet(Closable):
             raise
         self.hosts.sort(key=lambda host: ipaddress.IPv4Address(host.address))
 
-    def inventory(self, size: int | None = None, **variables: str) -> Path:
+    def inventory(self, size: int | None = None, **variables: Any) -> Path:
         """An inventory of the first hosts, or of all, with these variables in addition."""
         common = {
             "ansible_user": "root",
