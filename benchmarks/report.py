@@ -53,7 +53,7 @@ def benchmarks(results: dict[str, Any]) -> str:
     for name, result in results["results"].items():
         text.append(_titled(result["title"], "-"))
         for table in result["tables"]:
-            text.append(_titled(table["title"], "^") + _table(table))
+            text.append(f"{_titled(table['title'], '^')}\n{_table(table)}")
             if table["note"]:
                 text.append(f"\n{_wrapped(table['note'])}")
         text.append(f"\n.. image:: images/{name}.svg\n   :alt: {result['title']}\n")
@@ -61,7 +61,7 @@ def benchmarks(results: dict[str, Any]) -> str:
 
 
 def _titled(title: str, line: str) -> str:
-    return f"\n{title}\n{line * len(title)}\n\n"
+    return f"\n{title}\n{line * len(title)}\n"
 
 
 def _table(table: dict[str, Any]) -> str:
@@ -137,11 +137,9 @@ def _measured(fleet: dict[str, Any]) -> str:
     }
     rows = [["", "what", "measured"]]
     rows += [
-        [symbol, meaning, seconds(constants[name])]
-        for symbol, (name, meaning) in symbols.items()
-        if name in constants
+        [symbol, meaning, seconds(constants[name])] for symbol, (name, meaning) in symbols.items() if name in constants
     ]
-    rows.append(["m", "memory of the largest process of ``ansible``", f"{constants['megabytes']:.0f} MiB"])
+    rows.append(["M", "memory of the largest process of ``ansible``", f"{constants['megabytes']:.0f} MiB"])
     growth, _again, strategies, _layers = (table["rows"] for table in fleet["tables"])
     most = max(int(row["case"]["hosts"]) for row in growth)
     for row in growth:
@@ -152,7 +150,7 @@ def _measured(fleet: dict[str, Any]) -> str:
     taken = {"linear": strategies[0]["base"], **{row["case"]["strategy"]: row["ours"] for row in strategies}}
     case = strategies[0]["case"]
     for strategy, samples in taken.items():
-        what = f"the role on {case['hosts']} hosts, {case['forks']} forks, strategy ``{strategy}``"
+        what = f"two tasks on {case['hosts']} hosts, {case['forks']} forks, strategy ``{strategy}``"
         rows.append(["", what, seconds(statistics.median(samples))])
     return rst(rows)
 
@@ -213,8 +211,8 @@ def _worked(constants: dict[str, float]) -> str:
         [
             "no serial",
             f"{UNREACHABLE:.0%} of {many:,} hosts unreachable",
-            "N u t / F more",
-            seconds(many * UNREACHABLE * PATIENCE / forks),
+            "N u t / F + t more",
+            seconds(many * UNREACHABLE * PATIENCE / forks + PATIENCE),
         ],
         [
             f"serial: {BATCH}",

@@ -36,6 +36,7 @@ COOKIE = "fleet"
 SMALL = ("+S", "1:1", "+SDcpu", "1:1", "+SDio", "1", "+A", "1", "-mode", "interactive")
 """An emulator for idle nodes: few threads, and only the code that is used."""
 
+
 class Plan(NamedTuple):
     """A host that is wanted: its name, those of its nodes, and further arguments of erl(1) for each of them."""
 
