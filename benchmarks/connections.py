@@ -31,8 +31,9 @@ CLIENTS_PORT = 5222
 # Leaves room for what a process has open beside its connections.
 ROOM = 200
 
-# One address has some 28,000 ports for clients of one service.
+# Of one address. They have ports below those that the kernel gives, since it takes minutes to find the last free ones.
 CLIENTS_EACH = 20_000
+CLIENTS_FIRST = 10_000
 
 # The service of the node: it accepts all that come, and lets them be.
 _SERVICE = f"""
@@ -43,13 +44,14 @@ end).
 """
 
 # Clients, and a service of somebody else's for those connections that one process can't have.
-_CLIENTS = """
+_CLIENTS = f"""
 import resource, signal, socket, sys
 port, count, address = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 kept = []
 for number in range(count):
-    kept.append(socket.create_connection(("127.0.0.1", port), source_address=(address, 0)))
+    source = (address, {CLIENTS_FIRST} + number)
+    kept.append(socket.create_connection(("127.0.0.1", port), source_address=source))
 print("connected", flush=True)
 signal.pause()
 """
