@@ -46,6 +46,7 @@ def keep(file: Path, result: Result) -> None:
         "tables": [{**table._asdict(), "rows": [row._asdict() for row in table.rows]} for table in result.tables],
         "constants": result.constants,
     }
+    kept["results"] = {name: kept["results"][name] for name in BENCHMARKS if name in kept["results"]}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(kept, indent=1))
 
