@@ -40,7 +40,7 @@ LAYERS = {
 
 _PROBE = """
 import sys, time
-payload, epmd, node = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+payload, epmd, node, netlink = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), 16
 marks = {"payload": time.monotonic()}
 def begins(event, said):
     if event == "import":
@@ -49,10 +49,9 @@ def begins(event, said):
         if said[0].startswith("ansible_collections.beamops.epmd.plugins.module_utils."):
             return "repair" if said[0].endswith("._repair") else "ours"
     elif event == "os.listdir" and "options" in marks:
-        if said[0] == "/proc":
-            return "walk"
-        if str(said[0]).endswith("/fd"):
-            return "sockets"
+        return "walk" if said[0] == "/proc" else None
+    elif event == "socket.__new__" and said[1] == netlink:
+        return "sockets"
     elif event == "socket.connect" and isinstance(said[1], tuple):
         return {epmd: "epmd", node: "node"}.get(said[1][1])
 def marked(name, method):
