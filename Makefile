@@ -67,10 +67,9 @@ fuzz: ## ten million hostile inputs for the decoders; takes long, and is no part
 	@echo '== fuzz: ten million hostile inputs for the decoders'
 	@$(tools)/fuzz 10000000
 
-bench: ## what the module costs, as ratios
-	@echo '== bench: what the module costs, as ratios'
-	@BEAMOPS_OTP_25=$$($(tools)/otp 25) && export BEAMOPS_OTP_25 && \
-	$(run) $(tools)/private_host python benchmarks/run.py
+bench: ## what it costs, as ratios: into docs/; `make bench ONLY="module wire"` does a part
+	@echo '== bench: what it costs, as ratios'
+	@$(tools)/bench $(ONLY)
 
 build: ## the artifact for Ansible Galaxy, in dist/
 	@echo '== build: the artifact for Ansible Galaxy, in dist/'
