@@ -8,7 +8,7 @@ run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
 .PHONY: help demo test test-all lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
-	molecule fuzz bench import build clean FORCE
+	molecule docs fuzz bench import build clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -18,13 +18,13 @@ demo: ## see a lost node found and registered again
 	@tests/demo/run
 
 test: ## everything below that checks, cheap first
-	@$(MAKE) --no-print-directory --jobs="$$(nproc)" --output-sync=target lint sanity unit
+	@$(MAKE) --no-print-directory --jobs="$$(nproc)" --output-sync=target lint sanity unit docs
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory molecule
-	@echo '== test: lint, sanity, unit, integration and molecule passed'
+	@echo '== test: lint, sanity, unit, docs, integration and molecule passed'
 
-test-all: lint sanity-all import unit-all integration-all molecule ## the same with every release of OTP; writes the tables of docs/
-	@echo '== test-all: lint, sanity-all, import, unit-all, integration-all and molecule passed'
+test-all: lint sanity-all import unit-all docs integration-all molecule ## the same with every release of OTP; writes the tables of the docs
+	@echo '== test-all: lint, sanity-all, import, unit-all, docs, integration-all and molecule passed'
 
 lint: ## style, types and metadata, from the source alone
 	@echo '== lint: style, types and metadata, from the source alone'
@@ -59,9 +59,9 @@ integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 o
 	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'
 	@$(tools)/integration 23 25 27
 
-integration-all: ## the same with OTP 29 in addition; writes tables of docs/
+integration-all: ## the same with OTP 29 in addition; writes tables of the docs
 	@echo '== integration-all: real nodes of OTP 23, 25, 27 and 29 on private hosts'
-	@BEAMOPS_RUNS=1000 BEAMOPS_TABLES='$(CURDIR)/docs' $(tools)/integration 23 25 27 29
+	@BEAMOPS_RUNS=1000 BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration 23 25 27 29
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'
@@ -72,14 +72,17 @@ extensions/molecule/%: FORCE
 
 FORCE:
 
+docs: ## the documentation as a site, in dist/docs
+	@echo '== docs: the documentation as a site, in dist/docs'
+	@$(run) $(tools)/docs "$(CURDIR)/dist/docs"
+
 fuzz: ## ten million hostile inputs for the decoders; takes long, and is no part of test
 	@echo '== fuzz: ten million hostile inputs for the decoders'
 	@$(tools)/fuzz 10000000
 
-bench: ## what the module costs, as ratios
-	@echo '== bench: what the module costs, as ratios'
-	@BEAMOPS_OTP_25=$$($(tools)/otp 25) && export BEAMOPS_OTP_25 && \
-	$(run) $(tools)/private_host python benchmarks/run.py
+bench: ## what it costs, as ratios: into docs/; `make bench ONLY="module wire"` does a part
+	@echo '== bench: what it costs, as ratios'
+	@$(tools)/bench $(ONLY)
 
 import: ## what Galaxy says of the artifact
 	@echo '== import: what Galaxy says of the artifact'

@@ -1,104 +1,67 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run costs on the target, as a ratio to an empty module, both measured in turns in one run.
+"""Runs benchmarks at full size and keeps what they found: `run.py FILE [NAME...]`, for `make bench`.
 
-Both are the very files that Ansible puts on a target (AnsiballZ), each in a process of its own.
-`python benchmarks/run.py [ROUNDS]` prints medians, spread and ratio.
+FILE gets the results as JSON, from which `report.py` writes the documentation. With names, only those are measured,
+and what the file has of the others stays.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import statistics
-import subprocess
+import platform
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.beamops.epmd.tests.lab import Otp, forget
+import ansible.release
 
-EMPTY = """
-from ansible.module_utils.basic import AnsibleModule
-def main():
-    AnsibleModule({"name": {"type": "list", "elements": "str"}}).exit_json()
-main()
-"""
+from ansible_collections.beamops.epmd.benchmarks import connections, fleet, layers, module, nodes, wire
+from ansible_collections.beamops.epmd.benchmarks.harness import Result
+
+BENCHMARKS = {bench.NAME: bench for bench in (module, layers, wire, nodes, connections, fleet)}
 
 
-def payload(module: str, directory: Path) -> Path:
-    """The file that Ansible would copy to a target for this module."""
-    library = directory / "library"
-    library.mkdir(exist_ok=True)
-    (library / "empty.py").write_text(EMPTY)
-    remote = directory / f"remote-{module}"
-    subprocess.run(
-        ["ansible", "localhost", "-m", module, "-a", json.dumps({"name": ["vic"]})],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        env={
-            **os.environ,
-            "ANSIBLE_KEEP_REMOTE_FILES": "1",
-            "ANSIBLE_PIPELINING": "0",
-            "ANSIBLE_REMOTE_TEMP": str(remote),
-            "ANSIBLE_LIBRARY": f"{library}:plugins/modules",
-        },
-    )
-    (found,) = remote.rglob(f"AnsiballZ_{module}.py")
-    return found
+def machine() -> dict[str, str]:
+    """What the numbers depend on, without a word that tells whose machine it is."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory:.0f} GiB",
+        "Linux": ".".join(platform.release().split(".")[:2]),
+        "Python": platform.python_version(),
+        "ansible-core": ansible.release.__version__,
+        "Erlang/OTP": "23 and 25",
+    }
 
 
-def run(file: Path) -> dict[str, object]:
-    """One run of a payload: what the module returned."""
-    done = subprocess.run([sys.executable, str(file)], check=True, stdout=subprocess.PIPE)
-    result: dict[str, object] = json.loads(done.stdout)
-    return result
+def keep(file: Path, result: Result) -> None:
+    """Put a result into the file, in the place of what it has of the same benchmark."""
+    kept = json.loads(file.read_text()) if file.exists() else {"results": {}}
+    kept["machine"] = machine()
+    kept["results"][result.name] = {
+        "title": result.title,
+        "tables": [{**table._asdict(), "rows": [row._asdict() for row in table.rows]} for table in result.tables],
+        "constants": result.constants,
+    }
+    kept["results"] = {name: kept["results"][name] for name in BENCHMARKS if name in kept["results"]}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(kept, indent=1))
 
 
-def seconds(file: Path, changed: bool) -> float:
-    """How long one run takes, in seconds, if it gave what it should."""
-    start = time.perf_counter()
-    result = run(file)
-    taken = time.perf_counter() - start
-    if result.get("changed", False) is not changed:
-        raise SystemExit(f"bench: {file.name} did not return changed={changed}: {result}")
-    return taken
-
-
-def compare(empty: Path, module: Path, rounds: int, changed: bool, before: Callable[[], None]) -> str:
-    """A row of the table: both medians, and their ratio."""
-    base, ours = [], []
-    for _unused in range(rounds):
-        before()
-        base.append(seconds(empty, changed=False))
-        ours.append(seconds(module, changed=changed))
-    ratio = statistics.median(ours) / statistics.median(base)
-    shown = " | ".join(
-        f"{statistics.median(times) * 1000:.0f} ms ± {statistics.pstdev(times) * 1000:.0f}" for times in (base, ours)
-    )
-    return f"{shown} | {ratio:.2f}"
-
-
-def main(rounds: int) -> None:
-    """Measure and print."""
-    otp = Otp.of(25)
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        otp.epmd() as epmd,
-        otp.node("vic", epmd_port=epmd.port) as node,
-    ):
-        empty, module = (payload(name, Path(directory)) for name in ("empty", "epmd_register"))
-        healthy = compare(empty, module, rounds, changed=False, before=lambda: None)
-        lost = compare(empty, module, rounds, changed=True, before=lambda: forget(epmd, node))
-    print(f"\n{rounds} rounds, medians ± standard deviation\n")
-    print("| one host, one node | empty AnsibleModule | epmd_register | ratio |")
-    print("| --- | --- | --- | --- |")
-    print(f"| nothing to repair | {healthy} |")
-    print(f"| epmd dead, node lost | {lost} |")
+def main(file: Path, names: list[str]) -> None:
+    """Measure, and keep."""
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        raise SystemExit(f"bench: there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    for name in names or BENCHMARKS:
+        print(f"bench: {name}", end="", flush=True)
+        start = time.monotonic()
+        keep(file, BENCHMARKS[name].measure(smoke=False))
+        print(f": {time.monotonic() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -21,7 +21,7 @@ import os
 import re
 from typing import NamedTuple
 
-from . import _files, _namespaces
+from . import _files, _inside
 from ._errors import EpmdError
 from ._limits import MAX_COOKIE_FILE
 from ._processes import Vm
@@ -56,7 +56,7 @@ def find(vm: Vm, option: str | None, option_file: str | None, deadline: Deadline
         paths.append(os.path.join(vm.said.home, ".erlang.cookie"))
         config = vm.said.config_home or os.path.join(vm.said.home, ".config")
         paths.append(os.path.join(config, "erlang", ".erlang.cookie"))
-    found = _namespaces.with_files_of(vm.pid, deadline.left(), lambda: _first(paths, vm))
+    found = _inside.with_files_of(vm.pid, deadline.left(), lambda: _first(paths, vm))
     if found is None:
         where = " or ".join(paths) or "its command line (and its home is not known)"
         raise EpmdError(f"no cookie at {where}: give cookie or cookie_file")

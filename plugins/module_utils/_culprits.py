@@ -10,7 +10,7 @@ Standard: the verdicts `borrowed`, `conflict` and `epmd_unresponsive` in the doc
 
 from __future__ import annotations
 
-from . import _diagnosis, _holder, _listeners, _processes
+from . import _diagnosis, _holder, _owners, _processes
 from ._diagnosis import Diagnosis
 from ._epmd_client import Daemon
 from ._errors import EpmdError
@@ -38,10 +38,10 @@ def named(seen: Seen, diagnosis: Diagnosis, deadline: Deadline) -> Diagnosis:
 
 def _owner(port: int) -> str:
     """Whose a listening port is."""
-    pids = _listeners.listening_pids(port)
+    pids = _owners.listening_pids(port)
     if pids:
         return f"port {port} belongs to {_described(pids)}"
-    if _listeners.addresses(port):
+    if _owners.addresses(port):
         return f"port {port} belongs to a process that can't be seen: run with become"
     return f"nothing listens on port {port}"
 
@@ -53,7 +53,7 @@ def _holder_of(seen: Seen, deadline: Deadline) -> str:
         client = _holder.port_of(seen.daemon, str(seen.observation.alive), deadline)
     except EpmdError:
         client = None
-    pids = [pid for pid in _listeners.connected_pids(port, client) if pid != seen.vm.pid]
+    pids = [pid for pid in _owners.connected_pids(port, client) if pid != seen.vm.pid]
     if not pids:
         return "its holder can't be seen: run with become"
     return f"its holder is {'' if client else 'one of '}{_described(pids)}"

@@ -15,7 +15,7 @@ import os
 import re
 from typing import Any, Collection, Mapping
 
-from . import _epmd_client, _listeners, _processes
+from . import _epmd_client, _listeners, _owners, _processes
 from ._epmd_client import Daemon
 from ._transport import Deadline
 
@@ -31,7 +31,7 @@ def describe(
     names: its table, where that is known already. nodes: the ports of the nodes that were found.
     timeout: for asking, in seconds.
     """
-    addresses = _listeners.addresses(port)
+    addresses = _owners.addresses(port)
     if not addresses:
         return None
     pid = _listeners.epmd_pid(port)
@@ -41,7 +41,7 @@ def describe(
         names = _epmd_client.ask_names(Daemon(loopback, port), Deadline(timeout)).names or {}
     foreign = [(name, at) for name, at in sorted(names.items()) if at not in nodes]
     # All at once: anybody can put a thousand names into a table, and to look for one owner reads every socket.
-    owners = _listeners.listening_owners() if foreign else {}
+    owners = _owners.listening_owners() if foreign else {}
     return {
         "port": port,
         "addresses": addresses,

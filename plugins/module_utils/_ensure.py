@@ -8,6 +8,9 @@
 Standard: "The way of the data" in the documentation. One node's failure never stops the others, and
 one that does not answer does not delay them: several are worked on at once. Nodes in a network
 namespace of their own, as in a container, are worked on by a child in there.
+
+On most hosts every node is registered, and a target compiles every room that is imported each time
+anew: so those for the other cases are imported where they are needed.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence, TypeVar
 
-from . import _diagnosis, _epmd, _epmd_client, _listeners, _namespaces, _observation, _processes
+from . import _diagnosis, _epmd, _listeners, _observation, _processes
 from ._diagnosis import Diagnosis
 from ._errors import EpmdError
 from ._legible import all_legible, legible
@@ -71,7 +74,7 @@ def _run(options: Options, mode: Mode) -> Outcome:
         places.setdefault(vm.namespace, []).append(vm)
     parts = _at_once(lambda place: _look_after_place(options, mode, *place), list(places.items()))
     whole = Part(*([item for part in parts for item in part[field]] for field in range(len(Part._fields))))  # type: ignore[arg-type]
-    missing = _missing(options, whole)
+    missing = _explain_missing(options, whole)
     # Who was asked for and is not found may be one of those that can't be identified.
     failures = [legible(failure) for failure in whole.failures + (whole.doubts if missing else []) + missing]
     return Outcome(
@@ -88,9 +91,11 @@ def _run(options: Options, mode: Mode) -> Outcome:
 
 def _vms(options: Options) -> list[Vm]:
     if options.port is not None and (options.cookie is not None or options.cookie_file is not None):
-        uid = _listeners.listening_uid(options.port)
+        from . import _owners  # noqa: PLC0415
+
+        uid = _owners.listening_uid(options.port)
         user = None if uid is None else _processes.user_name(uid)
-        executable = _listeners.listening_emulator(options.port)
+        executable = _owners.listening_emulator(options.port)
         return [_processes.UNKNOWN._replace(uid=uid, user=user, executable=executable)]
     vms = _processes.find_vms()
     if options.port is None:
@@ -108,7 +113,6 @@ def _at_once(work: Callable[[T], U], items: Sequence[T]) -> list[U]:
     """What the work gives for each, in their order; most of it is waiting."""
     if len(items) < 2:
         return [work(item) for item in items]
-    # Here and not above: most hosts have one node.
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
     with ThreadPoolExecutor(MAX_AT_ONCE) as pool:
@@ -137,6 +141,8 @@ def _look_after(options: Options, mode: Mode, namespace: int | None, vms: list[V
 
 def _look_after_inside(options: Options, mode: Mode, namespace: int | None, vms: list[Vm]) -> Part:
     """The nodes of another network namespace."""
+    from . import _inside  # noqa: PLC0415
+
     wanted = [vm for vm in vms if _may_be_wanted(options, vm)]
     trouble = ""
     if wanted:
@@ -144,9 +150,7 @@ def _look_after_inside(options: Options, mode: Mode, namespace: int | None, vms:
         seconds = 2 * options.timeout * len(wanted) + MARGIN_SECONDS
         for vm in wanted:
             try:
-                return _namespaces.in_network(
-                    int(vm.pid or 0), seconds, lambda: _look_after(options, mode, namespace, vms)
-                )
+                return _inside.in_network(int(vm.pid or 0), seconds, lambda: _look_after(options, mode, namespace, vms))
             except FileNotFoundError:  # this one has ended meanwhile
                 continue
             except EpmdError as error:
@@ -210,7 +214,6 @@ def _treat(options: Options, mode: Mode, seen: Seen, deadline: Deadline) -> _Tre
     if diagnosis.verdict in _diagnosis.REPAIRABLE and mode is not Mode.DIAGNOSE:
         outcome = _act(options, mode, seen, diagnosis, deadline)
     elif diagnosis.verdict in _diagnosis.IN_OTHER_HANDS:
-        # Here and not above, as in _act.
         from . import _culprits  # noqa: PLC0415
 
         diagnosis = _culprits.named(seen, diagnosis, deadline)
@@ -218,7 +221,6 @@ def _treat(options: Options, mode: Mode, seen: Seen, deadline: Deadline) -> _Tre
 
 
 def _act(options: Options, mode: Mode, seen: Seen, diagnosis: Diagnosis, deadline: Deadline) -> Repair:
-    # Here and not above: a healthy host, which is the usual one, need not compile it.
     from . import _repair  # noqa: PLC0415
 
     try:
@@ -228,10 +230,9 @@ def _act(options: Options, mode: Mode, seen: Seen, diagnosis: Diagnosis, deadlin
     return _repair.predict(seen) if mode is Mode.PREDICT else _repair.repair(seen, ready, deadline)
 
 
-def _missing(options: Options, whole: Part) -> list[str]:
-    """What was asked for and does not run: a failure each, and what runs instead."""
+def _explain_missing(options: Options, whole: Part) -> list[str]:
+    """A sentence for each node that was asked for and does not run."""
     seen = [str(node["name"]) for node in whole.nodes if node["name"]]
-    names = seen + whole.others
     missing = [
         name
         for name in options.name
@@ -239,43 +240,9 @@ def _missing(options: Options, whole: Part) -> list[str]:
     ]
     if not missing:
         return []
-    if options.port is not None:
-        return [f"{', '.join(missing)}: port {options.port} does not belong to it; {_listed(names)}"]
-    running = {name.partition("@")[0] for name in names}
-    unknown = [name for name in missing if name.partition("@")[0] not in running]
-    tables = _tables(options, whole) if unknown else {}
-    found = {name: _foreigner(name, tables) for name in unknown}
-    failures = [f"{name}: {sentence}" for name, sentence in found.items() if sentence]
-    absent = [name for name in missing if not found.get(name)]
-    if absent:
-        failures.append(f"{', '.join(absent)}: no such node runs here; {_listed(names)}")
-    return failures
+    from . import _missing  # noqa: PLC0415
 
-
-def _listed(names: list[str]) -> str:
-    listed = f"running: {', '.join(sorted(set(names)))}" if names else "no Erlang node is running"
-    return listed + _processes.hidden()
-
-
-def _tables(options: Options, whole: Part) -> dict[int, dict[str, int]]:
-    """The tables of the epmds of this network namespace, with the one that nodes use who say nothing else."""
-    tables = {daemon["port"]: daemon["names"] for daemon in whole.epmd if daemon["namespace"] is None}
-    port = options.epmd_port or _epmd.DEFAULT_PORT
-    if port not in tables:
-        daemon = _epmd_client.Daemon("127.0.0.1", port)
-        tables[port] = _epmd_client.ask_names(daemon, Deadline(options.timeout)).names or {}
-    return tables
-
-
-def _foreigner(name: str, tables: dict[int, dict[str, int]]) -> str:
-    """Who has a name at one of these epmds that no Erlang VM of this host goes by; empty where nobody has it."""
-    alive = name.partition("@")[0]
-    for found, port in ((found, port) for names in tables.values() for found, port in names.items()):
-        if agrees(alive, found):
-            owners = [_processes.describe(pid) for pid in _listeners.listening_pids(port)]
-            owner = f"belongs to {', '.join(owners)}" if owners else "belongs to nobody who can be seen"
-            return f"epmd has this name with port {port}, which {owner}; no node of an Erlang VM goes by it"
-    return ""
+    return _missing.explain(missing, options, seen + whole.others, whole.epmd)
 
 
 def _summary(nodes: list[dict[str, Any]], mode: Mode) -> str:

@@ -13,7 +13,7 @@ connection open that holds no name (`wait_for_reg_reply` in erl_epmd.erl).
 
 from __future__ import annotations
 
-from . import _epmd_client, _listeners
+from . import _epmd_client, _listeners, _owners
 from ._epmd_client import Daemon
 from ._transport import Deadline
 
@@ -24,4 +24,4 @@ def port_of(daemon: Daemon, alive: str, deadline: Deadline) -> int | None:
     pid = None if descriptor is None else _listeners.epmd_pid(daemon.port)
     if pid is None or descriptor is None:
         return None
-    return _listeners.peer_port(pid, descriptor, daemon.port)
+    return _owners.peer_port(pid, descriptor, daemon.port)

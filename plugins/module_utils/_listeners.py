@@ -15,7 +15,7 @@ import contextlib
 import os
 import re
 import socket
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Collection, Iterator, NamedTuple
 
 from . import _processes, _sock_diag
 from ._processes import Vm
@@ -58,7 +58,7 @@ def of(vm: Vm, epmd_port: int) -> Sockets:
     pid = vm.pid or 0
     try:
         try:
-            return from_kernel(pid, epmd_port)
+            return from_kernel(pid, epmd_port, vm.uid)
         except PermissionError:
             raise _processes.not_permitted(vm) from None
         except FileNotFoundError:
@@ -71,141 +71,96 @@ def of(vm: Vm, epmd_port: int) -> Sockets:
         return Sockets([], set())
 
 
-def from_kernel(pid: int, epmd_port: int) -> Sockets:
-    """As `of`, by sock_diag. Errors: OSError."""
-    descriptors = _descriptors(pid)
+def from_kernel(pid: int, epmd_port: int, uid: int | None = None) -> Sockets:
+    """As `of`, by sock_diag. uid: the user of the process, where it is known. Errors: OSError."""
+    servers = list(sockets(_sock_diag.LISTEN))
+    clients = list(sockets(_sock_diag.ESTABLISHED, remote_port=epmd_port))
+    # A node may have a hundred thousand clients, but few of its user's sockets matter, and they are its oldest.
+    held = descriptors(
+        pid, {found.inode for found in servers + clients if found.uid == uid and found.port != epmd_port}
+    )
     listeners = [
-        Listener(descriptors[found.inode], found.address, found.port, found.backlog)
-        for found in _sockets(_sock_diag.LISTEN)
-        if found.inode in descriptors
+        Listener(held[found.inode], found.address, found.port, found.backlog)
+        for found in servers
+        if found.inode in held
     ]
-    clients = list(_sockets(_sock_diag.ESTABLISHED, remote_port=epmd_port))
-    to_epmd = {found.port for found in clients if found.inode in descriptors}
+    to_epmd = {found.port for found in clients if found.inode in held}
     return Sockets(sorted(listeners), to_epmd, len(clients))
-
-
-def _sockets(state: int, remote_port: int = 0, local_port: int = 0) -> Iterator[_sock_diag.Found]:
-    """As `_sock_diag.sockets`, of both families."""
-    for family in _FAMILIES:
-        yield from _sock_diag.sockets(family, state, remote_port, local_port)
-
-
-def _descriptors(pid: int) -> dict[int, int]:
-    """Inode to descriptor, for every socket of a process. Errors: OSError."""
-    found = {}
-    directory = f"/proc/{pid}/fd"
-    for name in os.listdir(directory):
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            target = os.readlink(f"{directory}/{name}")
-            if target.startswith("socket:["):
-                found[int(target[len("socket:[") : -1])] = int(name)
-    return found
 
 
 def from_psutil(pid: int, epmd_port: int) -> Sockets:
     """As `of`, by psutil. Errors: those of psutil."""
-    connections = _tcp(psutil.Process(pid))
+    connections = tcp(psutil.Process(pid))
     listeners = [
         Listener(found.fd, found.laddr.ip, found.laddr.port)
         for found in connections
         if found.status == psutil.CONN_LISTEN
     ]
-    return Sockets(sorted(listeners), {found.laddr.port for found in connections if _is_connected(found, epmd_port)})
+    return Sockets(sorted(listeners), {found.laddr.port for found in connections if is_connected(found, epmd_port)})
 
 
-def _tcp(source: Any) -> list[Any]:
+def sockets(state: int, remote_port: int = 0, local_port: int = 0) -> Iterator[_sock_diag.Found]:
+    """As `_sock_diag.sockets`, of both families."""
+    for family in _FAMILIES:
+        yield from _sock_diag.sockets(family, state, remote_port, local_port)
+
+
+def descriptors(pid: int, enough: Collection[int] = ()) -> dict[int, int]:
+    """Inode to descriptor, for every socket of a process, or until all of these inodes are found. Errors: OSError."""
+    found: dict[int, int] = {}
+    left = set(enough)
+    with os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                target = os.readlink(entry.path)
+                if target.startswith("socket:["):
+                    inode = int(target[len("socket:[") : -1])
+                    found[inode] = int(entry.name)
+                    left.discard(inode)
+                    if enough and not left:
+                        break
+    return found
+
+
+def tcp(source: Any) -> list[Any]:
+    """What psutil tells of TCP, of the whole host or of a `psutil.Process`. Errors: those of psutil."""
     read = getattr(source, "net_connections", None) or source.connections
     found: list[Any] = read(kind="tcp")
     return found
 
 
-def _is_listening(found: Any, port: int) -> bool:
-    return bool(found.status == psutil.CONN_LISTEN and found.laddr.port == port)
-
-
-def _is_connected(found: Any, port: int) -> bool:
+def is_connected(found: Any, port: int) -> bool:
+    """Whether this, by psutil, is a connection to that port."""
     return bool(found.status == psutil.CONN_ESTABLISHED and found.raddr and found.raddr.port == port)
 
 
-def _listening(port: int) -> Iterator[_sock_diag.Found]:
+def listening(port: int) -> Iterator[_sock_diag.Found]:
     """The sockets that listen on this port, by sock_diag. Errors: OSError."""
-    return (found for found in _sockets(_sock_diag.LISTEN) if found.port == port)
+    return (found for found in sockets(_sock_diag.LISTEN) if found.port == port)
 
 
-def addresses(port: int) -> list[str]:
-    """The addresses of this host on which something listens on this port, as far as that can be seen."""
-    try:
-        return sorted({found.address for found in _listening(port)})
-    except OSError:
-        if not _processes.HAS_PSUTIL:
-            return []
-        return sorted({found.laddr.ip for found in _tcp(psutil) if _is_listening(found, port)})
-
-
-def _listener_called(pattern: str | re.Pattern[str], port: int) -> int | None:
+def listener_called(pattern: str | re.Pattern[str], port: int) -> int | None:
     """The pid of the process of this name that listens on this port, if it can be seen. Errors: OSError."""
-    inodes = {found.inode for found in _listening(port)}
+    inodes = {found.inode for found in listening(port)}
     # It is most often one of those that were there already when the nodes were looked for.
     for look in (_processes.known_pids_called, _processes.pids_called):
         for pid in look(pattern):
             with contextlib.suppress(OSError):  # not ours to see, or gone
-                if inodes & set(_descriptors(pid)):
+                if inodes & set(descriptors(pid, inodes)):
                     return pid
-    return None
-
-
-def listening_emulator(port: int) -> str | None:
-    """The program of the Erlang VM that listens on this port, if it can be seen. Needs no psutil."""
-    with contextlib.suppress(OSError):
-        pid = _listener_called(_processes.EMULATOR, port)
-        return os.readlink(f"/proc/{pid}/exe") if pid else None
     return None
 
 
 def epmd_pid(port: int) -> int | None:
     """The pid of the process called epmd that listens on this port, if it can be seen."""
     try:
-        return _listener_called("epmd", port)
+        return listener_called("epmd", port)
     except OSError:
+        # Here and not above: with most kernels it is not needed.
+        from ._owners import listening_pids  # noqa: PLC0415
+
         named = (pid for pid in listening_pids(port) if pid in _processes.pids_called("epmd"))
         return next(named, None)
-
-
-def peer_port(pid: int, descriptor: int, port: int) -> int | None:
-    """The port at the other end of a connection that a process has accepted on `port`; None where it can't be seen."""
-    try:
-        try:
-            inode = os.readlink(f"/proc/{pid}/fd/{descriptor}")
-            for found in _sockets(_sock_diag.ESTABLISHED, local_port=port):
-                if inode == f"socket:[{found.inode}]":
-                    return found.remote_port
-        except (PermissionError, FileNotFoundError):
-            return None
-        except OSError:
-            for found in _tcp(psutil.Process(pid)):
-                if found.fd == descriptor and found.raddr:
-                    return int(found.raddr.port)
-    except psutil.Error:
-        return None
-    return None
-
-
-def accepted(pid: int, port: int, remote_port: int) -> bool:
-    """Whether a process holds the connection to its `port` that comes from this port, as far as can be seen."""
-    try:
-        try:
-            descriptors = _descriptors(pid)
-            return any(
-                found.inode in descriptors and found.remote_port == remote_port
-                for found in _sockets(_sock_diag.ESTABLISHED, local_port=port)
-            )
-        except (PermissionError, FileNotFoundError):
-            return False
-        except OSError:
-            ends = [found for found in _tcp(psutil.Process(pid)) if found.raddr and found.laddr.port == port]
-            return any(found.raddr.port == remote_port for found in ends)
-    except psutil.Error:
-        return False
 
 
 def largest_backlog() -> int:
@@ -213,37 +168,3 @@ def largest_backlog() -> int:
     with contextlib.suppress(OSError, ValueError), open("/proc/sys/net/core/somaxconn", encoding="ascii") as file:
         return int(file.read())
     return 1 << 31
-
-
-def listening_uid(port: int) -> int | None:
-    """The user whose socket listens on this port. Needs no psutil, and no rights."""
-    with contextlib.suppress(OSError):
-        for found in _listening(port):
-            return found.uid
-    return None
-
-
-def listening_pids(port: int) -> list[int]:
-    """The pids that listen on this port, as far as they can be seen. Reads every socket of the host."""
-    return _pids(lambda found: _is_listening(found, port))
-
-
-def listening_owners() -> dict[int, int]:
-    """The pid that listens on each port, as far as it can be seen. Reads every socket of the host."""
-    try:
-        found = [(at.laddr.port, at.pid) for at in _tcp(psutil) if at.pid and at.status == psutil.CONN_LISTEN]
-    except psutil.Error:
-        return {}
-    return dict(sorted(found, reverse=True))
-
-
-def connected_pids(port: int, own_port: int | None) -> list[int]:
-    """The pids that are connected to this port, from that port if it is known. Reads every socket of the host."""
-    return _pids(lambda found: _is_connected(found, port) and own_port in (None, found.laddr.port))
-
-
-def _pids(wanted: Callable[[Any], Any]) -> list[int]:
-    try:
-        return sorted({found.pid for found in _tcp(psutil) if found.pid and wanted(found)})
-    except psutil.Error:
-        return []

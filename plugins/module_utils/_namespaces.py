@@ -3,12 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
-"""Work in the place where a node lives: its network namespace, its root directory. Linux only.
+"""Where a process lives: which of its namespaces, and which root directory, are ours. Linux only.
 
-Standard: namespaces(7), setns(2), chroot(2), nsenter(1), cgroups(7). A process that has entered a
-place can't always leave it, so the work is done in a child, which sends back what came of it.
-Paths of a node are only ever resolved inside its own root: a symbolic link in a container must not
-reach a file of the host.
+Standard: namespaces(7); proc(5), `/proc/PID/ns` and `/proc/PID/root`. What is done there is in `_inside.py`.
 """
 
 from __future__ import annotations
@@ -16,28 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
-import signal
-import sys
-import time
-from typing import Any, Callable, NamedTuple, TypeVar
-
-from . import _files, _rights
-from ._errors import EpmdError, NotPermitted
-from ._limits import MAX_CHILD_RESULT
-
-T = TypeVar("T")
-
-CLONE_NEWNET = 0x40000000
-
-_NSENTER = {"mnt": "--mount", "uts": "--uts", "ipc": "--ipc", "pid": "--pid", "user": "--user"}
-
-
-class Ids(NamedTuple):
-    """The user and group of a process, as its own user namespace numbers them."""
-
-    uid: int
-    gid: int
 
 
 def _link(pid: int | str, kind: str) -> str | None:
@@ -48,14 +23,15 @@ def _link(pid: int | str, kind: str) -> str | None:
         return None
 
 
-def _shares(pid: int, kind: str) -> bool:
+def shares(pid: int, kind: str) -> bool:
+    """Whether a namespace of a process is ours (kind: its name in /proc/PID/ns)."""
     # One that hides itself is taken for one of ours: what is done then fails, or is right.
     return _link(pid, kind) in (None, _link("self", kind))
 
 
 def network_of(pid: int) -> int | None:
     """The network namespace of a process by its number; None where it is ours, or can't be seen."""
-    if _shares(pid, "net"):
+    if shares(pid, "net"):
         return None
     return int(re.sub("[^0-9]", "", _link(pid, "net") or "0"))
 
@@ -68,149 +44,11 @@ def shares_root(pid: int) -> bool:
     return True
 
 
-def in_network(pid: int, seconds: float, work: Callable[[], T]) -> T:
-    """The result of `work`, done in the network namespace of this process.
-
-    `seconds`: when to give up on it. Errors: NotPermitted, and those of `work`.
-    """
-
-    def enter() -> None:
-        # Here and not above, as pickle below: on most hosts no node is in a place of its own.
-        import ctypes  # noqa: PLC0415
-
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open(f"/proc/{pid}/ns/net", "rb") as namespace:
-            if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
-
-    return _in_child(enter, "its network namespace", seconds, work)
-
-
-def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
-    """The result of `work`, done with the root directory, the mounts and the rights of this process.
-
-    `seconds`: when to give up on it. Errors: NotPermitted, EpmdError where it has ended, and those of `work`.
-    """
-    if pid is None:
-        return work()
-    rights = _rights.of_process(pid)
-    here = shares_root(pid) and (_shares(pid, "mnt") or os.geteuid() != 0)
-
-    def enter() -> None:
-        if not here:
-            # What would be imported from now on would be a file of theirs.
-            sys.meta_path.clear()
-            _files.before_another_root()
-            os.chroot(f"/proc/{pid}/root")
-            os.chdir("/")
-        _rights.take(rights)
-
-    # A child also for a root that is ours: a file system that hangs must not take us along.
-    return _in_child(enter, "its root directory", seconds, work)
-
-
-def _in_child(enter: Callable[[], None], place: str, seconds: float, work: Callable[[], T]) -> T:
-    import pickle  # noqa: PLC0415
-
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _report(writing, enter, place, work)
-    os.close(writing)
-    try:
-        result = _read(reading, seconds)
-    finally:
-        os.close(reading)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)  # usually it has ended; it must not outlive its time
-        os.waitpid(child, 0)
-    if result is None:
-        raise EpmdError(f"the work in {place} did not end within {seconds:g} s: run again")
-    value, error = pickle.loads(result)
-    if error is not None:
-        raise error
-    return value  # type: ignore[no-any-return]
-
-
-def _report(writing: int, enter: Callable[[], None], place: str, work: Callable[[], Any]) -> None:
-    """The life of the child, which never returns."""
-    import pickle  # noqa: PLC0415
-
-    try:
-        try:
-            enter()
-        except FileNotFoundError:
-            raise  # the process has ended
-        except OSError as error:
-            raise NotPermitted(
-                f"it is in a place of its own, as in a container, and {place} can't be entered "
-                f"({os.strerror(error.errno or 0)}): run with become"
-            ) from None
-        said = pickle.dumps((work(), None))
-    except BaseException as error:
-        # One that can't be sent as it is still has to be told.
-        told = error if isinstance(error, (EpmdError, OSError)) else EpmdError(f"{type(error).__name__}: {error}")
-        said = pickle.dumps((None, told))
-    try:
-        with open(writing, "wb") as pipe:
-            pipe.write(said)
-    finally:
-        os._exit(0)
-
-
-def _read(reading: int, seconds: float) -> bytes | None:
-    """All that the child sends; None where it does not end in time, or sends nothing or too much."""
-    data, end = bytearray(), time.monotonic() + seconds
-    while len(data) <= MAX_CHILD_RESULT:
-        if not select.select([reading], [], [], max(0.0, end - time.monotonic()))[0]:
-            return None
-        part = os.read(reading, 1 << 16)
-        if not part:
-            return bytes(data) or None
-        data += part
-    return None
-
-
 def is_container(pid: int) -> bool:
     """Whether a process has a root directory or a process namespace of its own: programs are started in there."""
-    return not (_shares(pid, "pid") and shares_root(pid))
+    return not (shares(pid, "pid") and shares_root(pid))
 
 
 def shares_pids(pid: int) -> bool:
     """Whether a process is in our process namespace, and so under our init."""
-    return _shares(pid, "pid")
-
-
-def command_inside(pid: int, as_itself: bool) -> list[str]:
-    """The start of a command that runs where this process lives, as its user or as root in there.
-
-    The network namespace is left out: whoever asks has joined it.
-    """
-    apart = [option for kind, option in _NSENTER.items() if not _shares(pid, kind)]
-    ids = ids_inside(pid) if as_itself else Ids(0, 0)
-    return ["nsenter", f"--target={pid}", *apart, "--root", "--wd", f"--setgid={ids.gid}", f"--setuid={ids.uid}", "--"]
-
-
-def ids_inside(pid: int) -> Ids:
-    """The effective user and group of a process, as it sees them itself. Errors: OSError, EpmdError."""
-    rights = _rights.of_process(pid)
-    return Ids(_mapped(pid, "uid_map", rights.uid), _mapped(pid, "gid_map", rights.gid))
-
-
-def _mapped(pid: int, file_name: str, number: int) -> int:
-    with open(f"/proc/{pid}/{file_name}", encoding="ascii") as file:
-        for line in file:
-            inside, outside, count = map(int, line.split())
-            if outside <= number < outside + count:
-                return inside + number - outside
-    return number
-
-
-def move_to_cgroup(pid: int, neighbour: int) -> None:
-    """Move a process into the cgroups of another one, as far as that is allowed."""
-    with contextlib.suppress(OSError), open(f"/proc/{neighbour}/cgroup", encoding="utf-8") as file:
-        for line in file:
-            _number, controllers, path = line.rstrip("\n").split(":", 2)
-            mounted = controllers.replace("name=", "")
-            with contextlib.suppress(OSError), open(f"/sys/fs/cgroup/{mounted}{path}/cgroup.procs", "w") as procs:
-                procs.write(str(pid))
+    return shares(pid, "pid")

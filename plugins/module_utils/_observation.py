@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import _epmd, _epmd_client, _holder, _listeners, _search
+from . import _epmd, _epmd_client, _listeners, _search
 from ._diagnosis import Observation
 from ._epmd_client import Daemon, Table
 from ._errors import Closed, EpmdError, NodeRefused, ProtocolError, TlsFailed
@@ -102,6 +102,9 @@ def _holds(vm: Vm, daemon: Daemon, observation: Observation, sockets: Sockets, d
     if sockets.clients == len(observation.table.names or {}):
         # Each name has a connection, so each connection has a name: what the node holds is its registration.
         return True
+    # Here and not above, as in `_ensure.py`.
+    from . import _holder  # noqa: PLC0415
+
     holder = _holder.port_of(daemon, str(observation.alive), deadline)
     return holder is None or holder in sockets.to_epmd
 
@@ -122,7 +125,10 @@ def _epmd_optional(vm: Vm) -> str:
 
 def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
     if vm.pid is None:
-        addresses = _listeners.addresses(port or 0) or LOOPBACK
+        # Here and not above, as in `_ensure.py`.
+        from . import _owners  # noqa: PLC0415
+
+        addresses = _owners.addresses(port or 0) or LOOPBACK
         return Sockets([Listener(-1, address, port or 0) for address in addresses], set())
     sockets = _listeners.of(vm, daemon.port)
     if port is None:
@@ -146,7 +152,7 @@ def _ask(vm: Vm, tls: bool, listeners: list[Listener], table: Table, options: Op
         return Answer(None, None, f"it listens only for other services (port {ports})" if ports else "", None)
     context = None
     if tls:
-        # Here and not above: few nodes speak TLS, and the library is large.
+        # Here and not above, as in `_ensure.py`; the library is large, too.
         from . import _tls  # noqa: PLC0415
 
         files = _tls.Files(options.tls_certfile, options.tls_keyfile, options.tls_cafile, "", "tls_certfile")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import _cookies, _diagnosis, _epmd_client, _erl_epmd, _listeners, _observation, _start_epmd
+from . import _cookies, _diagnosis, _epmd_client, _erl_epmd, _observation, _owners, _start_epmd
 from ._cookies import Cookie
 from ._diagnosis import Diagnosis, Observation
 from ._errors import EpmdError, Unreachable
@@ -103,7 +103,7 @@ def _where(seen: Seen) -> str:
 def _authenticate(seen: Seen, ready: Ready) -> None:
     listener, pid = seen.listener, seen.vm.pid
     # A digest is enough to guess a cookie from. Between look and connection, somebody else may have taken the port.
-    if listener and pid and not _listeners.accepted(pid, listener.port, ready.connection.own_port):
+    if listener and pid and not _owners.accepted(pid, listener.port, ready.connection.own_port):
         raise EpmdError(
             f"{_where(seen)} is answered by another process than the node's, so the cookie was not used: run again"
         )

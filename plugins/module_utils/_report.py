@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _daemons, _diagnosis, _epmd, _listeners, _observation, _processes
+from . import _diagnosis, _epmd, _listeners, _observation, _processes
 from ._diagnosis import Diagnosis
 from ._epmd_client import Daemon
 from ._observation import Seen
@@ -133,6 +133,9 @@ class Report:
 
     def daemons(self, ports: set[int]) -> list[dict[str, Any]]:
         """The epmds on these ports and of these nodes, with what keeps them alive."""
+        # Here and not above, as in `_ensure.py`.
+        from . import _daemons  # noqa: PLC0415
+
         known = {daemon.port: tables.after for daemon, tables in self._tables.items()}
         held = {node["port"] for node in self._nodes}
         ports = ports | {node["epmd_port"] for node in self._nodes}

@@ -23,7 +23,7 @@ import threading
 import time
 from typing import IO, NamedTuple
 
-from . import _epmd_client, _listeners, _namespaces, _processes
+from . import _epmd_client, _inside, _listeners, _namespaces, _processes
 from ._epmd import DEFAULT_PORT
 from ._epmd_client import Daemon, Table
 from ._errors import EpmdError, TimedOut
@@ -62,7 +62,7 @@ def _place_of(vm: Vm) -> _Place:
         raise EpmdError("epmd is down, and only root may start it in the node's container: run with become")
     root = f"/proc/{vm.pid}/root"
     systemd = not _namespaces.shares_pids(vm.pid) and os.path.isdir(root + SYSTEMD)
-    return _Place(_namespaces.command_inside(vm.pid, as_itself=False), root, systemd, vm.pid, "")
+    return _Place(_inside.command_inside(vm.pid, as_itself=False), root, systemd, vm.pid, "")
 
 
 class Started(NamedTuple):
@@ -101,7 +101,7 @@ def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Table:
         # It has to end with the container, and must not stay among the processes of this login.
         pid = _listeners.epmd_pid(daemon.port)
         if pid is not None:
-            _namespaces.move_to_cgroup(pid, place.container)
+            _inside.move_to_cgroup(pid, place.container)
     return table
 
 
@@ -206,7 +206,7 @@ def _start_as_node(vm: Vm, place: _Place, daemon: Daemon, deadline: Deadline) ->
             settings.append(f"--property=NetworkNamespacePath={place.network}")
         user, change = [], _user_change(uid)
         if place.container is not None:
-            ids = _namespaces.ids_inside(place.container)
+            ids = _inside.ids_inside(place.container)
             change = ["setpriv", f"--reuid={ids.uid}", f"--regid={ids.gid}", "--clear-groups", "--"]
         elif _known(uid):
             user, change = [f"--uid={uid}"], []
@@ -219,7 +219,7 @@ def _start_as_node(vm: Vm, place: _Place, daemon: Daemon, deadline: Deadline) ->
         return unit
     become = _user_change(uid)
     if place.container is not None:
-        become = _namespaces.command_inside(place.container, as_itself=True)
+        become = _inside.command_inside(place.container, as_itself=True)
     # setsid and -daemon: no terminal can take it down. Under logind with KillUserProcesses=yes the end of the login
     # still does, where we are not root.
     try:

@@ -19,7 +19,7 @@ import ssl
 import tempfile
 from typing import IO, Any, Callable, Mapping, NamedTuple, TypeVar
 
-from . import _erlang_terms, _files, _namespaces
+from . import _erlang_terms, _files, _inside
 from ._errors import Closed, EpmdError
 from ._limits import MAX_OPTFILE, MAX_PEM_FILE
 from ._processes import Vm
@@ -177,7 +177,7 @@ class _Reader:
     def __call__(self, path: str, what: str, limit: int) -> bytes:
         full = os.path.join(self._directory, path)
         try:
-            found = _namespaces.with_files_of(self._pid, self._deadline.left(), lambda: _files.read(full, limit))
+            found = _inside.with_files_of(self._pid, self._deadline.left(), lambda: _files.read(full, limit))
         except OSError as error:
             raise EpmdError(f"the {what} {full} can't be read ({error.strerror}): give tls_certfile") from None
         if found is None:

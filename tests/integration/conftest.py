@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, RELEASES, Register
+from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, RELEASES, Register
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp
 
 pytest_plugins = [
@@ -28,6 +28,14 @@ def register(tmp_path: Path) -> Register:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "since(release): what it tests is there from this release of OTP on")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What of the documentation was not run as it is printed."""
+    for report in terminalreporter.getreports("passed"):
+        for key, value in report.user_properties:
+            if key == "not run as printed":
+                terminalreporter.write_line(f"{key}: {value}".replace(str(CHECKOUT), "CHECKOUT"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

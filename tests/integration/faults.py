@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of docs/faults.md: fault by release, with what the module said and how long it took. A pytest plugin."""
+"""The table of faults.rst: fault by release, with what the module said and how long it took. A pytest plugin."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pytest
 from ansible_collections.beamops.epmd.tests.integration import tables
 from ansible_collections.beamops.epmd.tests.integration.tables import Line, Table
 
-HEAD = """# Faults, and what the module makes of them
+HEAD = """Faults, and what the module makes of them
+=========================================
 
-Written by the integration tests (`make test-all`), from what they saw on real nodes; `make test` checks it on a part of
-the releases. In each case the module ended within its timeout plus one second; the node, its log and the registrations
-of others were as before; and the next run after the fault had gone found the node registered, or registered it.
-Numbers in what it said are left out. The seconds are those of one run of the module's own code, with the timeout of
-that test.
+Written by the integration tests (``make test-all``), from what they saw on real nodes; ``make test`` checks it on a
+part of the releases. In each case the module ended within its timeout plus one second; the node, its log and the
+registrations of others were as before; and the next run after the fault had gone found the node registered, or
+registered it. Numbers in what it said are left out. The seconds are those of one run of the module's own code, with the
+timeout of that test.
 
 """
 
@@ -34,7 +35,7 @@ class Faults(Table):
     name = "faults"
 
     def render(self, lines: dict[Line, Line]) -> str:
-        return HEAD + tables.markdown([_HEAD, *map(list, sorted(lines.values()))])
+        return HEAD + tables.table([_HEAD, *map(list, sorted(lines.values()))])
 
     def parse(self, text: str) -> dict[Line, Line]:
         return {(row[0], row[1]): tuple(row) for row in tables.cells(text)[1:]}

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of docs/kinds.md: kind of node by release, with what the tests saw. A pytest plugin."""
+"""The table of kinds.rst: kind of node by release, with what the tests saw. A pytest plugin."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 from ansible_collections.beamops.epmd.tests.integration import tables
 from ansible_collections.beamops.epmd.tests.integration.tables import Line, Table
 
-HEAD = """# Kinds of nodes, and what was seen
+HEAD = """Kinds of nodes, and what was seen
+=================================
 
-Written by the integration tests (`make test-all`), from what they saw on real systems; `make test` checks it on a part
-of the releases. A cell without words was not tested: that kind does not exist in that release, or can't be had there.
+Written by the integration tests (``make test-all``), from what they saw on real systems; ``make test`` checks it on a
+part of the releases. A cell without words was not tested: that kind does not exist in that release, or can't be had
+there.
 
 """
 
@@ -31,7 +33,7 @@ class Kinds(Table):
         columns = sorted({line[1] for line in lines.values()})
         kinds = sorted({line[0] for line in lines.values()})
         rows = [[kind, *(lines.get((kind, column), ("", "", ""))[2] for column in columns)] for kind in kinds]
-        return HEAD + tables.markdown([["kind of node", *columns], *rows])
+        return HEAD + tables.table([["kind of node", *columns], *rows])
 
     def parse(self, text: str) -> dict[Line, Line]:
         head, *rows = tables.cells(text) or [[]]

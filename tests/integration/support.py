@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._legible import legible
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Squatter, forget, holders, wait_until
 
@@ -193,7 +194,7 @@ def recover(register: Register, epmd: Epmd, node: Node, **options: Any) -> Run:
     done = register(**{"name": node.short, **options})
     assert done.changed, done.output
     found = done.node
-    assert (found["name"], found["pid"], found["port"]) == (node.name, node.pid, node.port)
+    assert (found["name"], found["pid"], found["port"]) == (legible(node.name), node.pid, node.port)
     assert found["registered"]
     assert epmd.names() == {node.short: node.port}
     assert holders(epmd.port) == {node.pid}

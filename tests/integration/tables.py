@@ -9,17 +9,21 @@ the tables are written there; without it, what was seen has to be what the commi
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
-LICENCE = """<!--
-Copyright (c) beamops contributors
-GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-SPDX-License-Identifier: GPL-3.0-or-later
--->
+DOCS = Path(__file__).parents[2] / "docs/docsite/rst"
+LICENCE = """..
+  Copyright (c) beamops contributors
+  GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+  SPDX-License-Identifier: GPL-3.0-or-later
+
 """
 
 Line = tuple[str, ...]
@@ -29,7 +33,7 @@ class Table:
     """One table, from this process or from workers. Lines are words, the first two of which are their key."""
 
     name: str
-    """Of the file in docs/, and of the property in which a line travels."""
+    """Of the file in docs/docsite/rst, and of the property in which a line travels."""
 
     def __init__(self) -> None:
         self.lines: dict[Line, Line] = {}
@@ -58,9 +62,9 @@ class Table:
         wanted = os.environ.get("BEAMOPS_TABLES")
         if wanted:
             if session.exitstatus == pytest.ExitCode.OK:
-                Path(wanted, f"{self.name}.md").write_text(LICENCE + self.render(self.lines), encoding="utf-8")
+                Path(wanted, f"{self.name}.rst").write_text(LICENCE + self.render(self.lines), encoding="utf-8")
             return
-        file = DOCS / f"{self.name}.md"
+        file = DOCS / f"{self.name}.rst"
         known = self.parse(file.read_text(encoding="utf-8")) if file.exists() else {}
         self.differences = [
             f"saw {' | '.join(line)}"
@@ -73,9 +77,9 @@ class Table:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.lines:
             rows, columns = (sorted({key[part] for key in self.lines}) for part in (0, 1))
-            terminalreporter.write_line(f"docs/{self.name}.md: {len(rows)} rows, on {', '.join(columns)}")
+            terminalreporter.write_line(f"{self.name}.rst: {len(rows)} rows, on {', '.join(columns)}")
         for difference in self.differences:
-            terminalreporter.write_line(f"docs/{self.name}.md says otherwise (make test-all writes it): {difference}")
+            terminalreporter.write_line(f"{self.name}.rst says otherwise (make test-all writes it): {difference}")
 
 
 def register(config: pytest.Config, table: Table) -> None:
@@ -89,13 +93,20 @@ def note(request: pytest.FixtureRequest, table: str, *words: str) -> None:
     request.node.user_properties.append((table, words))
 
 
-def markdown(rows: list[list[str]]) -> str:
-    """The first row is the head."""
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "".join(f"| {' | '.join(cells)} |\n".replace("  |", " |") for cells in lines)
+_OPTIONS = ".. csv-table::\n   :class: beamops-wide\n   :header-rows: 1\n"
+# What would be markup, in the words of a cell: some marks anywhere, an underscore where a word ends, any mark at first.
+_MARKUP = re.compile(r"[\\*`|]|_(?!\w)|^\W")
+
+
+def table(rows: list[list[str]]) -> str:
+    """The first row is the head: https://docutils.sourceforge.io/docs/ref/rst/directives.html#csv-table."""
+    text = io.StringIO()
+    escaped = ([_MARKUP.sub(r"\\\g<0>", cell) for cell in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(escaped)
+    return f"{_OPTIONS}\n{textwrap.indent(text.getvalue(), '   ')}"
 
 
 def cells(text: str) -> list[list[str]]:
     """The rows of a table in such a file, with their head."""
-    found = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    return found[:1] + found[2:]
+    lines = textwrap.dedent(text.partition(_OPTIONS)[2].strip("\n")).splitlines()
+    return [[re.sub(r"\\(.)", r"\1", cell) for cell in row] for row in csv.reader(lines)]

@@ -52,7 +52,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
 
 TIMEOUT = 5
 MARGIN = 5
-"""Seconds beyond the timeout. One is promised, and seen in docs/faults.md; a loaded machine takes longer."""
+"""Seconds beyond the timeout. One is promised, and seen in faults.rst; a loaded machine takes longer."""
 
 
 class Scene(NamedTuple):

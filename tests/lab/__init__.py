@@ -19,6 +19,7 @@ from ._container import Container, system
 from ._elixir import HOME_COOKIE, Elixir, Release
 from ._epmd import Epmd
 from ._faults import cut_silently, exhausted, forget, overwrite_command_line, unreachable
+from ._fleet import SMALL, Fleet, Host, Plan
 from ._node import EvalError, Node
 from ._old_node import OldNode
 from ._otp import Otp
@@ -27,6 +28,7 @@ from ._squatter import Squatter
 
 __all__ = [
     "HOME_COOKIE",
+    "SMALL",
     "Application",
     "Authority",
     "CNode",
@@ -37,11 +39,14 @@ __all__ = [
     "Epmd",
     "EvalError",
     "FakeServer",
+    "Fleet",
     "Handler",
+    "Host",
     "LabError",
     "Node",
     "OldNode",
     "Otp",
+    "Plan",
     "RabbitMq",
     "Release",
     "Squatter",

@@ -89,15 +89,7 @@ class Epmd(Closable):
 
     def names(self) -> dict[str, int]:
         """Ask for the table, in epmd's own protocol."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-            connection.sendall(_NAMES_REQUEST)
-            with connection.makefile("rb") as stream:
-                reply = stream.read()
-        if len(reply) < 4:
-            raise ConnectionError(f"epmd on port {self.port} answered {reply!r}")
-        lines = reply[4:].decode().splitlines()
-        found = [re.fullmatch(r"name (.+) at port (\d+)", line) for line in lines]
-        return {match[1]: int(match[2]) for match in found if match}
+        return names_at("127.0.0.1", self.port)
 
     def names_output(self) -> str:
         """Return what `epmd -names` prints to a person."""
@@ -120,3 +112,16 @@ class Epmd(Closable):
         if self._process is None:
             raise LabError(f"the epmd of port {self.port} has been killed")
         return self._process
+
+
+def names_at(address: str, port: int) -> dict[str, int]:
+    """The table of an epmd, asked in its own protocol. Errors: OSError."""
+    with socket.create_connection((address, port), timeout=5) as connection:
+        connection.sendall(_NAMES_REQUEST)
+        with connection.makefile("rb") as stream:
+            reply = stream.read()
+    if len(reply) < 4:
+        raise ConnectionError(f"epmd at {address} port {port} answered {reply!r}")
+    lines = reply[4:].decode().splitlines()
+    found = [re.fullmatch(r"name (.+) at port (\d+)", line) for line in lines]
+    return {match[1]: int(match[2]) for match in found if match}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _daemons, _listeners
+from ansible_collections.beamops.epmd.plugins.module_utils import _daemons, _listeners, _owners
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_innermost_unit_counts(cgroup: str, unit: str | None) -> None:
 
 def test_a_thousand_foreign_names_cost_one_look_at_the_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[Any] = []
-    real = _listeners._tcp
+    real = _listeners.tcp
 
     def counted(source: Any) -> list[Any]:
         looks.append(source)
@@ -43,7 +43,7 @@ def test_a_thousand_foreign_names_cost_one_look_at_the_sockets(monkeypatch: pyte
 
     with socket.create_server(("127.0.0.1", 0)) as epmd, socket.create_server(("127.0.0.1", 0)) as squatter:
         port, at = epmd.getsockname()[1], squatter.getsockname()[1]
-        monkeypatch.setattr(_listeners, "_tcp", counted)
+        monkeypatch.setattr(_owners, "tcp", counted)
         names = {**{f"n{number}": 1 for number in range(1000)}, "own": 2, "squatted": at}
         found = _daemons.describe(port, names, {2}, None, 10)
     assert found is not None

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _listeners, _processes, _sock_diag
+from ansible_collections.beamops.epmd.plugins.module_utils import _listeners, _owners, _processes, _sock_diag
 from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Listener
 
 
@@ -57,16 +57,29 @@ def test_kernel_and_psutil_agree(address: str, dialled: str, monkeypatch: pytest
             for server in (first, second):
                 assert Listener(server.fileno(), address, server.getsockname()[1]) in plain(found).listeners
         assert [listener.fd for listener in found.listeners] == sorted(listener.fd for listener in found.listeners)
-        assert _listeners.listening_uid(held) == os.geteuid()
-        assert os.getpid() in _listeners.listening_pids(held)
+        assert _owners.listening_uid(held) == os.geteuid()
+        assert os.getpid() in _owners.listening_pids(held)
         own_port = client.getsockname()[1]
-        assert os.getpid() in _listeners.connected_pids(held, None)
-        assert os.getpid() in _listeners.connected_pids(held, own_port)
-        assert _listeners.connected_pids(held, free) == []
-        assert _listeners.peer_port(os.getpid(), accepted.fileno(), held) == own_port
-        assert _listeners.peer_port(os.getpid(), client.fileno(), held) is None
+        assert os.getpid() in _owners.connected_pids(held, None)
+        assert os.getpid() in _owners.connected_pids(held, own_port)
+        assert _owners.connected_pids(held, free) == []
+        assert _owners.peer_port(os.getpid(), accepted.fileno(), held) == own_port
+        assert _owners.peer_port(os.getpid(), client.fileno(), held) is None
         monkeypatch.setattr(_sock_diag, "sockets", refuse)
-        assert _listeners.peer_port(os.getpid(), accepted.fileno(), held) == own_port
+        assert _owners.peer_port(os.getpid(), accepted.fileno(), held) == own_port
+
+
+def test_the_descriptors_of_a_busy_process_are_read_only_as_far_as_needed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.socket() as second, socket.socket() as third:
+        own = [os.fstat(one.fileno()).st_ino for one in (first, second, third)]
+        assert {inode: _listeners.descriptors(os.getpid())[inode] for inode in own} == {
+            inode: one.fileno() for inode, one in zip(own, (first, second, third))
+        }
+        assert own[2] not in _listeners.descriptors(os.getpid(), own[:2])
+        assert own[2] in _listeners.descriptors(os.getpid(), [own[0], 0])
+        port = first.getsockname()[1]
+        for uid in (os.geteuid(), os.geteuid() + 1, None):
+            assert port in {found.port for found in _listeners.from_kernel(os.getpid(), 1, uid).listeners}
 
 
 def test_without_sock_diag_psutil_is_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +91,10 @@ def test_without_sock_diag_psutil_is_the_way(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(_sock_diag, "sockets", refuse)
         assert _listeners.of(vm, port) == expected
         assert _listeners.epmd_pid(port) is None
-        assert _listeners.addresses(port) == ["127.0.0.1"]
+        assert _owners.addresses(port) == ["127.0.0.1"]
         monkeypatch.setattr(_processes, "HAS_PSUTIL", False)
-        assert _listeners.addresses(port) == []
-        assert _listeners.listening_uid(port) is None
+        assert _owners.addresses(port) == []
+        assert _owners.listening_uid(port) is None
 
 
 @pytest.mark.parametrize("spelling", ["connections", "net_connections"])

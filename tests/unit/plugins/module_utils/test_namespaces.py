@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _files, _namespaces
+from ansible_collections.beamops.epmd.plugins.module_utils import _files, _inside, _namespaces
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
 
 SELF = os.getpid()
@@ -25,9 +25,9 @@ def test_one_of_our_own_is_no_other_place() -> None:
     assert _namespaces.network_of(SELF) is None
     assert _namespaces.shares_root(SELF)
     assert not _namespaces.is_container(SELF)
-    assert _namespaces.with_files_of(SELF, 60, lambda: os.stat("/")) == os.stat("/")
-    assert _namespaces.with_files_of(None, 60, os.getpid) == SELF
-    assert _namespaces.ids_inside(SELF) == (os.geteuid(), os.getegid())
+    assert _inside.with_files_of(SELF, 60, lambda: os.stat("/")) == os.stat("/")
+    assert _inside.with_files_of(None, 60, os.getpid) == SELF
+    assert _inside.ids_inside(SELF) == (os.geteuid(), os.getegid())
 
 
 def test_one_that_has_ended_is_taken_for_one_of_ours() -> None:
@@ -35,7 +35,7 @@ def test_one_that_has_ended_is_taken_for_one_of_ours() -> None:
     assert _namespaces.network_of(gone) is None
     assert _namespaces.shares_root(gone)
     with pytest.raises(FileNotFoundError):
-        _namespaces.in_network(gone, 5, os.getpid)
+        _inside.in_network(gone, 5, os.getpid)
 
 
 def nothing() -> None:
@@ -43,7 +43,7 @@ def nothing() -> None:
 
 
 def in_child(work: object, seconds: float = 10) -> object:
-    return _namespaces._in_child(nothing, "its place", seconds, work)  # type: ignore[arg-type]
+    return _inside._in_child(nothing, "its place", seconds, work)  # type: ignore[arg-type]
 
 
 def test_what_the_work_gives_comes_back_from_another_process() -> None:
@@ -72,7 +72,7 @@ def test_a_place_that_may_not_be_entered() -> None:
         raise PermissionError(1, "x")
 
     with pytest.raises(NotPermitted, match=r"its place can't be entered .* run with become"):
-        _namespaces._in_child(enter, "its place", 10, nothing)
+        _inside._in_child(enter, "its place", 10, nothing)
 
 
 def test_work_that_hangs_or_dies_has_an_end_and_leaves_no_process() -> None:
@@ -86,11 +86,11 @@ def test_work_that_hangs_or_dies_has_an_end_and_leaves_no_process() -> None:
 
 def test_a_file_system_of_ours_that_hangs_has_an_end() -> None:
     with pytest.raises(EpmdError, match=r"did not end within 0.2 s"):
-        _namespaces.with_files_of(SELF, 0.2, lambda: time.sleep(3600))
+        _inside.with_files_of(SELF, 0.2, lambda: time.sleep(3600))
 
 
 def test_a_child_that_sends_too_much_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_namespaces, "MAX_CHILD_RESULT", 1000)
+    monkeypatch.setattr(_inside, "MAX_CHILD_RESULT", 1000)
     with pytest.raises(EpmdError, match="did not end"):
         in_child(lambda: "x" * 1_000_000)
 
@@ -120,11 +120,11 @@ def test_a_file_is_read_in_the_root_of_somebody_else(elsewhere: int, tmp_path: P
     (tmp_path / "file").write_text("theirs")
     (tmp_path / "link").symlink_to("/file")
     for path in ("/file", "/link"):
-        found = _namespaces.with_files_of(elsewhere, 60, lambda path=path: _files.read(path, 10))  # type: ignore[misc]
+        found = _inside.with_files_of(elsewhere, 60, lambda path=path: _files.read(path, 10))  # type: ignore[misc]
         assert found is not None
         assert found.content == b"theirs"
     with pytest.raises(FileNotFoundError):
-        _namespaces.with_files_of(elsewhere, 60, lambda: _files.read("/etc/passwd", 10))
+        _inside.with_files_of(elsewhere, 60, lambda: _files.read("/etc/passwd", 10))
 
 
 @pytest.mark.filterwarnings("ignore:sys.meta_path is empty:ImportWarning")
@@ -134,9 +134,9 @@ def test_nothing_is_imported_from_the_root_of_somebody_else(elsewhere: int, tmp_
     for directory in filter(None, sys.path):
         (tmp_path / directory.strip("/")).mkdir(parents=True, exist_ok=True)
         (tmp_path / directory.strip("/") / f"{name}.py").touch()
-    assert f"{name}.py" in _namespaces.with_files_of(elsewhere, 60, lambda: os.listdir(sys.path[-1]))
+    assert f"{name}.py" in _inside.with_files_of(elsewhere, 60, lambda: os.listdir(sys.path[-1]))
     with pytest.raises(EpmdError, match=f"ModuleNotFoundError: .*{name}"):
-        _namespaces.with_files_of(elsewhere, 60, lambda: importlib.import_module(name))
+        _inside.with_files_of(elsewhere, 60, lambda: importlib.import_module(name))
 
 
 @pytest.mark.parametrize(("number", "inside"), [(100_000, 0), (100_999, 999), (165_536, 165_536), (0, 0)])
@@ -146,4 +146,4 @@ def test_a_number_in_a_user_namespace(
     (tmp_path / "map").write_text("         0     100000      65536\n")
     real = open
     monkeypatch.setattr("builtins.open", lambda _path, **options: real(tmp_path / "map", **options))
-    assert _namespaces._mapped(1, "uid_map", number) == inside
+    assert _inside._mapped(1, "uid_map", number) == inside

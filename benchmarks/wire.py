@@ -1,0 +1,142 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One lost node that is registered again, against what people do today: erl_call(1), and two `erl` by hand.
+
+What is measured of ours is the work on the wire: connect, prove the cookie, have the node register itself, ask epmd
+whether it did. The process in which that happens is the module's, which `module.py` measures.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible_collections.beamops.epmd.benchmarks.harness import (
+    Result,
+    Row,
+    Table,
+    in_turns,
+    payloads,
+    ratios,
+    run,
+    scratch,
+    timed,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils import _epmd_client, _erl_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Daemon
+from ansible_collections.beamops.epmd.plugins.module_utils._node import NodeConnection
+from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
+from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, forget
+
+NAME = "wire"
+RELEASE = 23  # whose nodes stay lost while there is an epmd
+
+# The way by hand. An `erl` without a name puts a placeholder for the lost node into epmd, with the node's port; another
+# one connects through that. Then the first one ends, and the placeholder with it; the node is told through the second.
+_PLACEHOLDER = """
+{{ok, _}} = erl_epmd:start_link(), {{ok, _}} = erl_epmd:register_node({short}, {port}), io:format("held~n").
+"""
+_TOLD = """
+pong = net_adm:ping('{name}'), io:format("pong~n"), _ = io:get_line(""),
+{{ok, _}} = rpc:call('{name}', erl_epmd, register_node, ["{short}", {port}]), halt().
+"""
+
+
+def measure(smoke: bool) -> Result:
+    """Every way loses the name first, and has to bring it back."""
+    rounds = 1 if smoke else 20
+    otp = Otp.of(RELEASE)
+    with scratch() as directory, otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port) as node:
+        called = _erl_call(otp, node)
+        # The command as `ansible.builtin.command` would run it on a target.
+        files = payloads(Path(directory), {"command": {"argv": called}, "epmd_register": {}})
+
+        def lost(work: Callable[[], object]) -> Callable[[], float]:
+            def once() -> float:
+                forget(epmd, node)
+                epmd.start()
+                taken = timed(work) * 1000
+                if epmd.names() != {node.short: node.port}:
+                    raise SystemExit("bench: the name did not come back")
+                return taken
+
+            return once
+
+        samples = in_turns(
+            rounds,
+            {
+                "wire": lost(lambda: _wire(epmd, node)),
+                "erl_call": lost(lambda: subprocess.run(called, check=True, stdout=subprocess.DEVNULL)),
+                "two erl": lost(lambda: _by_hand(otp, epmd, node)),
+                "command": lost(lambda: run(files["command"], changed=True)),
+                "module": lost(lambda: run(files["epmd_register"], changed=True)),
+            },
+        )
+    rows = [
+        _row("the work on the wire", "erl_call -address", samples, "erl_call", "wire", 1),
+        _row("the work on the wire", "two erl, by hand", samples, "two erl", "wire", 0.01),
+        _row("all of the module", "ansible.builtin.command with erl_call", samples, "command", "module", None),
+    ]
+    note = (
+        "erl_call has to be told the port, shows the cookie on its command line, and is not on every host; "
+        "it is a process of its own, while the work on the wire is a part of the module's process."
+    )
+    return Result(
+        NAME,
+        "One lost node: against what people do today",
+        [Table("Registered again", ("theirs", "ours", "ratio"), ("ms", ""), rows, note)],
+    )
+
+
+def _row(ours: str, theirs: str, samples: dict[str, list[float]], base: str, own: str, goal: float | None) -> Row:
+    compared = ratios(samples[base], samples[own])
+    return Row({"ours": ours, "theirs": theirs}, samples[base], samples[own], compared, goal)
+
+
+def _wire(epmd: Epmd, node: Node) -> None:
+    deadline = Deadline(30)
+    connection = NodeConnection.open("127.0.0.1", node.port, deadline, deadline)
+    try:
+        connection.authenticate(node.cookie.encode())
+        _erl_epmd.register(connection, node.short, node.port, False)
+        _epmd_client.ask_names(Daemon("127.0.0.1", epmd.port), deadline)
+    finally:
+        connection.close()
+
+
+def _erl_call(otp: Otp, node: Node) -> list[str]:
+    """The command that does it, for one who knows the port."""
+    said = f'erl_epmd register_node ["{node.short}",{node.port}]'
+    return [str(otp.bindir / "erl_call"), "-address", f"localhost:{node.port}", "-c", node.cookie, "-a", said]
+
+
+def _by_hand(otp: Otp, epmd: Epmd, node: Node) -> None:
+    first = _erl(otp, epmd, [], _PLACEHOLDER, node)
+    _hear(first, "held")
+    second = _erl(otp, epmd, ["-sname", "by_hand", "-setcookie", node.cookie], _TOLD, node)
+    _hear(second, "pong")
+    first.kill()
+    first.communicate()
+    second.communicate("go on\n", timeout=60)
+    if second.returncode:
+        raise SystemExit(f"bench: the way by hand ended with {second.returncode}")
+
+
+def _erl(otp: Otp, epmd: Epmd, arguments: list[str], said: str, node: Node) -> subprocess.Popen[str]:
+    expression = " ".join(said.format(name=node.name, short=node.short, port=node.port).split())
+    return subprocess.Popen(
+        [otp.erlexec, "-noshell", "-start_epmd", "false", *arguments, "-eval", expression],
+        env=otp.environment(HOME=str(node.home), ERL_EPMD_PORT=str(epmd.port), ERL_CRASH_DUMP_SECONDS="0"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _hear(process: subprocess.Popen[str], word: str) -> None:
+    said = process.stdout.readline().strip() if process.stdout else ""
+    if said != word:
+        process.kill()
+        raise SystemExit(f"bench: erl said {said!r} instead of {word}: {process.communicate()[0]}")

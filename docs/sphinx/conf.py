@@ -1,0 +1,37 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How `make docs` makes a site of the pages: https://www.sphinx-doc.org/en/master/usage/configuration.html."""
+
+from __future__ import annotations
+
+project = "beamops.epmd"
+author = "beamops contributors"
+html_title = html_short_title = "beamops.epmd"
+
+extensions = ["sphinx_antsibull_ext"]
+# A link that leads nowhere is a warning, and a warning ends the build.
+nitpicky = True
+# What the reference says of Ansible itself lies on a site that could only be asked over the network.
+nitpick_ignore = [("std:ref", "ansible_configuration_settings"), ("std:ref", "common_return_values")]
+
+highlight_language = "none"
+pygments_style = "ansible"
+# What is to be typed must keep its quotes and dashes.
+smartquotes = False
+
+html_theme = "sphinx_ansible_theme"
+html_theme_options = {
+    "display_version": False,
+    "navigation_depth": 3,
+    "topbar_links": {
+        "Repository": "https://github.com/beamops/beamops.epmd",
+        "epmd": "https://www.erlang.org/doc/apps/erts/epmd_cmd.html",
+    },
+}
+html_static_path = ["static"]
+html_css_files = ["beamops.css"]
+html_copy_source = False
+html_show_copyright = False
+html_show_sphinx = False
+html_use_index = False

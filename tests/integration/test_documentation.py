@@ -1,0 +1,371 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every command of the documentation runs as it is printed, and prints what the page says that it prints.
+
+The commands of a page run in their order, on a host in the state that the page is about; those of a page
+without a scene of its own on a host whose node `ejabberd` is lost. A line that is printed below a command has
+to be in what the command really says, in this order and apart from numbers; `...` stands for others. A command
+may fail only where such lines are printed, or its exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, RELEASES
+from ansible_collections.beamops.epmd.tests.lab import (
+    Container,
+    Ejabberd,
+    Epmd,
+    Node,
+    Otp,
+    RabbitMq,
+    Release,
+    cut_silently,
+    forget,
+    listeners,
+    system,
+)
+
+RELEASE = 25
+PORT = 42815
+ON_PORT = ["-kernel", "inet_dist_listen_min", str(PORT), "inet_dist_listen_max", str(PORT)]
+HOST = socket.gethostname().partition(".")[0]
+
+PAGES = {
+    path.relative_to(CHECKOUT).as_posix(): path
+    for path in [
+        CHECKOUT / "README.md",
+        # The scenario of the other role is run by test_scratch_node.py.
+        CHECKOUT / "roles/ensure_registered/README.md",
+        CHECKOUT / "docs/sphinx/index.rst",
+        *sorted((CHECKOUT / "docs/docsite/rst").glob("*.rst")),
+    ]
+}
+
+# Commands that can't run here as they are printed: pattern, reason, and what runs in their place.
+ELSEWHERE = [
+    (r"make ([a-z-]+)\b.*", "it would run this test, or takes minutes", "make --dry-run {0}"),
+    (r"tests/toolchain/integration 25 -- (\S+) -q", "it makes what this test runs in", f"ls {CHECKOUT}/{{0}}"),
+    (
+        r"ansible-galaxy collection install beamops.epmd",
+        "Galaxy is not asked by tests",
+        f"ansible-galaxy collection build --output-path . {shlex.quote(str(CHECKOUT))}"
+        " && ansible-galaxy collection install ./beamops-epmd-*.tar.gz --collections-path .",
+    ),
+    (r"python3 -m venv /opt/ansible .*", "it writes to /opt, and asks a package index", ""),
+]
+
+# https://www.sphinx-doc.org/en/master/usage/restructuredtext/directives.html#directive-code-block
+_RST = re.compile(r"^( *)\.\. code-block:: (\S+)\n((?:\1 +\S.*\n|\s*\n)+)", re.MULTILINE)
+_MARKDOWN = re.compile(r"^( *)```(\S*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_HIDDEN = re.compile(
+    r"^(?! *\.\. ).*::$|^ *\.\. (?:code|sourcecode|parsed-literal|literalinclude|prompt)::.*|^ *~~~.*", re.MULTILINE
+)
+_SHOWN_ALONE = {"ini", "text"}
+
+
+class Command(NamedTuple):
+    """A command as it is printed, and the lines below it. play: it is a playbook instead, as a file."""
+
+    text: str
+    says: list[str]
+    play: bool = False
+
+
+def commands(name: str, text: str) -> list[Command]:
+    """The commands of a page. A block of another kind than those that are known here is a mistake of the page."""
+    hidden = _HIDDEN.findall(text) if name.endswith(".rst") or "~~~" in text else []
+    assert not hidden, f"{name}: say what these blocks are, with code-block or ```: {hidden}"
+    found = []
+    for _indent, language, body in (_RST if name.endswith(".rst") else _MARKDOWN).findall(text):
+        block = textwrap.dedent(body).strip("\n")
+        if language in ("console", "shell", "sh"):
+            found += _commands_of(block, prompt="$ " if language == "console" else "")
+        elif language == "yaml":
+            if any("hosts" in play for play in yaml.safe_load(block) if isinstance(play, dict)):
+                found.append(Command(block, [], play=True))
+        else:
+            assert language in _SHOWN_ALONE, f"{name}: nobody runs a block of {language or 'no language'}"
+    return found
+
+
+def _commands_of(block: str, prompt: str) -> list[Command]:
+    found: list[Command] = []
+    for line in block.splitlines():
+        if found and found[-1].text.endswith("\\"):
+            found[-1] = found[-1]._replace(text=f"{found[-1].text}\n{line.removeprefix('> ')}")
+        elif line.startswith(prompt):
+            found.append(Command(line.removeprefix(prompt), []))
+        else:
+            assert found, f"no command before {line!r}"
+            found[-1].says.append(line)
+    return found
+
+
+def plain(line: str) -> str:
+    """A line without what differs from run to run."""
+    return " ".join(re.sub(r"\d+(?:\.\d+)*", "N", line).split())
+
+
+@dataclass
+class Host:
+    """Where the commands of a page run: those of Ansible on the controller, which is here, all others by `run`."""
+
+    run: Callable[[str], subprocess.CompletedProcess[str]]
+    controller: Callable[[str], subprocess.CompletedProcess[str]]
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What is printed in the documentation, and what it is here: the host, a pid."""
+    elsewhere: list[str] = field(default_factory=list)
+    """What was not run as it is printed, and why."""
+
+    def obey(self, command: Command) -> None:
+        """Run it, and compare."""
+        text = command.text
+        for pattern, reason, instead in ELSEWHERE:
+            match = re.fullmatch(pattern, text)
+            if match:
+                text = instead.format(*match.groups())
+                self.elsewhere.append(f"{command.text}: {reason}; instead: {text or 'nothing'}")
+        for printed, real in self.names.items():
+            text = re.sub(rf"(?<!\w){printed}(?!\w)", real, text)
+        if not text:
+            return
+        here = text.split()[0].startswith(("ansible", "make"))
+        done = (self.controller if here else self.run)(text)
+        print(f"$ {text}\n{done.stdout}")
+        assert "Traceback" not in done.stdout
+        rest = plain(re.sub(rf"\b{HOST}\b", "web1", done.stdout))
+        for part in (part for line in command.says for part in plain(line).split("...")):
+            _before, found, rest = rest.partition(part) if part else ("", "nothing", rest)
+            assert found, f"{command.text!r} does not say {part!r} (here or in this order), but:\n{done.stdout}"
+        foretold = command.says or f"exit code {done.returncode}" in text
+        assert done.returncode == 0 or foretold, f"{text!r} ended with exit code {done.returncode}: {done.stdout}"
+
+
+class Stage:
+    """A controller, with an inventory in its directory, and what is on its host."""
+
+    def __init__(self, otp: Otp, directory: Path) -> None:
+        self.otp = otp
+        self.directory = directory
+        directory.joinpath("inventory").write_text(
+            f"[erlang]\n{HOST} ansible_connection=local ansible_become_method=su"
+            f" ansible_python_interpreter={sys.executable}\n"
+        )
+
+    def shell(self, text: str, cwd: Path | None = None, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run it here. Standard output has the errors, too."""
+        settings = {
+            **os.environ,
+            **self.otp.environment(),
+            "PATH": f"{self.otp.root / 'bin'}:{self.otp.bindir}:{os.environ['PATH']}",
+            "HOME": str(home or self.directory),
+            # As in a checkout.
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        return subprocess.run(
+            ["sh", "-c", text],
+            check=False,
+            cwd=cwd or self.directory,
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+
+    def control(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the controller's."""
+        return self.shell(text, CHECKOUT if text.startswith("make") else None)
+
+    def host(self, home: Path | None = None, names: Mapping[str, str] | None = None) -> Host:
+        """This machine as the host."""
+        return Host(functools.partial(self.shell, home=home), self.control, {"web1": HOST, **(names or {})})
+
+    def box(self, box: Container, names: Mapping[str, str] | None = None) -> Host:
+        """A container as the host, whose processes and network are those of this machine."""
+        return Host(lambda text: box.run(["sh", "-c", text]), self.control, names or {})
+
+    @contextlib.contextmanager
+    def node(self, name: str | None = "ejabberd") -> Iterator[tuple[Epmd, Node]]:
+        """A node with the name and the port that the documentation has."""
+        with self.otp.epmd(4369) as epmd, self.otp.node(name, epmd_port=4369, args=ON_PORT) as node:
+            yield epmd, node
+
+
+Scene = Callable[[Stage], contextlib.AbstractContextManager[Host]]
+
+
+@contextlib.contextmanager
+def healthy(stage: Stage) -> Iterator[Host]:
+    with stage.node() as (_epmd, node):
+        yield stage.host(node.home)
+
+
+@contextlib.contextmanager
+def lost(stage: Stage) -> Iterator[Host]:
+    """The epmd of a host has died."""
+    with stage.node() as (epmd, node):
+        forget(epmd, node)
+        yield stage.host(node.home)
+
+
+@contextlib.contextmanager
+def cut(stage: Stage) -> Iterator[Host]:
+    """The connection between node and epmd was cut without a word."""
+    with contextlib.ExitStack() as stack:
+        epmd, node = stack.enter_context(stage.node())
+        stack.enter_context(cut_silently(epmd, node))
+        yield stage.host(node.home)
+
+
+def squatted(port: int) -> Scene:
+    """A process other than the node holds its name, with this port."""
+
+    @contextlib.contextmanager
+    def scene(stage: Stage) -> Iterator[Host]:
+        holder = (
+            "import signal; from ansible_collections.beamops.epmd.tests.lab import Squatter;"
+            f" holder = Squatter(4369, 'ejabberd', {port}); print('up', flush=True); signal.pause()"
+        )
+        with stage.node() as (epmd, node):
+            node.suspend()  # or it could be faster
+            try:
+                epmd.kill()
+                epmd.start()
+                process = subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE, text=True)
+                assert process.stdout
+                assert process.stdout.readline() == "up\n"
+            finally:
+                node.resume()
+            with process:
+                try:
+                    yield stage.host(node.home, {"4711": str(process.pid)})
+                finally:
+                    process.kill()
+
+    return scene
+
+
+@contextlib.contextmanager
+def stopped_epmd(stage: Stage) -> Iterator[Host]:
+    with stage.node() as (epmd, node):
+        epmd.suspend()
+        try:
+            yield stage.host(node.home, {"611": str(epmd.pid)})
+        finally:
+            epmd.resume()
+
+
+@contextlib.contextmanager
+def only_dials(stage: Stage) -> Iterator[Host]:
+    with stage.otp.node("ejabberd", epmd_port=4369, args=["-dist_listen", "false"]):
+        yield stage.host()
+
+
+@contextlib.contextmanager
+def nameless(stage: Stage) -> Iterator[Host]:
+    """A node that names itself while it runs, and is stopped."""
+    with stage.node(name=None) as (_epmd, node):
+        node.eval("{ok, _} = net_kernel:start([ejabberd, shortnames])")
+        node.suspend()
+        try:
+            yield stage.host()
+        finally:
+            node.resume()
+
+
+@contextlib.contextmanager
+def ejabberd(stage: Stage) -> Iterator[Host]:
+    with Container(system(RELEASE), "localhost", own=("mount", "uts")) as box, Ejabberd(box):
+        box.kill_epmd()
+        yield stage.box(box)
+
+
+@contextlib.contextmanager
+def rabbitmq(stage: Stage) -> Iterator[Host]:
+    with Container(system(RELEASE), "web1", own=("mount", "uts")) as box, RabbitMq(box) as application:
+        box.kill_epmd()
+        # The module runs outside of the root that has the files of the host.
+        yield stage.box(box, {"/var/lib/rabbitmq": f"/proc/{application.pid}/root/var/lib/rabbitmq"})
+
+
+@contextlib.contextmanager
+def release(stage: Stage) -> Iterator[Host]:
+    shop = Release(stage.otp, stage.directory / "shop", "a-cookie-of-the-shop")
+    with stage.otp.epmd(4369) as epmd, shop.start(epmd_port=4369) as node:
+        forget(epmd, node)
+        yield stage.host(names={"/opt/shop": str(shop.root)})
+
+
+@contextlib.contextmanager
+def container(stage: Stage) -> Iterator[Host]:
+    with Container(system(RELEASE)) as box, box.node("ejabberd", release=RELEASE, cookie="of-the-box", args=ON_PORT):
+        box.kill_epmd()
+        yield stage.host()
+
+
+SCENES: dict[str, Scene] = {
+    "verdict_registered": healthy,
+    "verdict_missing": cut,
+    "by_hand": cut,
+    "verdict_borrowed": squatted(PORT),
+    "verdict_conflict": squatted(9999),
+    "verdict_epmd_unresponsive": stopped_epmd,
+    "verdict_not_applicable": only_dials,
+    "verdict_unidentified": nameless,
+    "guide_ejabberd": ejabberd,
+    "guide_rabbitmq": rabbitmq,
+    "guide_elixir": release,
+    "guide_containers": container,
+}
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """The controller, and afterwards nothing left of what a command has started."""
+    if RELEASE not in RELEASES:
+        pytest.skip(f"the pages are about OTP {RELEASE}")
+    yield Stage(Otp.of(RELEASE), tmp_path)
+    assert not listeners(4369)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_runs_as_it_is_printed(name: str, stage: Stage, request: pytest.FixtureRequest) -> None:
+    path = PAGES[name]
+    found = commands(name, path.read_text())
+    with SCENES.get(path.stem, lost)(stage) if found else contextlib.nullcontext(stage.host()) as host:
+        for number, command in enumerate(found):
+            if command.play:
+                playbook = stage.directory / f"{number}.yml"
+                playbook.write_text(command.text)
+                command = Command(f"ansible-playbook -i inventory {playbook.name}", [])  # noqa: PLW2901
+            host.obey(command)
+    for line in host.elsewhere:
+        request.node.user_properties.append(("not run as printed", f"{name}: {line}"))
+
+
+def test_every_page_is_listed_and_every_scene_has_its_page() -> None:
+    pages = {path.stem for path in (CHECKOUT / "docs/docsite/rst").glob("*.rst")}
+    listed = yaml.safe_load((CHECKOUT / "docs/docsite/extra-docs.yml").read_text())
+    assert {page for section in listed["sections"] for page in section["toctree"]} == pages
+    assert set(SCENES) <= pages
