@@ -70,8 +70,11 @@ def diagnose(epmd_port: int | None, timeout: float) -> Outcome:
 def _run(options: Options, mode: Mode) -> Outcome:
     check(options)
     places: dict[int | None, list[Vm]] = {None: []}
-    for vm in _vms(options):
+    vms = _vms(options)
+    for vm in vms:
         places.setdefault(vm.namespace, []).append(vm)
+    if len(places) + len(vms) > 2:
+        import_rooms(tls=any(vm.said.tls for vm in vms))
     parts = _at_once(lambda place: _look_after_place(options, mode, *place), list(places.items()))
     whole = Part(*([item for part in parts for item in part[field]] for field in range(len(Part._fields))))  # type: ignore[arg-type]
     missing = _explain_missing(options, whole)
@@ -107,6 +110,14 @@ def _vms(options: Options) -> list[Vm]:
 def _listens(vm: Vm, port: int, epmd_port: int | None) -> bool:
     sockets = _listeners.of(vm, _observation.daemon_of(vm, epmd_port).port)
     return any(listener.port == port for listener in sockets.listeners)
+
+
+def import_rooms(tls: bool) -> None:
+    """Before there are several threads: a child that one forks while another imports waits for that import for ever."""
+    from . import _control, _culprits, _daemons, _holder, _inside, _owners, _repair, _start_epmd  # noqa: F401, PLC0415
+
+    if tls:
+        from . import _tls  # noqa: F401, PLC0415
 
 
 def _at_once(work: Callable[[T], U], items: Sequence[T]) -> list[U]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import _cookies, _diagnosis, _epmd_client, _erl_epmd, _observation, _owners, _start_epmd
+from . import _cookies, _diagnosis, _epmd_client, _erl_epmd, _observation, _owners
 from ._cookies import Cookie
 from ._diagnosis import Diagnosis, Observation
 from ._errors import EpmdError, Unreachable
@@ -87,6 +87,9 @@ def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
     try:
         _authenticate(seen, ready)
         if observation.table.names is None:
+            # Here and not above, as in `_ensure.py`.
+            from . import _start_epmd  # noqa: PLC0415
+
             table, started = _start_epmd.start(seen.vm, seen.daemon, deadline)
             observation = observation._replace(table=table)
         asked = Asked(None, False) if observation.is_registered else _register(seen, ready, deadline)

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._legible import legible
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
@@ -25,6 +27,9 @@ from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Sq
 CHECKOUT = Path(__file__).parents[2]
 COOKIE = "a-cookie-that-nobody-may-see"
 RELEASES = [int(release) for release in os.environ.get("BEAMOPS_RELEASES", "23 25 27").split()]
+NEWEST = pytest.mark.since(max(RELEASES))
+"""For what has to do with the controller, or with epmd alone: one release of OTP is enough."""
+
 REPLY = re.compile(r"^localhost \| (\S+) => (\{.*?^\})$", re.MULTILINE | re.DOTALL)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, life, lose
+from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, NEWEST, life, lose
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, holders
 
 # A collection has to work with these alone:
@@ -111,6 +111,7 @@ def test_it_holds_what_a_user_runs_or_reads(installed: Path) -> None:
     assert (installed / "LICENSES/GPL-3.0-or-later.txt").read_text() == (CHECKOUT / "COPYING").read_text()
 
 
+@NEWEST
 def test_role_modules_and_playbooks_work_from_it_alone(
     otp: Otp, epmd: Epmd, node: Node, installed: Path, tmp_path: Path
 ) -> None:

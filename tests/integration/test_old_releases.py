@@ -13,11 +13,10 @@ import pytest
 from ansible_collections.beamops.epmd.plugins.module_utils._node import OLD_NAME, NodeConnection
 from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
 from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, RELEASES, Register, Run
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, NEWEST, Register, Run
 from ansible_collections.beamops.epmd.tests.lab import Epmd, OldNode, forget, holders
 
 COLUMN = "OTP 17 to 22 (fake)"
-ONE_EPMD = pytest.mark.since(max(RELEASES))
 """What comes before a registration is the same with every epmd."""
 
 DISALLOWED = f"** Connection attempt from disallowed node {OLD_NAME} **\n"
@@ -80,7 +79,7 @@ def test_a_lost_node_is_registered_again(epmd: Epmd, old: OldNode, register: Reg
     saw("older handshake", COLUMN, "missing, registered again")
 
 
-@ONE_EPMD
+@NEWEST
 def test_a_wrong_cookie(epmd: Epmd, old: OldNode, register: Register, saw: Saw) -> None:
     lose(epmd, old)
     assert_refused(register(name="vic", cookie="no-such-cookie"), epmd, "refused the cookie")
@@ -89,7 +88,7 @@ def test_a_wrong_cookie(epmd: Epmd, old: OldNode, register: Register, saw: Saw) 
     saw("older handshake, another cookie", COLUMN, "fails: it refused the cookie")
 
 
-@ONE_EPMD
+@NEWEST
 def test_a_node_that_is_connecting_to_us(epmd: Epmd, old: OldNode, register: Register, saw: Saw) -> None:
     lose(epmd, old)
     pending = connect(old)
@@ -100,7 +99,7 @@ def test_a_node_that_is_connecting_to_us(epmd: Epmd, old: OldNode, register: Reg
     saw("older handshake, status nok", COLUMN, "fails: try again")
 
 
-@ONE_EPMD
+@NEWEST
 def test_a_node_that_gives_way(epmd: Epmd, release: int, register: Register, saw: Saw) -> None:
     # Of two that connect to each other, the one whose name comes first gives way.
     with OldNode(epmd, "alice", release=release, cookie=COOKIE) as old:
@@ -114,7 +113,7 @@ def test_a_node_that_gives_way(epmd: Epmd, release: int, register: Register, saw
         saw("older handshake, status ok_simultaneous", COLUMN, "missing, registered again")
 
 
-@ONE_EPMD
+@NEWEST
 def test_a_node_to_which_another_run_is_connected(epmd: Epmd, old: OldNode, register: Register, saw: Saw) -> None:
     lose(epmd, old)
     other = connect(old)
@@ -129,7 +128,7 @@ def test_a_node_to_which_another_run_is_connected(epmd: Epmd, old: OldNode, regi
     saw("older handshake, status alive", COLUMN, "fails: try again; the other connection lives on")
 
 
-@ONE_EPMD
+@NEWEST
 @pytest.mark.parametrize("allow", ["other@host", OLD_NAME])
 def test_a_node_that_allows_one(epmd: Epmd, release: int, register: Register, saw: Saw, allow: str) -> None:
     with OldNode(epmd, "vic", release=release, cookie=COOKIE, allow=allow) as old:

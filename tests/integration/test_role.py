@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, life, lose, run_ansible
+from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, NEWEST, life, lose, run_ansible
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, holders, listeners
 
 LOCALHOST = 'localhost ansible_connection=local ansible_python_interpreter="{{ ansible_playbook_python }}"\n'
@@ -120,6 +120,7 @@ def test_audit_recover_and_audit_again(otp: Otp, epmd: Epmd, node: Node, play: P
     assert life(node) == before
 
 
+@NEWEST
 def test_hosts_that_fail_have_a_row_and_the_others_go_on(epmd: Epmd, node: Node, play: Play) -> None:
     lose(epmd, node)
     inventory = (
@@ -166,6 +167,7 @@ def test_an_option_of_the_wrong_type_fails_at_the_argument_spec(play: Play, opti
     assert "Validation of arguments failed" in done.output
 
 
+@NEWEST
 def test_a_node_that_does_not_run_has_a_row(node: Node, play: Play) -> None:
     done = play("beamops.epmd.recover", ensure_registered_name=["vic", "ghost"])
     assert done.code != 0
@@ -173,6 +175,7 @@ def test_a_node_that_does_not_run_has_a_row(node: Node, play: Play) -> None:
     assert "ghost: no such node runs here" in done.rows[1].done
 
 
+@NEWEST
 def test_the_cookie_shows_nowhere(epmd: Epmd, node: Node, play: Play, tmp_path: Path) -> None:
     """Play() itself looks for it in all that is printed."""
     lose(epmd, node)
@@ -184,6 +187,7 @@ def test_the_cookie_shows_nowhere(epmd: Epmd, node: Node, play: Play, tmp_path: 
     assert (done.code, done.recap["localhost"]["changed"]) == (0, 1), done.output
 
 
+@NEWEST
 class TestWithoutPsutil:
     """A target whose Python has none."""
 

@@ -10,10 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT
+from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, NEWEST
 from ansible_collections.beamops.epmd.tests.lab import Otp, free_port, listeners
 
 
+@NEWEST
 def test_the_printed_scenario_runs(otp: Otp, tmp_path: Path) -> None:
     readme = (CHECKOUT / "roles/scratch_node/README.md").read_text()
     printed = re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)

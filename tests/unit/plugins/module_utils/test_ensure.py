@@ -6,15 +6,36 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _command_line, _listeners, _processes
+from ansible_collections.beamops.epmd.plugins.module_utils import _command_line, _ensure, _listeners, _processes
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import diagnose, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Sockets
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, hang
+
+ROOMS = Path(_ensure.__file__).parent
+LATE = re.compile(r"^ +from \. ?(?:import )?(_\w+(?:, _\w+)*)", re.MULTILINE)
+"""Imports inside of functions."""
+
+
+def test_no_thread_imports_a_room() -> None:
+    """A child that another one forks at that moment would hang. What explains missing names comes after all threads."""
+    rooms = [room.read_text() for room in ROOMS.glob("_*.py")]
+    late = {name for room in rooms for names in LATE.findall(room) for name in names.split(", ")}
+    assert {"_control", "_culprits", "_missing", "_repair", "_tls"} <= late
+    script = (
+        f"import sys; from {_ensure.__package__} import _ensure; _ensure.import_rooms(tls=True); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.PIPE, text=True)
+    loaded = done.stdout.split()
+    assert {name for name in late if f"{_ensure.__package__}.{name}" not in loaded} == {"_missing"}
 
 
 @pytest.fixture
