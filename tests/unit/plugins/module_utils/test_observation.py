@@ -31,6 +31,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, epmd, hang, node, rpc, say
 
 SAID = ["-sname", "vic", "-setcookie", "MonsterCookie"]
+WEB = say(b"HTTP/1.1 400 Bad Request\r\n")
 US = f"pid {os.getpid()} of user "
 Runs = Callable[..., Vm]
 
@@ -220,9 +221,9 @@ def test_other_services_are_not_asked(runs: Runs, monkeypatch: pytest.MonkeyPatc
 
 def test_one_service_after_the_other_is_asked_until_a_node_answers(runs: Runs) -> None:
     runs(*SAID)
-    with FakeServer(lambda _connection: None) as closing, FakeServer(say(b"HTTP/1.1 400 Bad Request\r\n")) as web:
-        with FakeServer(node(hang, vic())) as peer, FakeServer(epmd({})) as daemon:
-            (found,) = check(daemon.port).nodes
+    first, last = FakeServer(lambda _connection: None), FakeServer(node(hang, vic()))
+    with first as closing, FakeServer(WEB) as web, last as peer, FakeServer(epmd({})) as daemon:
+        (found,) = check(daemon.port).nodes
     assert (found["name"], found["port"], found["verdict"]) == ("vic@web1", peer.port, "missing")
     # Nodes before OTP 23 hang up on the new handshake, so who hangs up is asked twice.
     assert (closing.accepted, web.accepted, daemon.accepted) == (2, 1, 1)
@@ -274,7 +275,7 @@ def test_a_vm_without_a_name_that_hangs_may_be_the_one_that_was_asked_for(
 
 def test_a_vm_without_a_name_that_is_no_node_is_none_of_ours(runs: Runs) -> None:
     runs()
-    with FakeServer(say(b"HTTP/1.1 400 Bad Request\r\n")), FakeServer(epmd({})) as daemon:
+    with FakeServer(WEB), FakeServer(epmd({})) as daemon:
         kind, msg = verdict(check(daemon.port))
     assert kind == "not_applicable"
     assert msg.startswith("it was started without a name, and is no node now (127.0.0.1 port ")
@@ -304,9 +305,8 @@ def test_a_node_that_speaks_tls_needs_files_that_can_be_used(runs: Runs) -> None
 
 def test_a_node_of_tls_that_speaks_none_is_asked_once(runs: Runs) -> None:
     runs(*SAID, "-proto_dist", "inet_tls")
-    with FakeServer(say(b"HTTP/1.1 400 Bad Request\r\n")) as first, FakeServer(hang) as second:
-        with FakeServer(epmd({})) as daemon:
-            kind, msg = verdict(check(daemon.port))
+    with FakeServer(WEB) as first, FakeServer(hang) as second, FakeServer(epmd({})) as daemon:
+        kind, msg = verdict(check(daemon.port))
     assert kind == "missing"
     assert f"127.0.0.1 port {first.port}: it does not speak TLS" in msg
     assert (first.accepted, second.accepted) == (1, 0)
@@ -391,10 +391,11 @@ class TestFacts:
 
 def test_several_nodes_are_told_in_their_order(runs: Runs) -> None:
     """Each is foretold, and so are both lines in the table that they share."""
-    with FakeServer(node(hang, vic())) as one, FakeServer(node(hang, NodePeer("wim@web1"))) as two:
-        with child_with(one) as first, child_with(two) as second, FakeServer(epmd({})) as daemon:
-            runs(*SAID, pid=first)
-            runs("-sname", "wim", *SAID[2:], pid=second)
+    nodes = [FakeServer(node(hang, NodePeer(f"{name}@web1"))) for name in ("vic", "wim")]
+    with nodes[0] as one, nodes[1] as two, child_with(one) as first, child_with(two) as second:
+        runs(*SAID, pid=first)
+        runs("-sname", "wim", *SAID[2:], pid=second)
+        with FakeServer(epmd({})) as daemon:
             outcome = check(daemon.port)
     assert [found["name"] for found in outcome.nodes] == ["vic@web1", "wim@web1"]
     assert outcome.msg == "would register: vic@web1, wim@web1"

@@ -1,10 +1,11 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How an epmd is started, and what the programs that start it say: these are scripts here, and nobody's rights change."""
+"""How an epmd is started, and what the programs that start it say: these are scripts, and nobody's rights change."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -214,11 +215,9 @@ class Host:
 
     def close(self) -> None:
         while self._waiting.is_alive():
-            try:
-                # It may have come to its end between the two looks; then nobody reads.
+            # It may have come to its end between the two looks; then nobody reads.
+            with contextlib.suppress(OSError):
                 os.close(os.open(self.path / "fifo", os.O_WRONLY | os.O_NONBLOCK))
-            except OSError:
-                pass
             self._waiting.join(0.01)
         if self._epmd:
             self._epmd.close()
@@ -529,6 +528,4 @@ class TestContainer:
         systemd.has("epmd")
         systemd.has("systemd-run", starts=True)
         assert systemd.start(vm(uid=100_007)._replace(pid=os.getpid())).by_us
-        assert systemd.called[-1].endswith(
-            f" -- setpriv --reuid=7 --regid=8 --clear-groups -- {systemd.path}/epmd"
-        )
+        assert systemd.called[-1].endswith(f" -- setpriv --reuid=7 --regid=8 --clear-groups -- {systemd.path}/epmd")
