@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which processes are Erlang VMs, and what is told of them; what one says is read only where it is as short as honest."""
+"""Which processes are Erlang VMs, what is told of them, and that only what is as short as honest is read."""
 
 from __future__ import annotations
 
