@@ -38,8 +38,7 @@ def test_the_cookie_of_a_release_may_be_a_file_that_others_can_read(mode: int, t
     """A script that is not Erlang reads it, and root may have put it there."""
     path = write(tmp_path / "release/releases/COOKIE", mode=mode)
     write(tmp_path / "home/.erlang.cookie", b"OF THE HOME")
-    release = {"RELEASE_ROOT": f"{tmp_path}/release", "RELEASE_NODE": "vic"}
-    node = vm(tmp_path / "home", **release)
+    node = vm(tmp_path / "home", RELEASE_ROOT=f"{tmp_path}/release", RELEASE_NODE="vic")
     assert _cookies.find(node, None, None, Deadline(60)) == Cookie(SECRET.encode(), str(path))
     path.unlink()
     assert _cookies.find(node, None, None, Deadline(60)).value == b"OF THE HOME"

@@ -363,10 +363,8 @@ class TestFacts:
             monkeypatch.setattr(_epmd, "DEFAULT_PORT", server.port)
             yield server, names
 
-    def test_an_epmd_is_told_also_where_no_node_runs(
-        self, runs: Runs, daemon: tuple[FakeServer, dict[str, int]]
-    ) -> None:
-        assert runs
+    @pytest.mark.usefixtures("runs")
+    def test_an_epmd_is_told_also_where_no_node_runs(self, daemon: tuple[FakeServer, dict[str, int]]) -> None:
         server, names = daemon
         names["squatter"] = 1
         outcome = diagnose(None, 60)

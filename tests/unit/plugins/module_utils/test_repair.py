@@ -99,7 +99,7 @@ def test_a_socket_to_an_epmd_that_is_gone_is_cut() -> None:
     assert lost.asked == ["register_node", "get_state", "register_node", "shutdown", "register_node"]
 
 
-def test_a_node_that_has_registered_itself_meanwhile_keeps_its_socket() -> None:
+def test_a_node_that_has_registered_itself_meanwhile_keeps_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was between two tries of its own; the name is in epmd's table by the time that this is looked at."""
     lost = Lost(ALREADY, held=SOCKET)
     real = lost._answer
@@ -109,7 +109,7 @@ def test_a_node_that_has_registered_itself_meanwhile_keeps_its_socket() -> None:
             lost.names["vic"] = lost.port
         return real(module, function, arguments)
 
-    lost._answer = answer  # type: ignore[method-assign]
+    monkeypatch.setattr(lost, "_answer", answer)
     assert told(lost.ensure()) == ("missing", True, False, "registered by itself meanwhile")
     assert lost.asked == ["register_node", "get_state"]
 

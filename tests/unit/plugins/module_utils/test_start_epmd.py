@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shlex
 import subprocess
 import threading
@@ -345,7 +346,7 @@ def test_root_becomes_the_user_of_the_node_also_where_that_has_no_name(
     host: Host, name: str, groups: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_processes, "user_name", lambda uid: name or str(uid))
-    monkeypatch.setattr(_start_epmd.pwd, "getpwuid", lambda _uid: type("", (), {"pw_gid": 8}))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: type("", (), {"pw_gid": 8}))
     host.has("epmd", starts=True)
     host.enters("setpriv")
     assert host.start(vm(uid=7)).by_us
