@@ -138,6 +138,23 @@ class TestPlaces:
             (daemon.port, 7),
         ]
 
+    @pytest.mark.usefixtures("entered")
+    def test_a_node_of_tls_in_there_says_what_is_wrong_with_its_files(
+        self, vms: list[Vm], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.runs(vms, "vic", 11, 7)
+        vms[0] = vms[0]._replace(pid=os.getpid(), said=vms[0].said._replace(tls=True, tls_optfile="/no/such/file"))
+        self.runs(vms, "wim", 12, None)
+        there = Sockets([Listener(3, "127.0.0.1", 1, 128)], set())
+        monkeypatch.setattr(_listeners, "of", lambda vm, _port: there if vm.said.tls else Sockets([], set()))
+        with FakeServer(epmd({})) as daemon:
+            outcome = self.check(daemon.port)
+        assert [(found["name"], found["tls"], found["verdict"]) for found in outcome.nodes] == [
+            ("wim", False, "not_applicable"),
+            ("vic", True, "missing"),
+        ]
+        assert "/no/such/file can't be read (No such file or directory): give tls_certfile" in outcome.msg
+
     def test_one_that_has_ended_meanwhile_is_passed_over(self, vms: list[Vm], monkeypatch: pytest.MonkeyPatch) -> None:
         tried: list[int] = []
 

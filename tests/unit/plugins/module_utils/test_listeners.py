@@ -211,7 +211,8 @@ def test_who_has_accepted_a_connection_is_known(kernel: bool, monkeypatch: pytes
             gone = 2**22 + 1
             assert not _owners.accepted(gone, port, own)
             assert _owners.peer_port(gone, 3, port) is None
-            assert _owners.peer_port(os.getpid(), 10**6, port) is None
+            for descriptor in (server.fileno(), 10**6):
+                assert _owners.peer_port(os.getpid(), descriptor, port) is None
 
 
 def test_sockets_that_psutil_may_not_see_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,8 +221,8 @@ def test_other_services_are_not_asked(runs: Runs, monkeypatch: pytest.MonkeyPatc
 
 def test_one_service_after_the_other_is_asked_until_a_node_answers(runs: Runs) -> None:
     runs(*SAID)
-    first, last = FakeServer(lambda _connection: None), FakeServer(node(hang, vic()))
-    with first as closing, FakeServer(WEB) as web, last as peer, FakeServer(epmd({})) as daemon:
+    servers = [FakeServer(handler) for handler in (lambda _connection: None, WEB, node(hang, vic()))]
+    with servers[0] as closing, servers[1] as web, servers[2] as peer, FakeServer(epmd({})) as daemon:
         (found,) = check(daemon.port).nodes
     assert (found["name"], found["port"], found["verdict"]) == ("vic@web1", peer.port, "missing")
     # Nodes before OTP 23 hang up on the new handshake, so who hangs up is asked twice.
