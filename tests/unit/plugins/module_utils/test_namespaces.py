@@ -76,6 +76,14 @@ def test_a_process_is_moved_into_the_cgroups_of_its_neighbour(monkeypatch: pytes
         assert (tmp_path / "sys/fs/cgroup" / name / "cgroup.procs").read_text() == "4711"
 
 
+def test_what_is_done_in_a_network_is_done_by_a_child() -> None:
+    if os.geteuid() != 0:
+        with pytest.raises(NotPermitted, match="its network namespace can't be entered"):
+            _inside.in_network(SELF, 60, os.getpid)
+    else:
+        assert _inside.in_network(SELF, 60, os.getppid) == SELF
+
+
 def nothing() -> None:
     pass
 
