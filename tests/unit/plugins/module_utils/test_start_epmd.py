@@ -358,7 +358,8 @@ def test_an_epmd_that_cannot_be_started_says_why(host: Host) -> None:
     host.has("epmd", "exit 7")
     assert host.refusal(vm()) == f"{host.path}/epmd -daemon ended with exit code 7"
     (host.path / "epmd").write_text("#!/no/such/shell\n")
-    assert host.refusal(vm()) == f"{host.path}/epmd could not be started: No such file or directory"
+    # CPython 3.7 adds which file.
+    assert host.refusal(vm()).startswith(f"{host.path}/epmd could not be started: No such file or directory")
 
 
 def test_an_epmd_that_stays_in_the_foreground_has_an_end(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
