@@ -1,13 +1,14 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Peers which misbehave on purpose, and what they cost. For every CPython that a target may have, without Erlang."""
+"""Peers, most of which misbehave on purpose, and what they cost. For every CPython of a target, without Erlang."""
 
 from __future__ import annotations
 
 from ._memory import HOSTILE_MEBIBYTES, grows_by_less_than
 from ._node_peer import NodePeer
 from ._server import FakeServer, Handler, answer, drip, flood, hang, node, say
+from ._services import epmd, rpc
 
 __all__ = [
     "HOSTILE_MEBIBYTES",
@@ -16,9 +17,11 @@ __all__ = [
     "NodePeer",
     "answer",
     "drip",
+    "epmd",
     "flood",
     "grows_by_less_than",
     "hang",
     "node",
+    "rpc",
     "say",
 ]

@@ -19,10 +19,29 @@ from ansible_collections.beamops.epmd.plugins.module_utils._transport import Dea
 SECRET = "SECRETCOOKIE"
 
 
-def vm(home: Path | None, *arguments: str, **environment: str) -> Vm:
-    """A node of this user with this home."""
+def vm(home: Path | None, *arguments: str, pid: int | None = None, **environment: str) -> Vm:
+    """A node of this user with this home; without a pid it is here."""
     line = ["beam.smp", "--", *(["-home", str(home)] if home else []), *arguments]
-    return Vm(1, os.getuid(), "ejabberd", None, _command_line.parse(line, environment))
+    return Vm(pid, os.getuid(), "ejabberd", None, _command_line.parse(line, environment))
+
+
+@pytest.mark.parametrize("pid", [None, os.getpid()])
+def test_a_file_is_read_with_the_rights_of_the_node(pid: int | None, tmp_path: Path) -> None:
+    path = write(tmp_path / ".erlang.cookie")
+    assert _cookies.find(vm(tmp_path, pid=pid), None, None, Deadline(60)) == Cookie(SECRET.encode(), str(path))
+    path.unlink()
+    assert "no cookie at" in refusal(vm(tmp_path, pid=pid))
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o644])
+def test_the_cookie_of_a_release_may_be_a_file_that_others_can_read(mode: int, tmp_path: Path) -> None:
+    """A script that is not Erlang reads it, and root may have put it there."""
+    path = write(tmp_path / "release/releases/COOKIE", mode=mode)
+    write(tmp_path / "home/.erlang.cookie", b"OF THE HOME")
+    node = vm(tmp_path / "home", RELEASE_ROOT=f"{tmp_path}/release", RELEASE_NODE="vic")
+    assert _cookies.find(node, None, None, Deadline(60)) == Cookie(SECRET.encode(), str(path))
+    path.unlink()
+    assert _cookies.find(node, None, None, Deadline(60)).value == b"OF THE HOME"
 
 
 def write(path: Path, content: bytes = SECRET.encode(), mode: int = 0o400) -> Path:

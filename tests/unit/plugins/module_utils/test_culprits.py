@@ -19,6 +19,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import (
     _epmd_client,
     _holder,
     _listeners,
+    _owners,
     _processes,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._culprits import named
@@ -80,7 +81,7 @@ def test_the_process_that_does_not_answer_as_an_epmd_is_named(epmd: int, free: i
 
 
 def test_a_process_that_can_not_be_seen_takes_more_rights(epmd: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_listeners, "listening_pids", lambda _port: [])
+    monkeypatch.setattr(_owners, "listening_pids", lambda _port: [])
     assert who(_diagnosis.EPMD_UNRESPONSIVE, seen(epmd)).endswith("can't be seen: run with become")
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _daemons, _listeners, _owners
+from ansible_collections.beamops.epmd.plugins.module_utils import _daemons, _listeners, _owners, _processes
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, epmd
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,33 @@ def test_a_thousand_foreign_names_cost_one_look_at_the_sockets(monkeypatch: pyte
 )
 def test_an_epmd_belongs_into_a_unit_of_its_own(unit: str | None, application: bool) -> None:
     assert _daemons.is_application(unit) is application
+
+
+def test_where_nothing_listens_there_is_no_epmd() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    assert _daemons.describe(free, None, set(), None, 60) is None
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_an_epmd_is_told_with_what_it_says_and_where_it_lives(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_listeners, "epmd_pid", lambda _port: os.getpid())
+    with FakeServer(epmd({"vic": 4711}), address=address) as server:
+        found = _daemons.describe(server.port, None, {4711}, 7, 60)
+    assert found == {
+        "port": server.port,
+        "addresses": [address],
+        "pid": os.getpid(),
+        "user": _processes.user_name(os.geteuid()),
+        "unit": _daemons.unit_of(os.getpid()),
+        "in_application_unit": _daemons.is_application(_daemons.unit_of(os.getpid())),
+        "names": {"vic": 4711},
+        "foreign": [],
+        "namespace": 7,
+    }
+
+
+def test_a_process_that_has_ended_has_no_user_and_no_unit() -> None:
+    gone = 2**22 + 1
+    assert _daemons.user_of(gone) is None
+    assert _daemons.unit_of(gone) is None

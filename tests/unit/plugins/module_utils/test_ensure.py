@@ -10,15 +10,24 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _command_line, _ensure, _listeners, _processes
+from ansible_collections.beamops.epmd.plugins.module_utils import (
+    _command_line,
+    _ensure,
+    _epmd,
+    _inside,
+    _listeners,
+    _processes,
+)
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import diagnose, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Sockets
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted
+from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Listener, Sockets
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
-from ansible_collections.beamops.epmd.tests.fakes import FakeServer, hang
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, hang, node
 
 ROOMS = Path(_ensure.__file__).parent
 LATE = re.compile(r"^ +from \. ?(?:import )?(_\w+(?:, _\w+)*)", re.MULTILINE)
@@ -67,3 +76,119 @@ def test_a_name_cannot_reach_the_terminal(vms: list[Vm]) -> None:
     assert found["verdict"] == "not_applicable"
     assert found["msg"].isprintable()
     assert len(found["msg"]) < 5000
+
+
+class TestPlaces:
+    """Nodes in network namespaces of their own, which are all ours here."""
+
+    @pytest.fixture
+    def entered(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Whose network namespace was entered."""
+        found: list[int] = []
+
+        def enter(pid: int, seconds: float, work: Callable[[], Any]) -> Any:
+            assert seconds > 60
+            found.append(pid)
+            return work()
+
+        monkeypatch.setattr(_inside, "in_network", enter)
+        return found
+
+    def runs(self, vms: list[Vm], name: str, pid: int, namespace: int | None) -> None:
+        said = _command_line.parse(["beam.smp", "--", "-sname", name, "-setcookie", "x"], {})
+        vms.append(_processes.UNKNOWN._replace(pid=pid, uid=0, user="root", said=said, namespace=namespace))
+
+    def check(self, epmd_port: int, *names: str) -> Any:
+        return ensure(Options(list(names), epmd_port=epmd_port, timeout=60), check_mode=True)
+
+    def test_a_node_in_there_is_looked_after_in_there(
+        self, vms: list[Vm], entered: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.runs(vms, "vic", 11, 7)
+        self.runs(vms, "wim", 12, None)
+        with FakeServer(node(hang, NodePeer("vic@web1"))) as peer, FakeServer(epmd({})) as daemon:
+            there = Sockets([Listener(3, "127.0.0.1", peer.port, 128)], set())
+            monkeypatch.setattr(_listeners, "of", lambda vm, _port: there if vm.pid == 11 else Sockets([], set()))
+            outcome = self.check(daemon.port)
+        assert entered == [11]
+        assert [(found["name"], found["namespace"], found["verdict"]) for found in outcome.nodes] == [
+            ("wim", None, "not_applicable"),
+            ("vic@web1", 7, "missing"),
+        ]
+        assert outcome.msg == "would register: vic@web1"
+        for table in outcome.diff.values():
+            assert table.startswith("in network namespace 7:\nepmd: up and running on port ")
+        (found,) = outcome.epmd
+        assert (found["port"], found["namespace"]) == (daemon.port, 7)
+
+    def test_the_facts_of_a_place_have_only_the_epmds_of_its_nodes(
+        self, vms: list[Vm], entered: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.runs(vms, "vic", 11, 7)
+        with FakeServer(node(hang, NodePeer("vic@web1"))) as peer, FakeServer(epmd({"vic": 1})) as daemon:
+            there = Sockets([Listener(3, "127.0.0.1", peer.port, 128)], set())
+            monkeypatch.setattr(_listeners, "of", lambda _vm, _port: there)
+            with FakeServer(epmd({})) as ours:
+                monkeypatch.setattr(_epmd, "DEFAULT_PORT", ours.port)
+                vms[0] = vms[0]._replace(said=vms[0].said._replace(epmd_port=daemon.port))
+                outcome = diagnose(None, 60)
+        assert entered == [11]
+        assert [(found["port"], found["namespace"]) for found in outcome.daemons] == [
+            (ours.port, None),
+            (daemon.port, 7),
+        ]
+
+    @pytest.mark.usefixtures("entered")
+    def test_a_node_of_tls_in_there_says_what_is_wrong_with_its_files(
+        self, vms: list[Vm], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.runs(vms, "vic", 11, 7)
+        vms[0] = vms[0]._replace(pid=os.getpid(), said=vms[0].said._replace(tls=True, tls_optfile="/no/such/file"))
+        self.runs(vms, "wim", 12, None)
+        there = Sockets([Listener(3, "127.0.0.1", 1, 128)], set())
+        monkeypatch.setattr(_listeners, "of", lambda vm, _port: there if vm.said.tls else Sockets([], set()))
+        with FakeServer(epmd({})) as daemon:
+            outcome = self.check(daemon.port)
+        assert [(found["name"], found["tls"], found["verdict"]) for found in outcome.nodes] == [
+            ("wim", False, "not_applicable"),
+            ("vic", True, "missing"),
+        ]
+        assert "/no/such/file can't be read (No such file or directory): give tls_certfile" in outcome.msg
+
+    def test_one_that_has_ended_meanwhile_is_passed_over(self, vms: list[Vm], monkeypatch: pytest.MonkeyPatch) -> None:
+        tried: list[int] = []
+
+        def gone(pid: int, *_given: Any) -> None:
+            tried.append(pid)
+            raise FileNotFoundError(2, "gone")
+
+        monkeypatch.setattr(_inside, "in_network", gone)
+        self.runs(vms, "vic", 11, 7)
+        self.runs(vms, "wim", 12, 7)
+        outcome = self.check(1)
+        assert (tried, outcome.nodes, outcome.failed) == ([11, 12], [], False)
+
+    @pytest.mark.parametrize("names", [[], ["vic"]])
+    def test_a_place_that_may_not_be_entered_fails_only_for_who_was_asked_for(
+        self, vms: list[Vm], names: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_given: Any) -> None:
+            raise NotPermitted("it can't be entered: run with become")
+
+        monkeypatch.setattr(_inside, "in_network", refuse)
+        self.runs(vms, "vic", 11, 7)
+        outcome = self.check(1, *names)
+        (found,) = outcome.nodes
+        assert (found["name"], found["verdict"], found["namespace"]) == ("vic", "unidentified", 7)
+        sentence = "vic (pid 11): it can't be entered: run with become"
+        assert outcome.failed == bool(names)
+        assert (outcome.msg, outcome.warnings) == (
+            (sentence, []) if names else ("1 unidentified; nothing to do", [sentence])
+        )
+
+    def test_a_place_without_a_node_that_was_asked_for_is_not_entered(self, vms: list[Vm], entered: list[int]) -> None:
+        self.runs(vms, "vic", 11, 7)
+        with FakeServer(epmd({})) as daemon:
+            outcome = self.check(daemon.port, "wim")
+        assert entered == []
+        assert outcome.msg == "wim: no such node runs here; running: vic"

@@ -30,6 +30,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdEr
         ('"text".', ["text"]),
         ('"a" "b"\n"c".', ["abc"]),
         (r'"\x{e9}\x41\101\n\s\"\\".', ['\u00e9AA\n "\\']),
+        (r'"\^A\^z\^[".', ["\x01\x1a\x1b"]),
         ("[].", [[]]),
         ("{}.", [()]),
         ("#{}.", [{}]),

@@ -71,3 +71,24 @@ def leased(tmp_path: Path) -> Iterator[Path]:
 def test_a_lease_is_not_waited_for(leased: Path) -> None:
     with pytest.raises(BlockingIOError):
         _files.read(str(leased), 100)
+
+
+def test_a_file_is_read_also_where_proc_does_not_know_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another root there may be no /proc, or that of another process namespace."""
+    (tmp_path / "file").write_text("x")
+    held: list[int] = []
+    monkeypatch.setattr(_files, "_own_descriptors", held)
+    _files.before_another_root()
+    real = os.open
+
+    def elsewhere(path: str, flags: int, dir_fd: int | None = None) -> int:
+        assert not path.startswith("/proc")
+        return real(path, flags, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", elsewhere)
+    try:
+        found = _files.read(str(tmp_path / "file"), 10)
+    finally:
+        os.close(held[0])
+    assert found is not None
+    assert found.content == b"x"

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +18,7 @@ import psutil
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _listeners, _owners, _processes, _sock_diag
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted
 from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Listener
 
 
@@ -108,3 +113,121 @@ def test_both_spellings_of_psutil_are_known(spelling: str, monkeypatch: pytest.M
 def test_a_process_that_has_ended_has_no_sockets() -> None:
     vm = _processes.UNKNOWN._replace(pid=2**22 + 1)
     assert _listeners.of(vm, 4369) == _listeners.Sockets([], set())
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "x"), psutil.AccessDenied(1)])
+def test_sockets_that_may_not_be_seen_are_an_error(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_unused: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(_listeners, "from_kernel", fail)
+    with pytest.raises(NotPermitted, match=f"pid {os.getpid()} .* run with become"):
+        _listeners.of(_processes.UNKNOWN._replace(pid=os.getpid()), 4369)
+
+
+def test_a_process_that_ends_before_psutil_looks_has_no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sock_diag, "sockets", refuse)
+    vm = _processes.UNKNOWN._replace(pid=2**22 + 1)
+    assert _listeners.of(vm, 4369) == _listeners.Sockets([], set())
+
+
+def test_a_descriptor_that_is_closed_meanwhile_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as one, socket.socket() as other:
+        real = os.readlink
+        gone = f"/proc/{os.getpid()}/fd/{one.fileno()}"
+
+        def read(path: str) -> str:
+            if path == gone:
+                raise FileNotFoundError(2, "closed")
+            return real(path)
+
+        monkeypatch.setattr(os, "readlink", read)
+        held = _listeners.descriptors(os.getpid()).values()
+        assert one.fileno() not in held
+        assert other.fileno() in held
+
+
+LISTENS = """
+import socket, sys
+open("/proc/self/comm", "w").write(sys.argv[1])
+server = socket.socket()
+server.bind(("127.0.0.1", 0))
+server.listen(1)
+print(server.getsockname()[1], flush=True)
+input()
+"""
+
+
+@pytest.fixture(params=["epmd", "beam.smp"])
+def other(request: pytest.FixtureRequest) -> Iterator[tuple[str, int, int]]:
+    """A process of this name that listens: name, pid and port."""
+    command = [sys.executable, "-c", LISTENS, request.param]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout
+            yield request.param, child.pid, int(child.stdout.readline())
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_only_a_process_called_epmd_is_one(
+    other: tuple[str, int, int], kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, pid, port = other
+    if not kernel:
+        monkeypatch.setattr(_sock_diag, "sockets", refuse)
+    assert _listeners.epmd_pid(port) == (pid if name == "epmd" else None)
+    assert _listeners.epmd_pid(port) == (pid if name == "epmd" else None)  # known by now
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        assert _listeners.epmd_pid(ours.getsockname()[1]) is None
+    executable = os.readlink(f"/proc/{pid}/exe") if name == "beam.smp" and kernel else None
+    assert _owners.listening_emulator(port) == executable
+    assert _owners.listening_owners()[port] == pid
+
+
+def test_the_largest_backlog_is_that_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _listeners.largest_backlog() == int(Path("/proc/sys/net/core/somaxconn").read_text())
+
+    def hide(*_unused: Any, **_also_unused: Any) -> Any:
+        raise FileNotFoundError(2, "x")
+
+    monkeypatch.setattr("builtins.open", hide)
+    assert _listeners.largest_backlog() > 65535
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_who_has_accepted_a_connection_is_known(kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0]:
+            own = client.getsockname()[1]
+            if not kernel:
+                monkeypatch.setattr(_sock_diag, "sockets", refuse)
+            assert _owners.accepted(os.getpid(), port, own)
+            assert not _owners.accepted(os.getpid(), port, port)
+            assert not _owners.accepted(os.getpid(), own, own)
+            assert not _owners.accepted(os.getppid(), port, own)
+            gone = 2**22 + 1
+            assert not _owners.accepted(gone, port, own)
+            assert _owners.peer_port(gone, 3, port) is None
+            for descriptor in (server.fileno(), 10**6):
+                assert _owners.peer_port(os.getpid(), descriptor, port) is None
+
+
+def test_sockets_that_psutil_may_not_see_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(*_unused: Any, **_also_unused: Any) -> Any:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(_owners, "tcp", deny)
+    assert _owners.listening_owners() == {}
+    assert _owners.listening_pids(4369) == []
+    assert _owners.connected_pids(4369, None) == []
+
+
+def test_the_user_of_a_listener_needs_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert _owners.listening_uid(port) == os.geteuid()
+    assert _owners.listening_uid(port) is None
+    assert _owners.listening_emulator(port) is None

@@ -38,6 +38,52 @@ def test_one_that_has_ended_is_taken_for_one_of_ours() -> None:
         _inside.in_network(gone, 5, os.getpid)
 
 
+def test_another_place_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {f"/proc/{SELF}/ns/net": "net:[4026532000]", f"/proc/{SELF}/ns/pid": "pid:[4026532001]"}
+    real = os.readlink
+    monkeypatch.setattr(os, "readlink", lambda path: there.get(path) or real(path))
+    assert _namespaces.network_of(SELF) == 4026532000
+    assert _namespaces.is_container(SELF)
+    assert not _namespaces.shares_pids(SELF)
+    assert _namespaces.shares(SELF, "mnt")
+    options = _inside.command_inside(SELF, as_itself=True)
+    assert options == [
+        "nsenter",
+        f"--target={SELF}",
+        "--pid",
+        "--root",
+        "--wd",
+        f"--setgid={os.getegid()}",
+        f"--setuid={os.geteuid()}",
+        "--",
+    ]
+    assert _inside.command_inside(SELF, as_itself=False)[-3:] == ["--setgid=0", "--setuid=0", "--"]
+
+
+def test_a_process_is_moved_into_the_cgroups_of_its_neighbour(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Into each that may be written; of the others nothing is said."""
+    theirs = {f"/proc/{SELF}/cgroup": "2:cpu,cpuacct:/a\n1:name=systemd:/b\n0::/c\n"}
+    for name, path in theirs.items():
+        (tmp_path / name.strip("/")).parent.mkdir(parents=True)
+        (tmp_path / name.strip("/")).write_text(path)
+    for name in ("cpu,cpuacct/a", "c"):
+        (tmp_path / "sys/fs/cgroup" / name).mkdir(parents=True)
+    real = open
+    monkeypatch.setattr("builtins.open", lambda path, *how, **options: real(f"{tmp_path}{path}", *how, **options))
+    _inside.move_to_cgroup(4711, SELF)
+    monkeypatch.undo()
+    for name in ("cpu,cpuacct/a", "c"):
+        assert (tmp_path / "sys/fs/cgroup" / name / "cgroup.procs").read_text() == "4711"
+
+
+def test_what_is_done_in_a_network_is_done_by_a_child() -> None:
+    if os.geteuid() != 0:
+        with pytest.raises(NotPermitted, match="its network namespace can't be entered"):
+            _inside.in_network(SELF, 60, os.getpid)
+    else:
+        assert _inside.in_network(SELF, 60, os.getppid) == SELF
+
+
 def nothing() -> None:
     pass
 

@@ -1,18 +1,40 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the programs that start an epmd say: which systemd unit is chosen, and how much of it is listened to."""
+"""How an epmd is started, and what the programs that start it say: these are scripts, and nobody's rights change."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
+import shlex
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _limits, _start_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils import (
+    _command_line,
+    _inside,
+    _limits,
+    _listeners,
+    _namespaces,
+    _processes,
+    _start_epmd,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Daemon, Table
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
-from ansible_collections.beamops.epmd.plugins.module_utils._start_epmd import choose_unit
+from ansible_collections.beamops.epmd.plugins.module_utils._etf import Atom
+from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
+from ansible_collections.beamops.epmd.plugins.module_utils._start_epmd import Started, choose_unit
 from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, epmd, node, rpc
 
 HERE = _start_epmd._Place([], "", False, None, "")
 
@@ -157,3 +179,355 @@ def test_a_command_that_does_not_end_is_ended(script: str) -> None:
         run(script, 0.2)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+class Steps(Deadline):
+    """It ends after so many looks at it, however fast this machine is; `last` is what is left from then on."""
+
+    def __init__(self, looks: int, last: float) -> None:
+        super().__init__(60)
+        self._looks = looks
+        self._last = last
+
+    def left(self) -> float:
+        self._looks -= 1
+        return 60 if self._looks >= 0 else self._last
+
+
+class Host:
+    """A host with these programs, which is where all programs are looked for. Each writes down how it was called.
+
+    An epmd listens as soon as a program says that it starts one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.names: dict[str, int] = {}
+        with FakeServer(epmd({})) as free:
+            self.daemon = Daemon("127.0.0.1", free.port)
+        self._epmd: FakeServer | None = None
+        os.mkfifo(path / "fifo")
+        self._waiting = threading.Thread(target=self._wait, daemon=True)
+        self._waiting.start()
+
+    def _wait(self) -> None:
+        if (self.path / "fifo").read_text() == "start\n":
+            self._epmd = FakeServer(epmd(self.names), self.daemon.port)
+
+    def close(self) -> None:
+        while self._waiting.is_alive():
+            # It may have come to its end between the two looks; then nobody reads.
+            with contextlib.suppress(OSError):
+                os.close(os.open(self.path / "fifo", os.O_WRONLY | os.O_NONBLOCK))
+            self._waiting.join(0.01)
+        if self._epmd:
+            self._epmd.close()
+
+    def has(self, program: str, script: str = "", starts: bool = False) -> None:
+        """Have this program, a script that gets the arguments of its call."""
+        file = self.path / program
+        say = f"printf 'start\\n' >{shlex.quote(str(self.path / 'fifo'))}" if starts else ""
+        called = shlex.quote(str(self.path / "called"))
+        file.write_text(f'#!/bin/sh\necho "{program} $*" >>{called}\n{script}\n{say}\n')
+        file.chmod(0o755)
+
+    def enters(self, program: str) -> None:
+        """Have this program, which changes something and then becomes the command behind `--`."""
+        self.has(program, 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+
+    @property
+    def called(self) -> list[str]:
+        file = self.path / "called"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def start(self, vm: Vm, deadline: Deadline | None = None) -> Started:
+        return _start_epmd.start(vm, self.daemon, deadline or Deadline(60))
+
+    def refusal(self, vm: Vm, deadline: Deadline | None = None) -> str:
+        with pytest.raises(EpmdError) as caught:
+            self.start(vm, deadline)
+        return str(caught.value)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A host without systemd."""
+    path = tmp_path / "bin"
+    path.mkdir()
+    monkeypatch.setattr(_start_epmd, "_PATH", f"{path}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
+    monkeypatch.setattr(_start_epmd, "SYSTEMD", str(tmp_path / "systemd"))
+    monkeypatch.setattr(_start_epmd, "POLL_SECONDS", 0.001)
+    found = Host(path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def systemd(host: Host, tmp_path: Path) -> Host:
+    """A host with systemd, and with Debian's units for the port of this epmd."""
+    (tmp_path / "systemd").mkdir()
+    (tmp_path / "units").write_text(show(socket(f"[::]:{host.daemon.port} (Stream)"), service()))
+    host.has("systemctl", systemctl(tmp_path))
+    return host
+
+
+def systemctl(path: Path, failure: str = "") -> str:
+    fifo = shlex.quote(str(path / "bin/fifo"))
+    return (
+        f"case $* in show*) cat {shlex.quote(str(path / 'units'))};; *reset-failed*) exit 1;; "
+        f"*start*) {failure or f'echo start >{fifo}'};; esac"
+    )
+
+
+@pytest.fixture
+def root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be taken for root, whose programs do nothing here."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+def vm(*flags: str, uid: int | None = None, executable: str | None = None, **environment: str) -> Vm:
+    said = _command_line.parse(["beam.smp", "--", *flags], environment)
+    return Vm(None, os.geteuid() if uid is None else uid, "vic", executable, said)
+
+
+def test_an_epmd_that_runs_by_now_is_not_started(host: Host) -> None:
+    with FakeServer(epmd({"vic": 1}), host.daemon.port):
+        assert host.start(vm()) == Started(Table({"vic": 1}), False)
+    assert host.called == []
+
+
+def test_an_epmd_is_started_as_the_node_would_with_its_environment(host: Host, tmp_path: Path) -> None:
+    host.has("epmd", f"env >{shlex.quote(str(tmp_path / 'env'))}; pwd >>{shlex.quote(str(tmp_path / 'env'))}", True)
+    started = host.start(vm(ERL_EPMD_ADDRESS="127.0.0.1", ERL_EPMD_PORT="1", LD_PRELOAD="/theirs.so", HOME="/theirs"))
+    assert started == Started(Table({}), True)
+    assert host.called == ["epmd -daemon"]
+    lines = (tmp_path / "env").read_text().splitlines()
+    assert {f"ERL_EPMD_PORT={host.daemon.port}", "ERL_EPMD_ADDRESS=127.0.0.1", "/"} <= set(lines)
+    assert "theirs" not in " ".join(lines)
+
+
+def test_the_epmd_of_the_nodes_own_erts_comes_first(host: Host) -> None:
+    (host.path / "erts").mkdir()
+    host.has("epmd", "exit 1")
+    host.has("erts/epmd", starts=True)
+    assert host.start(vm(executable=f"{host.path}/erts/beam.smp")).by_us
+    assert host.called == ["erts/epmd -daemon"]
+
+
+def test_the_bindir_of_the_node_counts_where_its_program_is_not_known(host: Host) -> None:
+    (host.path / "erts").mkdir()
+    host.has("erts/epmd", starts=True)
+    assert host.start(vm("-bindir", f"{host.path}/erts")).by_us
+
+
+def test_where_there_is_no_epmd_none_is_started(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_start_epmd, "_PATH", str(host.path))
+    assert "neither the node's own epmd nor one on the PATH can be found: start it" in host.refusal(vm())
+
+
+def test_an_epmd_is_not_started_for_who_is_not_known(host: Host) -> None:
+    host.has("epmd", starts=True)
+    assert "whose node this is can't be seen" in host.refusal(vm()._replace(uid=None))
+    assert host.called == []
+
+
+def test_nobody_but_root_starts_an_epmd_for_another(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.has("epmd", starts=True)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert "only root or vic may start it as the node would: run with become" in host.refusal(vm(uid=4712))
+    assert host.called == []
+    assert host.start(vm(uid=4711)).by_us
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize(("name", "groups"), [("vic", "--init-groups"), ("", "--clear-groups")])
+def test_root_becomes_the_user_of_the_node_also_where_that_has_no_name(
+    host: Host, name: str, groups: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_processes, "user_name", lambda uid: name or str(uid))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: type("", (), {"pw_gid": 8}))
+    host.has("epmd", starts=True)
+    host.enters("setpriv")
+    assert host.start(vm(uid=7)).by_us
+    gid = 8 if name else 7
+    assert host.called == [f"setpriv --reuid=7 --regid={gid} {groups} -- {host.path}/epmd -daemon", "epmd -daemon"]
+
+
+def test_an_epmd_that_cannot_be_started_says_why(host: Host) -> None:
+    host.has("epmd", "exit 7")
+    assert host.refusal(vm()) == f"{host.path}/epmd -daemon ended with exit code 7"
+    (host.path / "epmd").write_text("#!/no/such/shell\n")
+    # CPython 3.7 adds which file.
+    assert host.refusal(vm()).startswith(f"{host.path}/epmd could not be started: No such file or directory")
+
+
+def test_an_epmd_that_stays_in_the_foreground_has_an_end(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def noted(*command: Any, **options: Any) -> Any:
+        children.append(real(*command, **options))
+        return children[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
+    host.has("epmd", "exec sleep 3600")
+    said = host.refusal(vm(), Steps(1, 0.05))
+    (child,) = children
+    child.kill()
+    child.wait()
+    assert said == f"{host.path}/epmd -daemon did not go into the background within 60 s"
+
+
+def test_an_epmd_that_is_started_and_answers_nothing_has_an_end(host: Host) -> None:
+    host.has("epmd")
+    said = host.refusal(vm(), Steps(100, 0.0015))
+    assert said == f"epmd was started, but does not answer on 127.0.0.1 port {host.daemon.port}"
+
+
+def test_something_else_that_listens_there_is_no_epmd(host: Host) -> None:
+    host.has("epmd")
+    with FakeServer(answer(b"x"), host.daemon.port):
+        assert "does not answer" in host.refusal(vm(), Steps(100, 0.0015))
+
+
+def test_a_node_is_registered_with_the_epmd_that_was_started_for_it(host: Host) -> None:
+    host.has("epmd", starts=True)
+
+    def register(_module: str, _function: str, arguments: list[Any]) -> Any:
+        host.names["vic"] = arguments[1]
+        return (Atom("ok"), 1)
+
+    with FakeServer(node(rpc(register), NodePeer("vic@web1"))) as peer:
+        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=60)
+        predicted = ensure(options, check_mode=True)
+        assert host.called == []
+        outcome = ensure(options, check_mode=False)
+    assert [found["msg"] for found in predicted.nodes] == ["epmd would be started and the node registered"]
+    assert [found["msg"] for found in outcome.nodes] == ["epmd was started; registered"]
+    assert (outcome.failed, outcome.changed, outcome.epmd[0]["started"]) == (False, True, True)
+    assert outcome.diff == predicted.diff
+
+
+def test_an_epmd_that_was_started_in_vain_is_a_change(host: Host) -> None:
+    host.has("epmd", starts=True)
+    refusing = rpc(lambda *_given: (Atom("error"), Atom("econnrefused")))
+    with FakeServer(node(refusing, NodePeer("vic@web1"))) as peer:
+        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=60)
+        outcome = ensure(options, check_mode=False)
+    assert (outcome.failed, outcome.changed, outcome.epmd[0]["started"]) == (True, True, True)
+
+
+def test_a_unit_of_systemd_for_this_port_is_started(systemd: Host) -> None:
+    assert systemd.start(vm()).by_us
+    assert systemd.called[0].startswith("systemctl show --property=Id,LoadState,Listen,ExecStart,Environment epmd.")
+    assert systemd.called[1:] == [
+        "systemctl --no-ask-password reset-failed epmd.socket epmd.service",
+        "systemctl --no-ask-password start epmd.service",
+    ]
+
+
+def test_a_unit_that_fails_says_why(systemd: Host, tmp_path: Path) -> None:
+    systemd.has("systemctl", systemctl(tmp_path, "echo Job for epmd.service failed. >&2; exit 1"))
+    said = systemd.refusal(vm())
+    assert said.startswith("its unit epmd.service could not be started: Job for epmd.service failed.")
+    systemd.has("systemctl", systemctl(tmp_path, ":"))
+    assert systemd.refusal(vm(), Steps(100, 0.0015)).endswith(": see journalctl -u epmd.service")
+
+
+@pytest.mark.usefixtures("root")
+def test_without_a_unit_for_this_port_root_makes_one(systemd: Host, tmp_path: Path) -> None:
+    (tmp_path / "units").write_text(show(NO_SOCKET, NO_SERVICE))
+    systemd.has("epmd")
+    systemd.has("systemd-run", starts=True)
+    assert systemd.start(vm(uid=0, ERL_EPMD_ADDRESS="127.0.0.1")).by_us
+    unit = f"beamops-epmd-{systemd.daemon.port}-{os.getpid()}.service"
+    assert systemd.called[1:] == [
+        f"systemd-run --unit={unit} --collect --quiet --uid=0 --setenv=ERL_EPMD_ADDRESS=127.0.0.1 "
+        f"--setenv=PATH={_start_epmd._PATH} --setenv=ERL_EPMD_PORT={systemd.daemon.port} -- {systemd.path}/epmd"
+    ]
+
+
+@pytest.mark.usefixtures("root")
+def test_a_node_in_a_network_of_its_own_gets_its_epmd_there(systemd: Host) -> None:
+    systemd.has("epmd")
+    systemd.has("systemd-run", starts=True)
+    assert systemd.start(vm(uid=2**30)._replace(pid=os.getpid(), namespace=1)).by_us
+    (called,) = systemd.called
+    assert f"--property=NetworkNamespacePath=/proc/{os.getpid()}/ns/net " in called
+    # A user without a name is none that systemd knows.
+    assert "--uid" not in called
+    assert called.endswith(f" -- setpriv --reuid={2**30} --regid={2**30} --clear-groups -- {systemd.path}/epmd")
+
+
+def test_who_is_not_root_starts_it_without_systemd_where_that_has_no_unit(
+    systemd: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "units").write_text(show(NO_SOCKET, NO_SERVICE))
+    systemd.has("epmd", starts=True)
+    systemd.has("systemd-run")
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert systemd.start(vm(uid=4711)).by_us
+    assert systemd.called[1:] == ["epmd -daemon"]
+
+
+def test_a_host_of_systemd_without_systemctl(systemd: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    (systemd.path / "systemctl").unlink()
+    monkeypatch.setattr(_start_epmd, "_PATH", str(systemd.path))
+    systemd.has("epmd", starts=True)
+    assert systemd.start(vm()).by_us
+
+
+class TestContainer:
+    """A node with a root directory of its own, which is ours here, but may have another init."""
+
+    @pytest.fixture(autouse=True)
+    def inside(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+        """Which process was moved beside which."""
+        moved: list[tuple[int, int]] = []
+        monkeypatch.setattr(_namespaces, "is_container", lambda _pid: True)
+        monkeypatch.setattr(_listeners, "epmd_pid", lambda _port: 4711)
+        monkeypatch.setattr(_inside, "move_to_cgroup", lambda *pids: moved.append(pids))
+        host.enters("nsenter")
+        return moved
+
+    def test_only_root_may_start_it(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 4711)
+        said = host.refusal(vm()._replace(pid=os.getpid()))
+        assert said == "epmd is down, and only root may start it in the node's container: run with become"
+
+    @pytest.mark.usefixtures("root")
+    @pytest.mark.parametrize("seen", [True, False])
+    def test_it_is_started_in_there_and_stays_there(
+        self, host: Host, inside: list[tuple[int, int]], seen: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host.has("epmd", starts=True)
+        if not seen:
+            monkeypatch.setattr(_listeners, "epmd_pid", lambda _port: None)
+        assert host.start(vm()._replace(pid=os.getpid())).by_us
+        entered, *more = host.called
+        assert entered.startswith(f"nsenter --target={os.getpid()} --root --wd ")
+        assert more == ["epmd -daemon"]
+        assert inside == ([(4711, os.getpid())] if seen else [])
+
+    @pytest.mark.usefixtures("root")
+    def test_the_systemd_in_there_starts_it(
+        self, systemd: Host, inside: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_namespaces, "shares_pids", lambda _pid: False)
+        assert systemd.start(vm()._replace(pid=os.getpid())).by_us
+        assert systemd.called[-1] == "systemctl --no-ask-password start epmd.service"
+        assert all(line.startswith(("nsenter --target=", "systemctl ")) for line in systemd.called)
+        assert inside == []
+
+    @pytest.mark.usefixtures("root", "inside")
+    def test_without_a_unit_in_there_it_gets_one_with_the_numbers_in_there(
+        self, systemd: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "units").write_text(show(NO_SOCKET, NO_SERVICE))
+        monkeypatch.setattr(_namespaces, "shares_pids", lambda _pid: False)
+        monkeypatch.setattr(_inside, "ids_inside", lambda _pid: _inside.Ids(7, 8))
+        systemd.has("epmd")
+        systemd.has("systemd-run", starts=True)
+        assert systemd.start(vm(uid=100_007)._replace(pid=os.getpid())).by_us
+        assert systemd.called[-1].endswith(f" -- setpriv --reuid=7 --regid=8 --clear-groups -- {systemd.path}/epmd")

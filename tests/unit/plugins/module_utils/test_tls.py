@@ -20,6 +20,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _command_line,
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import Closed, EpmdError, TlsFailed
 from ansible_collections.beamops.epmd.plugins.module_utils._tls import Files
 from ansible_collections.beamops.epmd.plugins.module_utils._transport import Connection, Deadline
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, answer
 
 NONE = Files(None, None, None, "", "tls_certfile")
 
@@ -153,6 +154,29 @@ def test_the_certificate_of_the_peer_is_looked_at_only_with_a_ca(
     strict = _tls.prepare(_processes.UNKNOWN, NONE._replace(cafile=str(tmp_path / "ca.pem")), Deadline(60))
     with pytest.raises(TlsFailed, match="does not pass tls_cafile"):
         Connection("127.0.0.1", server[0], Deadline(60), strict)
+
+
+def test_a_peer_that_hangs_up_has_no_tls_with_us() -> None:
+    """An older CPython has wrong words for what OpenSSL 3 says then."""
+    tls = _tls.prepare(_processes.UNKNOWN, NONE, Deadline(60))
+    with FakeServer(answer(b"")) as closing, pytest.raises(TlsFailed, match="TLS"):
+        Connection("127.0.0.1", closing.port, Deadline(60), tls)
+
+
+def test_the_peer_is_told_that_nothing_more_comes() -> None:
+    """Without this, an end that somebody else has forged would look the same (RFC 8446, 6.1)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("vic").configure_cert(context)
+    heard: list[bytes] = []
+
+    def handler(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False) as wrapped:
+            heard.append(wrapped.recv(1))
+
+    tls = _tls.prepare(_processes.UNKNOWN, NONE, Deadline(60))
+    with FakeServer(handler) as server:
+        Connection("127.0.0.1", server.port, Deadline(60), tls).hang_up()
+    assert heard == [b""]
 
 
 def test_a_refusal_is_heard_also_where_the_peer_has_closed_before_we_send() -> None:
