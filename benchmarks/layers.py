@@ -84,7 +84,7 @@ def measure(smoke: bool) -> Result:
     otp = Otp.of(RELEASE)
     found: dict[str, list[dict[str, float]]] = {"healthy": [], "lost": []}
     with scratch() as directory, otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port) as node:
-        (file,) = payloads(Path(directory), {"epmd_register": {}}).values()
+        file = payloads(Path(directory), {"epmd_register": {}})["epmd_register"]
 
         def way(case: str) -> Callable[[], float]:
             def once() -> float:

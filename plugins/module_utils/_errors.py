@@ -44,5 +44,9 @@ class TimedOut(Unreachable):
     """The time for this node is used up."""
 
 
+class StillSilent(EpmdError):
+    """An epmd was started, and does not answer."""
+
+
 class NotPermitted(EpmdError):
     """The operating system does not let this user see what is needed."""

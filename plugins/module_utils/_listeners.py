@@ -45,8 +45,7 @@ class Sockets(NamedTuple):
     """The sockets of a process that matter here.
 
     listeners: by descriptor, lowest first. to_epmd: the ports from which it is connected to epmd. clients: how many
-    connections to this epmd there are in this network namespace, of the families that were looked at; None where that
-    is not known.
+    connections to this epmd there are in all in this network namespace, None where that is not known.
     """
 
     listeners: list[Listener]
@@ -59,7 +58,7 @@ def of(vm: Vm, epmd_port: int) -> Sockets:
     pid = vm.pid or 0
     try:
         try:
-            return from_kernel(pid, epmd_port, vm.uid, vm.said.inet6)
+            return from_kernel(pid, epmd_port, vm.uid)
         except PermissionError:
             raise _processes.not_permitted(vm) from None
         except FileNotFoundError:
@@ -72,22 +71,14 @@ def of(vm: Vm, epmd_port: int) -> Sockets:
         return Sockets([], set())
 
 
-def from_kernel(pid: int, epmd_port: int, uid: int | None = None, inet6: bool = False) -> Sockets:
-    """As `of`, by sock_diag. uid: the user of the process, where it is known. inet6: where it looks for epmd.
-
-    Errors: OSError.
-    """
+def from_kernel(pid: int, epmd_port: int, uid: int | None = None) -> Sockets:
+    """As `of`, by sock_diag. uid: the user of the process, where it is known. Errors: OSError."""
     servers = list(sockets(_sock_diag.LISTEN))
-    clients: list[_sock_diag.Found] = []
-    # With a hundred thousand connections, each such question costs the kernel 50 ms; one is enough for nearly all.
-    for family in reversed(_FAMILIES) if inet6 else _FAMILIES:
-        clients += _sock_diag.sockets(family, _sock_diag.ESTABLISHED, epmd_port)
-        # So many connections have descriptors too, but few sockets of this user matter, and they are its oldest.
-        enough = {found.inode for found in servers + clients if found.uid == uid and found.port != epmd_port}
-        held = descriptors(pid, enough)
-        to_epmd = {found.port for found in clients if found.inode in held}
-        if to_epmd:
-            break
+    clients = list(sockets(_sock_diag.ESTABLISHED, remote_port=epmd_port))
+    # A node may have a hundred thousand clients, but few of its user's sockets matter, and they are its oldest.
+    enough = {found.inode for found in servers + clients if found.uid == uid and found.port != epmd_port}
+    held = descriptors(pid, enough)
+    to_epmd = {found.port for found in clients if found.inode in held}
     listeners = [
         Listener(held[found.inode], found.address, found.port, found.backlog)
         for found in servers

@@ -78,7 +78,7 @@ def peer_port(pid: int, descriptor: int, port: int) -> int | None:
             return None
         except OSError:
             for found in tcp(psutil.Process(pid)):
-                if found.fd == descriptor and found.raddr:
+                if found.fd == descriptor and found.laddr.port == port and found.raddr:
                     return int(found.raddr.port)
     except psutil.Error:
         return None

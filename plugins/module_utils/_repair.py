@@ -17,7 +17,7 @@ from typing import NamedTuple
 from . import _cookies, _diagnosis, _epmd_client, _erl_epmd, _observation, _owners
 from ._cookies import Cookie
 from ._diagnosis import Diagnosis, Observation
-from ._errors import EpmdError, Unreachable
+from ._errors import EpmdError, StillSilent, Unreachable
 from ._etf import Term
 from ._node import NodeConnection
 from ._observation import Seen
@@ -96,7 +96,7 @@ def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
         observation = _observation.look_again(seen, deadline)
         return _prove(seen, observation, asked, started)
     except EpmdError as error:
-        return failure(observation, error, started)
+        return failure(observation, error, started or isinstance(error, StillSilent))
 
 
 def _where(seen: Seen) -> str:

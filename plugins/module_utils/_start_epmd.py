@@ -26,7 +26,7 @@ from typing import IO, NamedTuple
 from . import _epmd_client, _inside, _listeners, _namespaces, _processes
 from ._epmd import DEFAULT_PORT
 from ._epmd_client import Daemon, Table
-from ._errors import EpmdError, TimedOut
+from ._errors import EpmdError, StillSilent, TimedOut
 from ._limits import MAX_COMMAND_OUTPUT
 from ._processes import Vm
 from ._transport import Deadline
@@ -77,7 +77,10 @@ _one_at_a_time = threading.Lock()
 
 
 def start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Started:
-    """Start the epmd of this node if it is still down, and wait until it answers. Errors: EpmdError."""
+    """Start the epmd of this node if it is still down, and wait until it answers.
+
+    Errors: EpmdError; StillSilent where one was started.
+    """
     with _one_at_a_time:
         table = _epmd_client.ask_names(daemon, deadline)
         if table.names is not None and not table.trouble:
@@ -106,14 +109,14 @@ def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Table:
 
 
 def _wait(daemon: Daemon, unit: str | None, deadline: Deadline) -> Table:
-    while True:
-        table = _epmd_client.ask_names(daemon, deadline)
-        if table.names is not None and not table.trouble:
-            return table
-        if deadline.left() < POLL_SECONDS * 2:
-            hint = f": see journalctl -u {unit}" if unit else ""
-            raise EpmdError(f"epmd was started, but does not answer on {daemon.address} port {daemon.port}{hint}")
-        time.sleep(POLL_SECONDS)
+    with contextlib.suppress(TimedOut):
+        while deadline.left() > POLL_SECONDS * 2:
+            table = _epmd_client.ask_names(daemon, deadline)
+            if table.names is not None and not table.trouble:
+                return table
+            time.sleep(POLL_SECONDS)
+    hint = f": see journalctl -u {unit}" if unit else ""
+    raise StillSilent(f"epmd was started, but does not answer on {daemon.address} port {daemon.port}{hint}")
 
 
 def _run(place: _Place, command: list[str], deadline: Deadline, failure: str) -> str:
@@ -232,11 +235,15 @@ def _start_as_node(vm: Vm, place: _Place, daemon: Daemon, deadline: Deadline) ->
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        code = child.wait(timeout=deadline.left())
-    except subprocess.TimeoutExpired:
-        raise EpmdError(f"{command} -daemon did not go into the background within {deadline.seconds:g} s") from None
     except OSError as error:
         raise EpmdError(f"{command} could not be started: {error.strerror}") from None
+    try:
+        code = child.wait(timeout=deadline.left())
+    except (TimedOut, subprocess.TimeoutExpired):
+        # Whatever it is, it is no epmd as the node would have started it, and it is ours.
+        child.kill()
+        child.wait()
+        raise EpmdError(f"{command} -daemon did not go into the background within {deadline.seconds:g} s") from None
     if code != 0:
         raise EpmdError(f"{command} -daemon ended with exit code {code}")
     return None

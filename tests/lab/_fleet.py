@@ -121,7 +121,9 @@ class Host(Closable):
             if process.stdout:
                 process.stdout.close()
             process.wait(30)
-        wait_until(lambda: self.address not in {name for _, name in socket.if_nameindex()}, f"{self.name} to be gone")
+        wait_until(
+            lambda: self.address not in {name for _number, name in socket.if_nameindex()}, f"{self.name} to be gone"
+        )
 
     def _forgotten(self) -> bool:
         with contextlib.suppress(OSError):

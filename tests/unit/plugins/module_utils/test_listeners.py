@@ -200,8 +200,9 @@ def test_the_largest_backlog_is_that_of_the_kernel(monkeypatch: pytest.MonkeyPat
 def test_who_has_accepted_a_connection_is_known(kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0]:
-            own = client.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0] as accepted:
+            own = accepted.getpeername()[1]
+            assert own == client.getsockname()[1]
             if not kernel:
                 monkeypatch.setattr(_sock_diag, "sockets", refuse)
             assert _owners.accepted(os.getpid(), port, own)

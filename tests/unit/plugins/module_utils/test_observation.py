@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Callable
@@ -102,6 +103,31 @@ def test_where_a_node_has_one_of_many_connections_epmd_says_whose_the_name_is(
             monkeypatch.setattr(_holder, "port_of", lambda *_given: ports.get(holder, 1))
             outcome = check(daemon.port)
     assert verdict(outcome)[0] == expected
+
+
+TWO_CLIENTS = """
+import socket, sys
+held = [socket.create_connection((address, int(sys.argv[1]))) for address in ("127.0.0.1", "::1")]
+print(held[0].getsockname()[1], flush=True)
+input()
+"""
+
+
+def test_a_connection_of_either_family_counts_for_whose_a_name_is(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node has one that holds no name; of the two others, one is over IPv6."""
+    runs(*SAID)
+    names = {"six": 1}
+    with FakeServer(node(hang, vic())) as peer, FakeServer(epmd(names)) as daemon:
+        names["vic"] = peer.port
+        with FakeServer(epmd(names), daemon.port, "::1"), socket.create_connection(("127.0.0.1", daemon.port)):
+            command = [sys.executable, "-c", TWO_CLIENTS, str(daemon.port)]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+                assert other.stdout
+                holder = int(other.stdout.readline())
+                monkeypatch.setattr(_holder, "port_of", lambda *_given: holder)
+                outcome = check(daemon.port)
+                other.kill()
+    assert verdict(outcome)[0] == "borrowed"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pwd
 import shlex
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -28,13 +29,13 @@ from ansible_collections.beamops.epmd.plugins.module_utils import (
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Daemon, Table
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, StillSilent
 from ansible_collections.beamops.epmd.plugins.module_utils._etf import Atom
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._start_epmd import Started, choose_unit
 from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
-from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, epmd, node, rpc
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, epmd, hang, node, rpc
 
 HERE = _start_epmd._Place([], "", False, None, "")
 
@@ -374,8 +375,7 @@ def test_an_epmd_that_stays_in_the_foreground_has_an_end(host: Host, monkeypatch
     host.has("epmd", "exec sleep 3600")
     said = host.refusal(vm(), Steps(1, 0.05))
     (child,) = children
-    child.kill()
-    child.wait()
+    assert child.returncode == -signal.SIGKILL
     assert said == f"{host.path}/epmd -daemon did not go into the background within 60 s"
 
 
@@ -383,6 +383,20 @@ def test_an_epmd_that_is_started_and_answers_nothing_has_an_end(host: Host) -> N
     host.has("epmd")
     said = host.refusal(vm(), Steps(100, 0.0015))
     assert said == f"epmd was started, but does not answer on 127.0.0.1 port {host.daemon.port}"
+
+
+def test_an_epmd_that_is_silent_for_all_of_the_time_has_an_end_too(host: Host) -> None:
+    with FakeServer(hang, host.daemon.port), pytest.raises(StillSilent, match="epmd was started, but does not answer"):
+        _start_epmd._wait(host.daemon, None, Deadline(0.1))
+
+
+def test_an_epmd_that_does_not_answer_was_started_all_the_same(host: Host) -> None:
+    host.has("epmd")
+    with FakeServer(node(hang, NodePeer("vic@web1"))) as peer:
+        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=0.3)
+        outcome = ensure(options, check_mode=False)
+    assert "epmd was started, but does not answer" in outcome.msg
+    assert (outcome.failed, outcome.changed, outcome.epmd[0]["started"]) == (True, True, True)
 
 
 def test_something_else_that_listens_there_is_no_epmd(host: Host) -> None:

@@ -208,7 +208,8 @@ def test_a_refusal_is_heard_also_where_the_peer_has_closed_before_we_send() -> N
     assert closed
     with pytest.raises(ssl.SSLError) as caught:
         tunnel.send(b"our name")
-    assert caught.value.reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    # Python 3.7 has no words for it.
+    assert caught.value.reason in ("TLSV13_ALERT_CERTIFICATE_REQUIRED", None)
 
 
 @pytest.mark.parametrize(
