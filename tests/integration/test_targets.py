@@ -20,7 +20,7 @@ from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, Run, life, lose, lose_inside
 from ansible_collections.beamops.epmd.tests.lab import Authority, Container, Otp, free_port, holders, system
 
-PYTHONS = os.environ.get("BEAMOPS_PYTHONS", "3.7 3.10 3.13").split()
+PYTHONS = os.environ.get("BEAMOPS_PYTHONS", "3.7 3.11 3.13").split()
 CORES = ["2.17", "2.19", "2.21"]
 RELEASE = 25
 
