@@ -52,7 +52,11 @@ ATOMS = st.text(max_size=_limits.MAX_NAME).map(Atom)
 LEAVES = st.one_of(
     ATOMS,
     st.integers(),
-    st.integers(-(2 ** (8 * _limits.MAX_INTEGER_BYTES)) + 1, 2 ** (8 * _limits.MAX_INTEGER_BYTES) - 1),
+    st.builds(
+        lambda data, sign: sign * int.from_bytes(data, "big"),
+        st.binary(max_size=_limits.MAX_INTEGER_BYTES),
+        st.sampled_from([1, -1]),
+    ),
     st.floats(allow_nan=False, allow_infinity=False),
     st.binary(max_size=300),
     st.builds(BitString, st.binary(min_size=1, max_size=9), st.integers(1, 7)),
