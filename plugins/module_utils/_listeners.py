@@ -141,6 +141,8 @@ def listening(port: int) -> Iterator[_sock_diag.Found]:
 def listener_called(pattern: str | re.Pattern[str], port: int) -> int | None:
     """The pid of the process of this name that listens on this port, if it can be seen. Errors: OSError."""
     inodes = {found.inode for found in listening(port)}
+    if not inodes:
+        return None
     # It is most often one of those that were there already when the nodes were looked for.
     for look in (_processes.known_pids_called, _processes.pids_called):
         for pid in look(pattern):
