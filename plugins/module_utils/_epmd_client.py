@@ -50,6 +50,11 @@ def confirm(daemon: Daemon, table: Table, alive: str, deadline: Deadline) -> Tab
     return _table(names)
 
 
+def ask_about(daemon: Daemon, alive: str, deadline: Deadline) -> Table:
+    """The table of an epmd, in which this one name is confirmed. Never raises for what it says."""
+    return confirm(daemon, ask_names(daemon, deadline), alive, deadline)
+
+
 def _table(names: Callable[[], dict[str, int]]) -> Table:
     try:
         return Table(names())

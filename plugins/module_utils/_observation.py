@@ -86,8 +86,7 @@ def observe(vm: Vm, options: Options, deadline: Deadline) -> Seen:
 
 def look_again(seen: Seen, deadline: Deadline) -> Observation:
     """The same node with what epmd has now, and with who holds the name now."""
-    table = _epmd_client.ask_names(seen.daemon, deadline)
-    table = _epmd_client.confirm(seen.daemon, table, str(seen.observation.alive), deadline)
+    table = _epmd_client.ask_about(seen.daemon, str(seen.observation.alive), deadline)
     observation = seen.observation._replace(table=table)
     sockets = _sockets(seen.vm, seen.daemon, observation.port)
     return observation._replace(holds=_holds(seen.vm, seen.daemon, observation, sockets, deadline))

@@ -129,7 +129,7 @@ def _register(seen: Seen, ready: Ready, deadline: Deadline) -> Asked:
             return Asked(reply, False)
         # In this order: the socket is known to be dead only if epmd has nothing after it has been seen.
         dead = _erl_epmd.socket_of(ready.connection)
-        table = _epmd_client.confirm(seen.daemon, _epmd_client.ask_names(seen.daemon, deadline), alive, deadline)
+        table = _epmd_client.ask_about(seen.daemon, alive, deadline)
         if table.names is None or table.trouble or alive in table.names:
             return Asked(reply, False)
         reply = _erl_epmd.register_without(ready.connection, dead, alive, port, inet6)

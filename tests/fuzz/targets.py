@@ -325,8 +325,7 @@ def node(data: bytes) -> None:
 def table(data: bytes) -> None:
     """A whole conversation with an epmd, of its table and of one name."""
     with peers(data) as wires:
-        daemon = _epmd_client.Daemon("127.0.0.1", 4369)
-        found = _epmd_client.confirm(daemon, _epmd_client.ask_names(daemon, Deadline(60)), "vic", Deadline(60))
+        found = _epmd_client.ask_about(_epmd_client.Daemon("127.0.0.1", 4369), "vic", Deadline(60))
     with peers(data):
         _epmd_client.ask_descriptors(_epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
     assert found.names is not None

@@ -34,8 +34,7 @@ def an_epmd(names: bytes, ports: Mapping[str, int]) -> Handler:
 
 def ask(handler: Handler, name: str) -> tuple[Table, int]:
     with FakeServer(handler) as server:
-        daemon = Daemon("127.0.0.1", server.port)
-        found = _epmd_client.confirm(daemon, _epmd_client.ask_names(daemon, Deadline(60)), name, Deadline(60))
+        found = _epmd_client.ask_about(Daemon("127.0.0.1", server.port), name, Deadline(60))
     return found, server.accepted
 
 
