@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ._node import Node
 from ._otp import Otp
-from ._process import LabError, Terminal, wait_until
+from ._process import Terminal, output_of, wait_until
 
 HOME_COOKIE = "the-cookie-of-the-home"
 
@@ -76,20 +75,7 @@ class Elixir:
     def run(self, command: Sequence[str | Path], directory: Path, **env: str) -> str:
         """What a command prints that has to succeed, in this directory as its home too."""
         settings = self._otp.environment(PATH=self._path, HOME=str(directory), **env)
-        done = subprocess.run(
-            command,
-            check=False,
-            cwd=directory,
-            env=settings,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-        )
-        if done.returncode != 0:
-            raise LabError(f"{' '.join(map(str, command))} ended with exit code {done.returncode}: {done.stdout}")
-        return done.stdout
+        return output_of(command, " ".join(map(str, command)), cwd=directory, env=settings)
 
 
 class Release:

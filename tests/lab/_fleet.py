@@ -25,7 +25,7 @@ import psutil
 
 from ._epmd import names_at
 from ._otp import Otp
-from ._process import Closable, LabError, end, spawn, wait_until
+from ._process import Closable, LabError, end, output_of, spawn, wait_until
 
 T = TypeVar("T")
 
@@ -95,18 +95,7 @@ class Host(Closable):
 
     def run(self, words: Sequence[str | Path]) -> str:
         """Run a command inside, and return what it printed."""
-        done = subprocess.run(
-            self.command(words),
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-        )
-        if done.returncode:
-            raise LabError(f"exit code {done.returncode} of {words[0]} on {self.name}: {done.stdout}")
-        return done.stdout
+        return output_of(self.command(words), f"{words[0]} on {self.name}")
 
     def spawn(self, words: Sequence[str | Path], output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start a process inside, which lasts as long as the host."""

@@ -34,6 +34,26 @@ class LabError(Exception):
     """The lab itself could not do what a test asked for."""
 
 
+def output_of(
+    command: Sequence[str | Path], what: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """All that a command prints, which has to succeed. `what`: how to call it where it does not."""
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode != 0:
+        raise LabError(f"{what} ended with exit code {done.returncode}: {done.stdout}")
+    return done.stdout
+
+
 class Closable:
     """What has to be closed, also where a test fails: a context manager that closes."""
 
