@@ -6,8 +6,8 @@
 """The whole way for a host: find the nodes, and for each observe, diagnose, repair, prove.
 
 Standard: "The way of the data" in the documentation. One node's failure never stops the others, and
-one that does not answer does not delay them: several are worked on at once. Nodes in a network
-namespace of their own, as in a container, are worked on by a child in there.
+one that does not answer does not delay them: several are worked on at once, each by a child. Nodes in a
+network namespace of their own, as in a container, are worked on by children in there.
 
 On most hosts every node is registered, and a target compiles every room that is imported each time
 anew: so those for the other cases are imported where they are needed.
@@ -15,6 +15,7 @@ anew: so those for the other cases are imported where they are needed.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence, TypeVar
 
@@ -22,7 +23,7 @@ from . import _diagnosis, _epmd, _listeners, _observation, _processes
 from ._diagnosis import Diagnosis
 from ._errors import EpmdError
 from ._legible import all_legible, legible
-from ._limits import MARGIN_SECONDS, MAX_AT_ONCE
+from ._limits import MARGIN_SECONDS
 from ._observation import Seen
 from ._options import Options, agrees, check
 from ._processes import Vm
@@ -74,8 +75,14 @@ def _run(options: Options, mode: Mode) -> Outcome:
     for vm in vms:
         places.setdefault(vm.namespace, []).append(vm)
     if len(places) + len(vms) > 2:
-        import_rooms(tls=any(vm.said.tls for vm in vms))
-    parts = _at_once(lambda place: _look_after_place(options, mode, *place), list(places.items()))
+        _import_rooms(tls=any(vm.said.tls for vm in vms))
+    # The time for each node, and as much for each epmd where the facts are asked for.
+    seconds = 2 * options.timeout * len(vms) + MARGIN_SECONDS
+    outcomes = _at_once(lambda place: _look_after(options, mode, *place), list(places.items()), seconds)
+    parts = [
+        outcome if isinstance(outcome, Part) else _not_looked_after(options, mode, *place, str(outcome))
+        for place, outcome in zip(places.items(), outcomes)
+    ]
     whole = Part(*([item for part in parts for item in part[field]] for field in range(len(Part._fields))))  # type: ignore[arg-type]
     missing = _explain_missing(options, whole)
     # Who was asked for and is not found may be one of those that can't be identified.
@@ -112,36 +119,31 @@ def _listens(vm: Vm, port: int, epmd_port: int | None) -> bool:
     return any(listener.port == port for listener in sockets.listeners)
 
 
-def import_rooms(tls: bool) -> None:
-    """Before there are several threads: a child that one forks while another imports waits for that import for ever."""
-    from . import _control, _culprits, _daemons, _holder, _inside, _owners, _repair, _start_epmd  # noqa: F401, PLC0415
+def _import_rooms(tls: bool) -> None:
+    """What all children will need is best compiled once."""
+    from . import _control, _culprits, _daemons, _holder, _owners, _repair, _start_epmd  # noqa: F401, PLC0415
 
     if tls:
         from . import _tls  # noqa: F401, PLC0415
 
 
-def _at_once(work: Callable[[T], U], items: Sequence[T]) -> list[U]:
-    """What the work gives for each, in their order; most of it is waiting."""
+def _at_once(work: Callable[[T], U], items: Sequence[T], seconds: float) -> list[U | Exception]:
+    """What the work gives for each, or its error, in their order; most of it is waiting."""
     if len(items) < 2:
         return [work(item) for item in items]
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+    from . import _children  # noqa: PLC0415
 
-    with ThreadPoolExecutor(MAX_AT_ONCE) as pool:
-        return list(pool.map(work, items))
-
-
-def _look_after_place(options: Options, mode: Mode, namespace: int | None, vms: list[Vm]) -> Part:
-    """The nodes of a network namespace; None is the one in which we are."""
-    look_after = _look_after if namespace is None else _look_after_inside
-    return look_after(options, mode, namespace, vms)
+    return _children.at_once(work, items, seconds)
 
 
 def _look_after(options: Options, mode: Mode, namespace: int | None, vms: list[Vm]) -> Part:
-    """The nodes of the network namespace in which we are."""
-    report = Report(options, namespace, foretold=mode is not Mode.REPAIR)
-    wanted = [vm for vm in vms if _may_be_wanted(options, vm)]
-    report.others += [str(vm.said.name) for vm in vms if vm not in wanted]
-    for treated in _at_once(lambda vm: _handle(options, mode, vm), wanted):
+    """The nodes of a network namespace, which is entered for good; None is the one in which we are."""
+    report, wanted = _begin(options, mode, namespace, vms)
+    if namespace is not None and not _enter(wanted):
+        return report.part()
+    outcomes = _at_once(lambda vm: _handle(options, mode, vm), wanted, options.timeout + MARGIN_SECONDS)
+    for vm, outcome in zip(wanted, outcomes):
+        treated = outcome if isinstance(outcome, _Treated) else _Treated(vm, None, None, None, str(outcome))
         treated.tell(report)
     part = report.part()
     if mode is Mode.DIAGNOSE:
@@ -150,29 +152,31 @@ def _look_after(options: Options, mode: Mode, namespace: int | None, vms: list[V
     return part
 
 
-def _look_after_inside(options: Options, mode: Mode, namespace: int | None, vms: list[Vm]) -> Part:
-    """The nodes of another network namespace."""
+def _not_looked_after(options: Options, mode: Mode, namespace: int | None, vms: list[Vm], trouble: str) -> Part:
+    """The same where it came to nothing. A place of others fails only for whoever asked for a node."""
+    report, wanted = _begin(options, mode, namespace, vms)
+    for vm in wanted:
+        report.add_unseen(vm, trouble, is_failure=namespace is None or bool(options.name))
+    return report.part()
+
+
+def _begin(options: Options, mode: Mode, namespace: int | None, vms: list[Vm]) -> tuple[Report, list[Vm]]:
+    """What will tell of these nodes, and those of them that may have been asked for."""
+    report = Report(options, namespace, foretold=mode is not Mode.REPAIR)
+    wanted = [vm for vm in vms if _may_be_wanted(options, vm)]
+    report.others += [str(vm.said.name) for vm in vms if vm not in wanted]
+    return report, wanted
+
+
+def _enter(vms: list[Vm]) -> bool:
+    """Whether one of them still runs; its network namespace is ours from now on. Errors: NotPermitted."""
     from . import _inside  # noqa: PLC0415
 
-    wanted = [vm for vm in vms if _may_be_wanted(options, vm)]
-    trouble = ""
-    if wanted:
-        # The time for each node, and as much for each epmd where the facts are asked for.
-        seconds = 2 * options.timeout * len(wanted) + MARGIN_SECONDS
-        for vm in wanted:
-            try:
-                return _inside.in_network(int(vm.pid or 0), seconds, lambda: _look_after(options, mode, namespace, vms))
-            except FileNotFoundError:  # this one has ended meanwhile
-                continue
-            except EpmdError as error:
-                trouble = str(error)
-                break
-    report = Report(options, namespace, foretold=True)
-    report.others += [str(vm.said.name) for vm in vms if vm not in wanted]
-    for vm in wanted:
-        if trouble:
-            report.add_unseen(vm, trouble, is_failure=bool(options.name))
-    return report.part()
+    for vm in vms:
+        with contextlib.suppress(FileNotFoundError):  # this one has ended meanwhile
+            _inside.join_network(int(vm.pid or 0))
+            return True
+    return False
 
 
 def _may_be_wanted(options: Options, vm: Vm) -> bool:
@@ -209,7 +213,8 @@ def _handle(options: Options, mode: Mode, vm: Vm) -> _Treated:
     except EpmdError as error:
         return _Treated(vm, None, None, None, str(error))
     try:
-        return _treat(options, mode, seen, deadline)
+        treated = _treat(options, mode, seen, deadline)
+        return treated._replace(seen=seen._replace(connection=None))
     finally:
         if seen.connection:
             seen.connection.close()

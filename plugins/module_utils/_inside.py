@@ -5,26 +5,20 @@
 # This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
 """Work in the place where a node lives: its network namespace, its root directory. Linux only.
 
-Standard: setns(2), chroot(2), nsenter(1), cgroups(7). A process that has entered a
-place can't always leave it, so the work is done in a child, which sends back what came of it.
-Paths of a node are only ever resolved inside its own root: a symbolic link in a container must not
-reach a file of the host.
+Standard: setns(2), chroot(2), nsenter(1), cgroups(7). A process that has entered a place can't
+always leave it, so the work is done in a child (`_children.py`). Paths of a node are only ever
+resolved inside its own root: a symbolic link in a container must not reach a file of the host.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pickle
-import select
-import signal
 import sys
-import time
-from typing import Any, Callable, NamedTuple, TypeVar
+from typing import Callable, Iterator, NamedTuple, TypeVar
 
-from . import _files, _rights
-from ._errors import EpmdError, NotPermitted
-from ._limits import MAX_CHILD_RESULT
+from . import _children, _files, _rights
+from ._errors import NotPermitted
 from ._namespaces import shares, shares_root
 
 T = TypeVar("T")
@@ -41,22 +35,18 @@ class Ids(NamedTuple):
     gid: int
 
 
-def in_network(pid: int, seconds: float, work: Callable[[], T]) -> T:
-    """The result of `work`, done in the network namespace of this process.
+def join_network(pid: int) -> None:
+    """Move this process, for good, into the network namespace of that one.
 
-    `seconds`: when to give up on it. Errors: NotPermitted, and those of `work`.
+    Errors: NotPermitted, FileNotFoundError where it has ended.
     """
+    # Here and not above: files alone need no system call of its own.
+    import ctypes  # noqa: PLC0415
 
-    def enter() -> None:
-        # Here and not above: files alone need no system call of its own.
-        import ctypes  # noqa: PLC0415
-
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open(f"/proc/{pid}/ns/net", "rb") as namespace:
-            if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
-
-    return _in_child(enter, "its network namespace", seconds, work)
+    libc = ctypes.CDLL(None, use_errno=True)
+    with _entering("its network namespace"), open(f"/proc/{pid}/ns/net", "rb") as namespace:
+        if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
@@ -69,75 +59,33 @@ def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
     rights = _rights.of_process(pid)
     here = shares_root(pid) and (shares(pid, "mnt") or os.geteuid() != 0)
 
-    def enter() -> None:
-        if not here:
-            # What would be imported from now on would be a file of theirs.
-            sys.meta_path.clear()
-            _files.before_another_root()
-            os.chroot(f"/proc/{pid}/root")
-            os.chdir("/")
-        _rights.take(rights)
+    def there() -> T:
+        with _entering("its root directory"):
+            if not here:
+                # What would be imported from now on would be a file of theirs.
+                sys.meta_path.clear()
+                _files.before_another_root()
+                os.chroot(f"/proc/{pid}/root")
+                os.chdir("/")
+            _rights.take(rights)
+        return work()
 
     # A child also for a root that is ours: a file system that hangs must not take us along.
-    return _in_child(enter, "its root directory", seconds, work)
+    return _children.result_of(there, seconds)
 
 
-def _in_child(enter: Callable[[], None], place: str, seconds: float, work: Callable[[], T]) -> T:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _report(writing, enter, place, work)
-    os.close(writing)
+@contextlib.contextmanager
+def _entering(place: str) -> Iterator[None]:
+    """What the system says to this, in a sentence."""
     try:
-        result = _read(reading, seconds)
-    finally:
-        os.close(reading)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)  # usually it has ended; it must not outlive its time
-        os.waitpid(child, 0)
-    if result is None:
-        raise EpmdError(f"the work in {place} did not end within {seconds:g} s: run again")
-    value, error = pickle.loads(result)
-    if error is not None:
-        raise error
-    return value  # type: ignore[no-any-return]
-
-
-def _report(writing: int, enter: Callable[[], None], place: str, work: Callable[[], Any]) -> None:
-    """The life of the child, which never returns."""
-    try:
-        try:
-            enter()
-        except FileNotFoundError:
-            raise  # the process has ended
-        except OSError as error:
-            raise NotPermitted(
-                f"it is in a place of its own, as in a container, and {place} can't be entered "
-                f"({os.strerror(error.errno or 0)}): run with become"
-            ) from None
-        said = pickle.dumps((work(), None))
-    except BaseException as error:
-        # One that can't be sent as it is still has to be told.
-        told = error if isinstance(error, (EpmdError, OSError)) else EpmdError(f"{type(error).__name__}: {error}")
-        said = pickle.dumps((None, told))
-    try:
-        with open(writing, "wb") as pipe:
-            pipe.write(said)
-    finally:
-        os._exit(0)
-
-
-def _read(reading: int, seconds: float) -> bytes | None:
-    """All that the child sends; None where it does not end in time, or sends nothing or too much."""
-    data, end = bytearray(), time.monotonic() + seconds
-    while len(data) <= MAX_CHILD_RESULT:
-        if not select.select([reading], [], [], max(0.0, end - time.monotonic()))[0]:
-            return None
-        part = os.read(reading, 1 << 16)
-        if not part:
-            return bytes(data) or None
-        data += part
-    return None
+        yield
+    except FileNotFoundError:
+        raise  # the process has ended
+    except OSError as error:
+        raise NotPermitted(
+            f"it is in a place of its own, as in a container, and {place} can't be entered "
+            f"({os.strerror(error.errno or 0)}): run with become"
+        ) from None
 
 
 def command_inside(pid: int, as_itself: bool) -> list[str]:

@@ -65,7 +65,7 @@ MAX_CHILD_RESULT = 1 << 24
 """A full table of epmd in names, facts and both sides of the diff is 4 MiB, and a host has few epmds."""
 
 MAX_AT_ONCE = 16
-"""Nodes that are worked on at the same time: each may hold a thread, some sockets, and its node an rpc."""
+"""Nodes that are worked on at the same time: each has a child, with its memory and sockets, and its node an rpc."""
 
 # What is shown to a person, in characters.
 
@@ -87,7 +87,7 @@ FORGET_SECONDS = 0.5
 """For one way to have a node forget a dead socket; it was seen to take 7 ms."""
 
 MARGIN_SECONDS = 5
-"""What a child in another place has in addition to the time for its nodes."""
+"""What a child has in addition to the time for its nodes."""
 
 KERNEL_SECONDS = 5
 """The kernel answers at once, or something is wrong with it."""

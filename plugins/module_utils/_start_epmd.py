@@ -19,11 +19,10 @@ import pwd
 import re
 import select
 import subprocess
-import threading
 import time
 from typing import IO, NamedTuple
 
-from . import _epmd_client, _inside, _listeners, _namespaces, _processes
+from . import _children, _epmd_client, _inside, _listeners, _namespaces, _processes
 from ._epmd import DEFAULT_PORT
 from ._epmd_client import Daemon, Table
 from ._errors import EpmdError, StillSilent, TimedOut
@@ -72,16 +71,13 @@ class Started(NamedTuple):
     by_us: bool
 
 
-_one_at_a_time = threading.Lock()
-"""Several nodes are worked on at once, and may share an epmd."""
-
-
 def start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Started:
     """Start the epmd of this node if it is still down, and wait until it answers.
 
     Errors: EpmdError; StillSilent where one was started.
     """
-    with _one_at_a_time:
+    # Several nodes are worked on at once, and may share an epmd.
+    with _children.alone(deadline):
         table = _epmd_client.ask_names(daemon, deadline)
         if table.names is not None and not table.trouble:
             return Started(table, False)

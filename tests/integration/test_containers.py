@@ -99,7 +99,7 @@ def test_two_containers_and_the_host_have_the_same_name(
         assert box.names() == {"vic": one.port}
         assert other.names() == {"vic": two.port}
         only = register(name=two.name)
-        assert [found["name"] for found in only.result["nodes"]] == [two.name]
+        assert [found["name"] for found in only.result["nodes"]] == [two.name], only.output
         assert not only.changed
         saw("one name on several hosts (containers)", otp.release, "each registered again at its own epmd")
 

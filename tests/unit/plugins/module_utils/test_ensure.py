@@ -7,44 +7,28 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils import (
+    _children,
     _command_line,
-    _ensure,
     _epmd,
     _inside,
     _listeners,
+    _observation,
     _processes,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import diagnose, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
 from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Listener, Sockets
+from ansible_collections.beamops.epmd.plugins.module_utils._observation import Seen
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
+from ansible_collections.beamops.epmd.plugins.module_utils._report import Part, Report
+from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, hang, node
-
-ROOMS = Path(_ensure.__file__).parent
-LATE = re.compile(r"^ +from \. ?(?:import )?(_\w+(?:, _\w+)*)", re.MULTILINE)
-"""Imports inside of functions."""
-
-
-def test_no_thread_imports_a_room() -> None:
-    """A child that another one forks at that moment would hang. What explains missing names comes after all threads."""
-    rooms = [room.read_text() for room in ROOMS.glob("_*.py")]
-    late = {name for room in rooms for names in LATE.findall(room) for name in names.split(", ")}
-    assert {"_control", "_culprits", "_missing", "_repair", "_tls"} <= late
-    script = (
-        f"import sys; from {_ensure.__package__} import _ensure; _ensure.import_rooms(tls=True); print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.PIPE, text=True)
-    loaded = done.stdout.split()
-    assert {name for name in late if f"{_ensure.__package__}.{name}" not in loaded} == {"_missing"}
 
 
 @pytest.fixture
@@ -78,6 +62,53 @@ def test_a_name_cannot_reach_the_terminal(vms: list[Vm]) -> None:
     assert len(found["msg"]) < 5000
 
 
+class TestSeveral:
+    """Each node is worked on by a child."""
+
+    @pytest.fixture(autouse=True)
+    def _three(self, vms: list[Vm]) -> None:
+        for pid, name in enumerate(("vic", "wim", "xan"), start=11):
+            said = _command_line.parse(["beam.smp", "--", "-sname", name, "-dist_listen", "false"], {})
+            vms.append(_processes.UNKNOWN._replace(pid=pid, uid=0, user="root", said=said))
+
+    def test_all_are_told_of_in_their_order(self) -> None:
+        outcome = ensure(Options([]), check_mode=False)
+        assert [node["name"] for node in outcome.nodes] == ["vic", "wim", "xan"]
+        assert outcome.msg == "3 not_applicable; nothing to do"
+
+    def test_a_defect_of_ours_fails_for_its_node_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        observe = _observation.observe
+        us = os.getpid()
+
+        def break_for_one(vm: Vm, options: Options, deadline: Deadline) -> Seen:
+            assert os.getpid() != us
+            return observe(vm, options, deadline) if vm.pid != 12 else 1 // 0  # type: ignore[return-value]
+
+        monkeypatch.setattr(_observation, "observe", break_for_one)
+        outcome = ensure(Options([]), check_mode=False)
+        assert [node["verdict"] for node in outcome.nodes] == ["not_applicable", "unidentified", "not_applicable"]
+        assert outcome.failed
+        assert re.match(r"wim \(pid 12\): ZeroDivisionError: .*report it\)$", outcome.msg)
+
+    def test_a_defect_in_all_of_a_place_fails_for_our_own_and_warns_of_others(
+        self, vms: list[Vm], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        vms[1] = vms[1]._replace(namespace=7)
+        part = Report.part
+        us = os.getpid()
+
+        def break_in_children(report: Report) -> Part:
+            return part(report) if os.getpid() == us else 1 // 0  # type: ignore[return-value]
+
+        monkeypatch.setattr(_inside, "join_network", lambda _pid: None)
+        monkeypatch.setattr(Report, "part", break_in_children)
+        outcome = ensure(Options([]), check_mode=False)
+        assert [node["verdict"] for node in outcome.nodes] == ["unidentified"] * 3
+        assert re.match(r"vic \(pid 11\): ZeroDivisionError: .*; xan \(pid 13\): ZeroDivisionError: ", outcome.msg)
+        (warning,) = outcome.warnings
+        assert warning.startswith("wim (pid 12): ZeroDivisionError: ")
+
+
 class TestPlaces:
     """Nodes in network namespaces of their own, which are all ours here."""
 
@@ -85,14 +116,28 @@ class TestPlaces:
     def entered(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """Whose network namespace was entered."""
         found: list[int] = []
-
-        def enter(pid: int, seconds: float, work: Callable[[], Any]) -> Any:
-            assert seconds > 60
-            found.append(pid)
-            return work()
-
-        monkeypatch.setattr(_inside, "in_network", enter)
+        monkeypatch.setattr(_inside, "join_network", found.append)
         return found
+
+    @pytest.fixture(autouse=True)
+    def _without_children(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Children know nothing of what is noted here, and the servers here are threads, which do not go with forks."""
+
+        really = _children.at_once
+
+        def at_once(work: Callable[[Any], Any], items: list[Any], seconds: float) -> list[Any]:
+            if len(items) == 1:  # somebody's files, in a root that we could not leave
+                return really(work, items, seconds)
+            assert seconds > 60
+            outcomes: list[Any] = []
+            for item in items:
+                try:
+                    outcomes.append(work(item))
+                except EpmdError as error:
+                    outcomes.append(error)
+            return outcomes
+
+        monkeypatch.setattr(_children, "at_once", at_once)
 
     def runs(self, vms: list[Vm], name: str, pid: int, namespace: int | None) -> None:
         said = _command_line.parse(["beam.smp", "--", "-sname", name, "-setcookie", "x"], {})
@@ -158,11 +203,11 @@ class TestPlaces:
     def test_one_that_has_ended_meanwhile_is_passed_over(self, vms: list[Vm], monkeypatch: pytest.MonkeyPatch) -> None:
         tried: list[int] = []
 
-        def gone(pid: int, *_given: Any) -> None:
+        def gone(pid: int) -> None:
             tried.append(pid)
             raise FileNotFoundError(2, "gone")
 
-        monkeypatch.setattr(_inside, "in_network", gone)
+        monkeypatch.setattr(_inside, "join_network", gone)
         self.runs(vms, "vic", 11, 7)
         self.runs(vms, "wim", 12, 7)
         outcome = self.check(1)
@@ -172,10 +217,10 @@ class TestPlaces:
     def test_a_place_that_may_not_be_entered_fails_only_for_who_was_asked_for(
         self, vms: list[Vm], names: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(*_given: Any) -> None:
+        def refuse(_pid: int) -> None:
             raise NotPermitted("it can't be entered: run with become")
 
-        monkeypatch.setattr(_inside, "in_network", refuse)
+        monkeypatch.setattr(_inside, "join_network", refuse)
         self.runs(vms, "vic", 11, 7)
         outcome = self.check(1, *names)
         (found,) = outcome.nodes

@@ -35,7 +35,7 @@ def test_one_that_has_ended_is_taken_for_one_of_ours() -> None:
     assert _namespaces.network_of(gone) is None
     assert _namespaces.shares_root(gone)
     with pytest.raises(FileNotFoundError):
-        _inside.in_network(gone, 5, os.getpid)
+        _inside.join_network(gone)
 
 
 def test_another_place_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,69 +76,18 @@ def test_a_process_is_moved_into_the_cgroups_of_its_neighbour(monkeypatch: pytes
         assert (tmp_path / "sys/fs/cgroup" / name / "cgroup.procs").read_text() == "4711"
 
 
-def test_what_is_done_in_a_network_is_done_by_a_child() -> None:
+def test_a_network_is_joined_by_who_may() -> None:
     if os.geteuid() != 0:
-        with pytest.raises(NotPermitted, match="its network namespace can't be entered"):
-            _inside.in_network(SELF, 60, os.getpid)
+        with pytest.raises(NotPermitted, match=r"its network namespace can't be entered .* run with become"):
+            _inside.join_network(SELF)
     else:
-        assert _inside.in_network(SELF, 60, os.getppid) == SELF
-
-
-def nothing() -> None:
-    pass
-
-
-def in_child(work: object, seconds: float = 10) -> object:
-    return _inside._in_child(nothing, "its place", seconds, work)  # type: ignore[arg-type]
-
-
-def test_what_the_work_gives_comes_back_from_another_process() -> None:
-    assert in_child(os.getpid) != SELF
-    assert in_child(lambda: {"a": [1, None]}) == {"a": [1, None]}
-    assert in_child(lambda: "x" * 1_000_000) == "x" * 1_000_000
-
-
-@pytest.mark.parametrize("error", [EpmdError("one sentence"), NotPermitted("no"), FileNotFoundError(2, "gone")])
-def test_what_the_work_raises_is_raised_here(error: Exception) -> None:
-    def work() -> None:
-        raise error
-
-    with pytest.raises(type(error)) as caught:
-        in_child(work)
-    assert str(caught.value) == str(error)
-
-
-def test_what_nobody_expected_is_one_sentence_all_the_same() -> None:
-    with pytest.raises(EpmdError, match="ZeroDivisionError"):
-        in_child(lambda: 1 // 0)
-
-
-def test_a_place_that_may_not_be_entered() -> None:
-    def enter() -> None:
-        raise PermissionError(1, "x")
-
-    with pytest.raises(NotPermitted, match=r"its place can't be entered .* run with become"):
-        _inside._in_child(enter, "its place", 10, nothing)
-
-
-def test_work_that_hangs_or_dies_has_an_end_and_leaves_no_process() -> None:
-    with pytest.raises(EpmdError, match=r"did not end within 0.2 s"):
-        in_child(lambda: time.sleep(3600), seconds=0.2)
-    with pytest.raises(EpmdError, match="did not end"):
-        in_child(lambda: os.kill(os.getpid(), 9))
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        _inside.join_network(SELF)
+        assert _namespaces.network_of(SELF) is None
 
 
 def test_a_file_system_of_ours_that_hangs_has_an_end() -> None:
     with pytest.raises(EpmdError, match=r"did not end within 0.2 s"):
         _inside.with_files_of(SELF, 0.2, lambda: time.sleep(3600))
-
-
-def test_a_child_that_sends_too_much_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_inside, "MAX_CHILD_RESULT", 1000)
-    with pytest.raises(EpmdError, match="did not end"):
-        in_child(lambda: "x" * 1_000_000)
 
 
 @pytest.fixture
