@@ -22,8 +22,8 @@ from typing import NamedTuple
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils import (
+    _children,
     _cookies,
-    _ensure,
     _erl_epmd,
     _observation,
     _repair,
@@ -393,7 +393,7 @@ def test_nodes_that_hang_do_not_delay_the_others(scene: Scene) -> None:
         assert {node["name"] for node in outcome.nodes if node["registered"]} == {scene.node.name}
         assert sorted(node["verdict"] for node in outcome.nodes) == [LOST[scene.heals]] * 5
         with scene.monkeypatch.context() as patch:
-            patch.setattr(_ensure, "MAX_AT_ONCE", 1)
+            patch.setattr(_children, "MAX_AT_ONCE", 1)
             begin = time.monotonic()
             ensure(everything, check_mode=False)
             one_by_one = time.monotonic() - begin

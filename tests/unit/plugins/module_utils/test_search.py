@@ -34,6 +34,23 @@ def test_services_that_are_known_are_never_asked() -> None:
     assert ports([XMPP, MQTT], registered=(5222,)) == []
 
 
+@pytest.mark.parametrize(
+    "port",
+    [
+        *(22, 25, 80, 443, 465, 587, 4369, 8080, 8443),
+        *(4000, 4001),
+        *(1883, 8083, 8084, 8883, 14567, 18083, 18084),
+        *(5222, 5223, 5269, 5270, 5280, 5281, 5443, 3478, 5349, 7777),
+        *(5671, 5672, 15671, 15672, 15674, 15675, 15691, 15692, 61613, 61614, 5551, 5552),
+        *(5984, 5986, 6984),
+        *(8087, 8098, 8099),
+    ],
+)
+def test_a_service_is_known_by_its_usual_port(port: int) -> None:
+    """A digit that is mistyped there costs the log of that service an error an hour."""
+    assert ports([DISTRIBUTION._replace(port=port)]) == []
+
+
 def test_another_backlog_is_another_service() -> None:
     assert ports([OTHER, DISTRIBUTION, LATER]) == [42815, 40001]
     assert ports([OTHER._replace(backlog=5), DISTRIBUTION]) == [42815]
