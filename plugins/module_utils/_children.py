@@ -12,6 +12,7 @@ thread has locked while another forks (an import, a codec) is locked in the chil
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import select
@@ -39,6 +40,7 @@ class _Child(Generic[T]):
         self._data = bytearray()
         self.reading, writing = os.pipe()
         try:
+            gc.freeze()  # its collector would copy every page of ours
             self._pid = os.fork()
         except OSError:
             os.close(self.reading)
