@@ -18,6 +18,7 @@ SILENT = Table({}, "no answer within 5 s")
 EMPTY = Table({})
 OURS = Table({"vic": 25672, "other": 1})
 THEIRS = Table({"vic": 25673})
+BELOW = Table({"vic": 25671})
 CASED = Table({"VIC": 25672, "vic@web1": 25672})
 
 SEEN = Observation(
@@ -52,6 +53,8 @@ NAMELESS = UNHEARD._replace(said_name=None)
         pytest.param(SEEN._replace(table=EMPTY, holds=False), "missing", ["vic"], id="not even connected"),
         pytest.param(UNHEARD._replace(table=EMPTY), "missing", ["vic"], id="missing and unheard"),
         pytest.param(SEEN._replace(table=THEIRS), "conflict", ["25673", "25672"], id="other port"),
+        pytest.param(SEEN._replace(table=BELOW), "conflict", ["25671", "25672"], id="other port, below"),
+        pytest.param(SEEN._replace(port=int("25672")), "registered", ["vic"], id="the same number, not the same object"),
         pytest.param(SEEN._replace(table=THEIRS, holds=False), "conflict", ["25673"], id="other port and holder"),
         pytest.param(SEEN._replace(table=DOWN), "epmd_down", ["down"], id="nothing listens"),
         pytest.param(SEEN._replace(table=SILENT), "epmd_unresponsive", ["no answer within 5 s"], id="silent"),
@@ -166,3 +169,21 @@ def test_a_name_of_a_node_in_another_locale_can_be_typed_as_it_looks() -> None:
 )
 def test_epmd_knows_a_node_by_its_name_without_the_host(said: str | None, name: str | None, alive: str | None) -> None:
     assert SEEN._replace(said_name=said, name=name).alive == alive
+
+
+@pytest.mark.parametrize(
+    ("seen", "registered"),
+    [
+        (SEEN, True),
+        (SEEN._replace(holds=False), True),
+        (SEEN._replace(port=int("25672")), True),
+        (SEEN._replace(table=THEIRS), False),
+        (SEEN._replace(table=BELOW), False),
+        (SEEN._replace(table=EMPTY), False),
+        (SEEN._replace(table=DOWN), False),
+        (SEEN._replace(port=None), False),
+        (SEEN._replace(port=None, table=EMPTY), False),
+    ],
+)
+def test_a_node_is_registered_where_epmd_has_its_name_with_its_port(seen: Observation, registered: bool) -> None:
+    assert seen.is_registered is registered
