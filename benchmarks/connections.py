@@ -80,10 +80,13 @@ def measure(smoke: bool) -> Result:
         *(Plan(f"connections{count}", arguments=arguments) for count in counts),
         Plan(f"processes{processes}"),
     ]
+    # As packages have it: what else listens or connects on a host belongs to others.
+    plans = [plan._replace(user="nobody") for plan in plans]
     with scratch() as name:
         directory = Path(name)
+        directory.chmod(0o755)
         files = payloads(directory, {"epmd_register": {}})
-        with Fleet(plans, Otp.of(25), directory) as fleet:
+        with Fleet(plans, Otp.of(25).copy(directory / "erlang"), directory) as fleet:
             idle, *connected, crowded = fleet.hosts
             for host, count in zip(connected, counts, strict=True):
                 _connect(host, count, largest)
@@ -104,8 +107,9 @@ def measure(smoke: bool) -> Result:
         note = (
             f"The machine allows a process {limit:,} descriptors: of the {max(counts):,} connections the node has "
             f"{largest:,}, and other processes of the host the rest. Both ends are on the host, so its table has twice "
-            "as many entries. All that runs here belongs to root, so that each descriptor of the node has to be looked "
-            "at; of a node with a user of its own, as packages have it, only the oldest are, which takes a millisecond."
+            "as many entries. The node has a user of its own, as packages have it, so that only its oldest descriptors "
+            "are looked at; where it shares its user with other services, as one of root may, each of them is, which "
+            "takes 6 microseconds for each."
         )
     table = Table("The process of the module", ("idle host", "this host", "more"), ("ms", "ms"), rows, note)
     return Result(NAME, f"One node with {listed(counts)} connections, and {processes:,} processes", [table])

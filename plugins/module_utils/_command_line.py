@@ -62,9 +62,7 @@ def _flags(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
     for argument in arguments[start:]:
         if argument == "-extra":
             break
-        if argument == "--":
-            values = []
-        elif argument.startswith("-") and len(argument) > 1:
+        if argument.startswith("-"):  # and of `-` and `--` as well, whose values are nobody's
             values = []
             flags.append((argument[1:], values))
         else:

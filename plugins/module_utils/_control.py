@@ -32,7 +32,7 @@ class Message(NamedTuple):
     """A control message, a tuple that starts with its operation, and what it carries if anything."""
 
     control: tuple[Term, ...]
-    payload: Raw | None
+    payload: Raw | None = None
 
 
 def encode_message(control: Term, payload: Term) -> bytes:
@@ -56,7 +56,7 @@ def decode_message(packet: bytes) -> Message:
     control = _etf.decode(terms[0])
     if not isinstance(control, tuple) or not control or not isinstance(control[0], int):
         raise ProtocolError("a control message that is no tuple with an operation")
-    return Message(control, terms[1] if len(terms) == 2 else None)
+    return Message(control, *terms[1:])
 
 
 def call(caller: Pid, reference: Reference, module: str, function: str, arguments: list[Term]) -> bytes:

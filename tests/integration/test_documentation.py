@@ -369,3 +369,23 @@ def test_every_page_is_listed_and_every_scene_has_its_page() -> None:
     listed = yaml.safe_load((CHECKOUT / "docs/docsite/extra-docs.yml").read_text())
     assert {page for section in listed["sections"] for page in section["toctree"]} == pages
     assert set(SCENES) <= pages
+
+
+# Words of sentences that are commands or files of this checkout: inline literals of both kinds of pages.
+_LITERAL = re.compile(r"(?<!`)(``?)(?!`)([^`\n]+)\1(?!`)")
+
+
+@pytest.mark.parametrize("name", [*PAGES, "roles/scratch_node/README.md"])
+def test_what_sentences_name_is_there(name: str, tmp_path: Path) -> None:
+    for _quote, words in _LITERAL.findall((CHECKOUT / name).read_text()):
+        if re.fullmatch(r"make [a-z-]+", words):
+            asked = ["make", "-C", str(CHECKOUT), "--dry-run", words.split()[1]]
+        elif words.startswith("ansible-doc "):
+            asked = words.split()
+        elif re.match(r"(tests|docs|plugins|roles|playbooks|benchmarks|extensions|meta|changelogs)/\S+$", words):
+            assert any(CHECKOUT.glob(words)), f"{name}: {words} is not there"
+            continue
+        else:
+            continue
+        done = subprocess.run(asked, check=False, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, f"{name}: {words}: {done.stderr}"

@@ -38,11 +38,15 @@ SMALL = ("+S", "1:1", "+SDcpu", "1:1", "+SDio", "1", "+A", "1", "-mode", "intera
 
 
 class Plan(NamedTuple):
-    """A host that is wanted: its name, those of its nodes, and further arguments of erl(1) for each of them."""
+    """A host that is wanted: its name, those of its nodes, further arguments of erl(1) for each of them, their user.
+
+    A user other than root has to reach the Erlang: a home is often closed.
+    """
 
     name: str
     nodes: Sequence[str] = ("vic",)
     arguments: Sequence[str] = SMALL
+    user: str = "root"
 
 
 class Host(Closable):
@@ -56,7 +60,10 @@ class Host(Closable):
         self._guests: list[subprocess.Popen[bytes]] = []
         self._epmd = otp.bindir / "epmd"
         self._log = directory / f"{plan.name}.log"
-        erl = [otp.root / "bin" / "erl", "-detached", "-setcookie", COOKIE, *plan.arguments, "-sname"]
+        become = (
+            [] if plan.user == "root" else ["setpriv", f"--reuid={plan.user}", "--clear-groups", "env", "HOME=/tmp"]
+        )
+        erl = [*become, otp.root / "bin" / "erl", "-detached", "-setcookie", COOKIE, *plan.arguments, "-sname"]
         start = "\n".join(shlex.join(map(str, [*erl, node])) for node in plan.nodes)
         # As many descriptors as may be: some nodes have many connections.
         command = f"ulimit -n $(ulimit -H -n)\n{start}"

@@ -70,7 +70,8 @@ def test_what_a_release_says_is_not_taken_by_what_it_starts() -> None:
     inherited = {"RELEASE_COOKIE": SECRET, "RELEASE_NODE": "app@web1", "RELEASE_ROOT": "/srv/app"}
     assert parse("/x/beam.smp -- -sname app", **inherited).cookie == SECRET
     assert parse("/x/beam.smp -- -sname app", **inherited).release_root == "/srv/app"
-    assert parse("/x/beam.smp -- -sname other", **inherited).cookie is None
+    for other in ("other", "zoe", "ap", "apps"):
+        assert parse(f"/x/beam.smp -- -sname {other}", **inherited).cookie is None
     assert parse("/x/beam.smp -- -sname other", **inherited).release_root is None
 
 
@@ -121,6 +122,14 @@ def test_flags_of_the_emulator_and_of_the_application_are_not_those_of_the_node(
     assert (said.name, said.cookie, said.hidden) == (None, None, False)
 
 
+def test_all_is_of_the_node_where_no_dashes_end_the_flags_of_the_emulator() -> None:
+    assert _command_line.parse(["beam.smp", "-sname", "vic", "-setcookie", SECRET], {}).name == "vic"
+
+
+def test_the_first_of_several_values_counts() -> None:
+    assert parse(f"{START} -sname vic wim -sname xan").name == "vic"
+
+
 def test_the_name_of_the_program_is_no_flag() -> None:
     assert _command_line.parse(["-sname", "vic"], {}).name is None
 
@@ -128,6 +137,7 @@ def test_the_name_of_the_program_is_no_flag() -> None:
 def test_a_value_ends_at_the_next_flag_or_dashes() -> None:
     assert parse(f"{START} -sname -- vic").name is None
     assert parse(f"{START} -sname -noshell vic").name is None
+    assert parse(f"{START} -sname - vic").name is None  # a flag with an empty name, as init:get_arguments() says
     assert parse(f"{START} -name vic@web1.example.org").name == "vic@web1.example.org"
 
 
@@ -171,6 +181,7 @@ def test_a_cookie_does_not_show_in_what_is_printed_of_a_command_line() -> None:
         ("-epmd_port 1", {}, 1),
         ("-epmd_port 65535", {}, 65535),
         ("-epmd_port 0", {}, None),
+        ("-epmd_port 65537", {}, None),
         ("-epmd_port 65536", {}, None),
         ("-epmd_port -1", {}, None),
         ("-epmd_port", {}, None),
@@ -273,6 +284,7 @@ def test_the_environment_helps_where_the_command_line_is_silent() -> None:
         (["rabbitmqctl", f"--erlang-cookie={SECRET}", "status"], "rabbitmqctl --erlang-cookie=*** status"),
         (["env", f"RELEASE_COOKIE={SECRET}", "bin/web", "start"], "env RELEASE_COOKIE=*** bin/web start"),
         (["/usr/bin/erl_call", "-c", SECRET, "-n", "vic"], "/usr/bin/erl_call -c *** -n vic"),
+        (["/usr/bin/erl_call", "-a", "x", "-c", SECRET], "/usr/bin/erl_call -a x -c ***"),
         (["sh", "-c", "exec erl -noshell"], "sh -c exec erl -noshell"),
         (["erl", "-sname", "vic", "-setcookie"], "erl -sname vic -setcookie"),
         ([], ""),

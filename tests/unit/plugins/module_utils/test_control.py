@@ -84,6 +84,7 @@ def test_a_message_that_is_cut_off_is_a_protocol_error_except_between_its_terms(
         pytest.param(b"\x70", id="no term"),
         pytest.param(b"\x83\x44\x00\x68\x01\x61\x01", id="distribution header"),
         pytest.param(b"\x71\x83\x68\x01\x61\x01", id="no pass through"),
+        pytest.param(b"\x6f\x83\x68\x01\x61\x01", id="no pass through, below"),
         pytest.param(b"\x70\x68\x01\x61\x01", id="no version"),
         pytest.param(message((2,), 1) + b"\x83\x6a", id="three terms"),
         pytest.param(message(()), id="empty tuple"),
@@ -101,6 +102,11 @@ def test_what_is_no_message_is_a_protocol_error(packet: bytes) -> None:
         _control.decode_message(packet)
     with pytest.raises(ProtocolError):
         _control.answer(packet, CALLER, REFERENCE)
+
+
+def test_a_message_of_something_else_shows_how_it_starts() -> None:
+    with pytest.raises(ProtocolError, match=r"^a message that starts with b'SSH-'$"):
+        _control.decode_message(b"SSH-2.0")
 
 
 @pytest.mark.parametrize("result", [Atom("ok"), (Atom("ok"), 4), [], b"", (Atom("badrpc"), Atom("nodedown")), CALLER])
