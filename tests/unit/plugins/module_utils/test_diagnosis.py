@@ -54,9 +54,7 @@ NAMELESS = UNHEARD._replace(said_name=None)
         pytest.param(UNHEARD._replace(table=EMPTY), "missing", ["vic"], id="missing and unheard"),
         pytest.param(SEEN._replace(table=THEIRS), "conflict", ["25673", "25672"], id="other port"),
         pytest.param(SEEN._replace(table=BELOW), "conflict", ["25671", "25672"], id="other port, below"),
-        pytest.param(
-            SEEN._replace(port=int("25672")), "registered", ["vic"], id="the same number, not the same object"
-        ),
+        pytest.param(SEEN._replace(port=int("25672")), "registered", ["vic"], id="the same number"),
         pytest.param(SEEN._replace(table=THEIRS, holds=False), "conflict", ["25673"], id="other port and holder"),
         pytest.param(SEEN._replace(table=DOWN), "epmd_down", ["down"], id="nothing listens"),
         pytest.param(SEEN._replace(table=SILENT), "epmd_unresponsive", ["no answer within 5 s"], id="silent"),
