@@ -107,7 +107,7 @@ def _term(tokens: _Tokens, depth: int) -> Any:
         raise tokens.error(f"terms are nested more than {MAX_DEPTH} deep")
     kind, value = tokens.kind, tokens.value
     if kind == "mark":
-        return _compound(tokens, depth)
+        return _compound(tokens, depth + 1)
     if not kind:
         raise tokens.error("a term is due at the end")
     tokens.next()
@@ -122,7 +122,7 @@ def _term(tokens: _Tokens, depth: int) -> Any:
     if kind == "word":
         return Word(value)
     if kind == "character":
-        return ord(_unescaped(value[1:])[:1] or " ")
+        return ord(_unescaped(value[1:]))
     return _number(tokens, kind, value)
 
 
@@ -142,6 +142,7 @@ def _number(tokens: _Tokens, kind: str, value: str) -> int | float:
 
 
 def _compound(tokens: _Tokens, depth: int) -> Any:
+    # The depth is that of what is in it.
     if tokens.accept("["):
         return _list(tokens, depth)
     if tokens.accept("{"):
@@ -158,7 +159,7 @@ def _items(tokens: _Tokens, end: str, depth: int) -> list[Any]:
     if tokens.accept(end):
         return items
     while True:
-        items.append(_term(tokens, depth + 1))
+        items.append(_term(tokens, depth))
         if not tokens.accept(","):
             tokens.expect(end)
             return items
@@ -169,11 +170,11 @@ def _list(tokens: _Tokens, depth: int) -> list[Any]:
     if tokens.accept("]"):
         return items
     while True:
-        items.append(_term(tokens, depth + 1))
+        items.append(_term(tokens, depth))
         if tokens.accept(","):
             continue
         if tokens.accept("|"):
-            tail = _term(tokens, depth + 1)
+            tail = _term(tokens, depth)
             items += tail if isinstance(tail, list) else [tail]
         tokens.expect("]")
         return items
@@ -184,9 +185,9 @@ def _map(tokens: _Tokens, depth: int) -> dict[Any, Any]:
     if tokens.accept("}"):
         return found
     while True:
-        key = _term(tokens, depth + 1)
+        key = _term(tokens, depth)
         tokens.expect("=>")
-        value = _term(tokens, depth + 1)
+        value = _term(tokens, depth)
         try:
             found[key] = value
         except TypeError:
@@ -206,7 +207,9 @@ def _binary(tokens: _Tokens) -> bytes:
         text = _unescaped(value[1:-1]) if kind == "string" else chr(int(_number(tokens, kind, value)) & 0xFF)
         encoding = "latin-1"
         if tokens.accept("/"):
-            encoding = "utf-8" if tokens.value == "utf8" else encoding
+            if tokens.value != "utf8":
+                raise tokens.error(f"{tokens.shown} is not understood as the type of a part of a binary")
+            encoding = "utf-8"
             tokens.next()
         data += text.encode(encoding, "replace")
         tokens.accept(",")

@@ -30,6 +30,8 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdEr
         ('"text".', ["text"]),
         ('"a" "b"\n"c".', ["abc"]),
         (r'"\x{e9}\x41\101\n\s\"\\".', ['\u00e9AA\n "\\']),
+        (r'"\x{10ffff}\x{110000}".', ["\U0010ffff\U0010ffff"]),
+        (r"[$\x,$\^,$\1,$ ,$\s].", [[120, 94, 1, 32, 32]]),
         (r'"\^A\^z\^[".', ["\x01\x1a\x1b"]),
         ("[].", [[]]),
         ("{}.", [()]),
@@ -77,6 +79,9 @@ def test_an_atom_is_no_string() -> None:
         ('"open', ["has no place"]),
         ("<<a>>.", ["'a' has no place in a binary"]),
         ("[" * 100, ["more than 64 deep"]),
+        ('"a" bcd.', ["'.' is due before 'bcd'"]),
+        ('<<"\u00e9"/utf16>>.', ["'utf16' is not understood"]),
+        ('<<"\u00e9"/utf9>>.', ["'utf9' is not understood"]),
     ],
 )
 def test_what_is_no_term_is_told_with_its_line(text: str, words: list[str]) -> None:
@@ -84,6 +89,19 @@ def test_what_is_no_term_is_told_with_its_line(text: str, words: list[str]) -> N
         _erlang_terms.consult(text)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ("{", "}"), ("[a, ", "]"), ("[a | ", "]"), ("#{a => ", "}")])
+def test_terms_are_nested_up_to_the_limit(start: str, end: str) -> None:
+    _erlang_terms.consult(start * 64 + "a" + end * 64 + ".")
+    with pytest.raises(EpmdError, match="nested more than 64 deep"):
+        _erlang_terms.consult(start * 65 + "a" + end * 65 + ".")
+
+
+def test_a_key_is_one_level_deeper_than_its_map() -> None:
+    _erlang_terms.consult("#{" + "{" * 63 + "}" * 63 + " => a}.")
+    with pytest.raises(EpmdError, match="nested more than 64 deep"):
+        _erlang_terms.consult("#{" + "{" * 64 + "}" * 64 + " => a}.")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +125,7 @@ def test_what_is_quoted_is_not_told_since_it_may_be_a_password(text: str) -> Non
 
 
 def test_a_long_word_is_told_shortly() -> None:
-    with pytest.raises(EpmdError, match=r"^.{10,90}$"):
+    with pytest.raises(EpmdError, match=f"before '{'b' * 40}'$"):
         _erlang_terms.consult("a " + "b" * 10_000)
 
 
