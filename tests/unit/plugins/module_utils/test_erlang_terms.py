@@ -99,9 +99,9 @@ def test_terms_are_nested_up_to_the_limit(start: str, end: str) -> None:
 
 
 def test_a_key_is_one_level_deeper_than_its_map() -> None:
-    _erlang_terms.consult("#{" + "{" * 63 + "}" * 63 + " => a}.")
+    _erlang_terms.consult("#{" + "{" * 64 + "}" * 64 + " => a}.")
     with pytest.raises(EpmdError, match="nested more than 64 deep"):
-        _erlang_terms.consult("#{" + "{" * 64 + "}" * 64 + " => a}.")
+        _erlang_terms.consult("#{" + "{" * 65 + "}" * 65 + " => a}.")
 
 
 @pytest.mark.parametrize(
