@@ -391,7 +391,9 @@ def test_nodes_that_hang_do_not_delay_the_others(scene: Scene) -> None:
         outcome = ensure(everything, check_mode=False)
         at_once = time.monotonic() - begin
         assert {node["name"] for node in outcome.nodes if node["registered"]} == {scene.node.name}
-        assert sorted(node["verdict"] for node in outcome.nodes) == [LOST[scene.heals]] * 5
+        # Where another one's epmd is up again by the time one is looked at, its name is what is missing.
+        assert {node["verdict"] for node in outcome.nodes} <= {LOST[scene.heals], "missing"}
+        assert len(outcome.nodes) == 5
         with scene.monkeypatch.context() as patch:
             patch.setattr(_children, "MAX_AT_ONCE", 1)
             begin = time.monotonic()

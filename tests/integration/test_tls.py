@@ -131,8 +131,12 @@ def test_a_certificate_that_is_refused(
     bad = authority.issue("old", expired=True) if what == "expired" else Authority(tmp_path / "other").issue("vic")
     with start(otp, epmd, authority.options(authority.issue("vic"), bad, f"'tlsv{version}'")) as node:
         lose(epmd, node)
-        done = register(name="vic")
-        assert done.failed
+        # A node that resets the connection can take its own alert along (RFC 8446, 6.2): then it has merely closed it.
+        for _ in range(5):
+            done = register(name="vic")
+            assert done.failed
+            if "it closed the connection" not in done.msg:
+                break
         assert words in done.msg
         assert str(bad.certfile) in done.msg
         assert "\n" not in done.msg
