@@ -91,7 +91,7 @@ def at_once(work: Callable[[T], U], items: Sequence[T], seconds: float) -> list[
     outcomes: dict[int, U | Exception] = {}
     waiting = list(enumerate(items))[::-1]
     running: dict[int, _Child[U]] = {}
-    with _turns():
+    with _turns() if len(items) > 1 else contextlib.nullcontext():
         try:
             while waiting or running:
                 while waiting and len(running) < MAX_AT_ONCE:
