@@ -37,6 +37,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     Otp,
     RabbitMq,
     Release,
+    completed,
     cut_silently,
     forget,
     listeners,
@@ -181,17 +182,7 @@ class Stage:
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
         }
-        return subprocess.run(
-            ["sh", "-c", text],
-            check=False,
-            cwd=cwd or self.directory,
-            env=settings,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-        )
+        return completed(["sh", "-c", text], cwd or self.directory, settings)
 
     def control(self, text: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the controller's."""

@@ -23,7 +23,7 @@ from ._fleet import SMALL, Fleet, Host, Plan
 from ._node import EvalError, Node
 from ._old_node import OldNode
 from ._otp import Otp
-from ._process import LabError, bound, dialled, free_port, holders, listeners, wait_until
+from ._process import LabError, bound, completed, dialled, free_port, holders, listeners, wait_until
 from ._squatter import Squatter
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "answer",
     "bound",
     "client_pings",
+    "completed",
     "cut_silently",
     "dialled",
     "exhausted",

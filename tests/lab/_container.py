@@ -23,7 +23,7 @@ import psutil
 
 from ._node import Node
 from ._otp import Otp
-from ._process import Closable, LabError, end, spawn, wait_until
+from ._process import Closable, LabError, completed, end, spawn, wait_until
 
 DOCKER = ("mount", "uts", "ipc", "net", "pid")
 """What a container usually has of its own, in the words of unshare(1)."""
@@ -168,15 +168,7 @@ class Container(Closable):
         self, words: Sequence[str | Path], user: str = "root", env: Mapping[str, str] | None = None, seconds: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside; the standard output has the errors, too."""
-        return subprocess.run(
-            self.command(words, user, env),
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-        )
+        return completed(self.command(words, user, env), seconds=seconds)
 
     def spawn(self, words: Sequence[str | Path], user: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a lasting process inside, which ends with the container."""

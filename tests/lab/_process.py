@@ -34,11 +34,14 @@ class LabError(Exception):
     """The lab itself could not do what a test asked for."""
 
 
-def output_of(
-    command: Sequence[str | Path], what: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> str:
-    """All that a command prints, which has to succeed. `what`: how to call it where it does not."""
-    done = subprocess.run(
+def completed(
+    command: Sequence[str | Path],
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    seconds: float = 120,
+) -> subprocess.CompletedProcess[str]:
+    """A command that has run to its end, whatever came of it; its standard output has the errors, too."""
+    return subprocess.run(
         command,
         check=False,
         cwd=cwd,
@@ -47,8 +50,15 @@ def output_of(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=seconds,
     )
+
+
+def output_of(
+    command: Sequence[str | Path], what: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """All that a command prints, which has to succeed. `what`: how to call it where it does not."""
+    done = completed(command, cwd, env)
     if done.returncode != 0:
         raise LabError(f"{what} ended with exit code {done.returncode}: {done.stdout}")
     return done.stdout
