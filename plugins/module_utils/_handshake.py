@@ -36,7 +36,6 @@ from ._errors import EpmdError, ProtocolError
 from ._limits import MAX_NAME
 
 # Distribution flags, as dist.hrl names them.
-DFLAG_PUBLISHED = 0x1
 DFLAG_EXTENDED_REFERENCES = 0x4
 DFLAG_FUN_TAGS = 0x10
 DFLAG_NEW_FUN_TAGS = 0x80
@@ -68,7 +67,7 @@ MANDATORY_25 = (
 )
 MANDATORY_26 = DFLAG_V4_NC | DFLAG_UNLINK_ID
 
-# Hidden, without atom cache and without fragments: messages then come whole and self-contained.
+# Hidden (no DFLAG_PUBLISHED), without atom cache and without fragments: messages then come whole and self-contained.
 OUR_FLAGS = MANDATORY_25 | MANDATORY_26 | DFLAG_MANDATORY_25_DIGEST
 
 OLD_VERSION = 5
@@ -205,13 +204,13 @@ class Handshake:
         """`named:`, then the lent name with its length, and a creation."""
         if not self._dynamic:
             raise ProtocolError("it lends a name that nobody asked for")
-        size = _U16.unpack_from(rest)[0] if len(rest) >= _U16.size else 0
+        size = int.from_bytes(rest[: _U16.size], "big")
         name, tail = _text(rest[_U16.size : _U16.size + size]), rest[_U16.size + size :]
         alive, _at, host = name.partition("@")
         if len(tail) < _U32.size or not alive or host != self.name or len(name) > MAX_NAME:
             raise ProtocolError(f"it lends a name that is none: {rest[:40]!r}")
         self.name = name
-        self.creation = _U32.unpack_from(tail)[0]
+        (self.creation,) = _U32.unpack_from(tail)
         self.state = State.ACCEPTED
         return b""
 

@@ -200,6 +200,23 @@ def test_an_unknown_status_is_a_protocol_error(make: Callable[[], Handshake], st
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize(
+    ("packet", "words"),
+    [
+        (b"s" + b"x" * 21, f"an unknown handshake status {b'x' * 20!r}"),
+        (b"snamed:" + b"x" * 41, f"it lends a name that is none: {b'x' * 40!r}"),
+        (b"x" * 9, f"a packet of 9 bytes that starts with {b'x' * 8!r} where a handshake is name sent"),
+        (CHALLENGE[:20], f"a packet of 20 bytes that starts with {CHALLENGE[:8]!r} where a handshake is name sent"),
+    ],
+)
+def test_a_packet_that_is_shown_is_shown_cut_off(packet: bytes, words: str) -> None:
+    handshake = dynamic()
+    handshake.start()
+    with pytest.raises(ProtocolError) as caught:
+        handshake.receive(packet)
+    assert str(caught.value) == words
+
+
 @pytest.mark.parametrize("status", [b"sok", b"sok_simultaneous"])
 def test_a_dynamic_name_has_to_be_lent(status: bytes) -> None:
     handshake = dynamic()
@@ -248,6 +265,14 @@ def test_a_lent_name_that_is_no_node_name_is_a_protocol_error(name: bytes) -> No
         handshake.receive(lent(name))
 
 
+def test_what_follows_a_lent_name_is_ignored() -> None:
+    # dist_util.erl takes the creation from the front of what follows the name.
+    handshake = dynamic()
+    handshake.start()
+    assert handshake.receive(lent(b"x@epmd_register") + b"more") == b""
+    assert (handshake.name, handshake.creation) == ("x@epmd_register", 7)
+
+
 def test_a_lent_name_of_255_characters_is_taken() -> None:
     handshake = dynamic()
     handshake.start()
@@ -263,6 +288,31 @@ def test_a_challenge_that_is_cut_off_is_a_protocol_error(make: Callable[[], Hand
     for end in range(whole):
         with pytest.raises(ProtocolError):
             accepted(make).receive(challenge[:end])
+
+
+@pytest.mark.parametrize(
+    ("challenge", "words"),
+    [
+        (CHALLENGE[:18], "a challenge of 18 bytes is cut off"),
+        (CHALLENGE[:19], "a challenge claims a name of 13 bytes and has 0"),
+        (CHALLENGE[:20], "a challenge claims a name of 13 bytes and has 1"),
+        (OLD_CHALLENGE[:10], "a challenge of 10 bytes is cut off"),
+        (OLD_CHALLENGE[:11], "it calls itself '', which is no node name"),
+        (OLD_CHALLENGE[:11] + b"x" * 81, f"it calls itself '{'x' * 80}', which is no node name"),
+    ],
+)
+def test_where_a_challenge_is_cut_off_is_said(challenge: bytes, words: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        accepted(old).receive(challenge)
+    assert str(caught.value) == words
+
+
+def test_what_follows_the_name_in_a_challenge_is_ignored() -> None:
+    # "Any extra data after Node must be accepted and ignored": Distribution Handshake, step 4.
+    handshake = accepted(static)
+    assert handshake.receive(CHALLENGE + b"more") == b""
+    assert handshake.peer is not None
+    assert handshake.peer.name == "ejabberd@web1"
 
 
 def test_an_old_challenge_has_no_place_in_version_6() -> None:
