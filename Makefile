@@ -43,9 +43,9 @@ unit: ## pytest tests/unit
 	@echo '== unit: each part by itself, without Erlang'
 	@$(run) pytest -p no:cacheprovider tests/unit
 
-unit-all: ## the same with every CPython of a target that this machine has
-	@echo '== unit-all: the same with every CPython of a target that this machine has'
-	@$(tools)/unit 3.7 3.8 3.9 3.10 3.11 3.12 3.13
+unit-all: ## the same with every CPython of a target that this machine or a later Debian has
+	@echo '== unit-all: the same with every CPython of a target that this machine or a later Debian has'
+	@$(tools)/unit 3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 
 coverage: ## which lines and branches tests/unit takes; fails under 95 % of branches, and is no part of test
 	@echo '== coverage: which lines and branches tests/unit takes'
@@ -61,7 +61,7 @@ integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 o
 
 integration-all: ## the same with OTP 29 in addition; writes tables of the docs
 	@echo '== integration-all: real nodes of OTP 23, 25, 27 and 29 on private hosts'
-	@BEAMOPS_RUNS=1000 BEAMOPS_PYTHONS='3.7 3.8 3.9 3.10 3.11 3.12 3.13' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration 23 25 27 29
+	@BEAMOPS_RUNS=1000 BEAMOPS_PYTHONS='3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration 23 25 27 29
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'

