@@ -186,18 +186,20 @@ class _Reader:
     def count(self, kind: struct.Struct) -> int:
         """A number of things to follow, each of which takes at least one byte."""
         value = self.number(kind)
-        if value > len(self.data) - self.position:
-            raise ProtocolError(f"a term claims {value} parts with {len(self.data) - self.position} bytes left")
+        left = len(self.data) - self.position
+        if value > left:
+            raise ProtocolError(f"a term claims {value} parts with {left} bytes left")
         return value
 
     def term(self, depth: int) -> Term:
         if depth > MAX_DEPTH:
             raise ProtocolError(f"a term is nested deeper than {MAX_DEPTH} levels")
+        start = self.position
         tag = self.number(_U8)
         decoder = _DECODERS.get(tag)
         if decoder is None:
             what = NOT_NEGOTIATED.get(tag, "an unknown term tag")
-            raise ProtocolError(f"{what} ({tag}) at offset {self.position - 1}")
+            raise ProtocolError(f"{what} ({tag}) at offset {start}")
         return decoder(self, depth)
 
     def terms(self, count: int, depth: int) -> list[Term]:
@@ -324,8 +326,9 @@ def _new_fun(reader: _Reader, depth: int) -> Fun:
     old_index, old_uniq = reader.small_integer(depth), reader.small_integer(depth)
     pid = reader.term(depth + 1)
     fun = Fun(module, arity, index, uniq, old_index, old_uniq, pid, reader.terms(count, depth))
-    if reader.position - start != size:
-        raise ProtocolError(f"a fun of {reader.position - start} bytes claims {size}")
+    taken = reader.position - start
+    if taken != size:
+        raise ProtocolError(f"a fun of {taken} bytes claims {size}")
     return fun
 
 
@@ -378,8 +381,9 @@ def split(data: bytes) -> list[Raw]:
     terms = []
     reader = _Reader(data)
     while reader.position < len(data):
+        magic = reader.position
         if reader.number(_U8) != VERSION_MAGIC:
-            raise ProtocolError(f"a term must start with {VERSION_MAGIC} at offset {reader.position - 1}")
+            raise ProtocolError(f"a term must start with {VERSION_MAGIC} at offset {magic}")
         start = reader.position
         reader.term(0)
         terms.append(Raw(data[start : reader.position]))

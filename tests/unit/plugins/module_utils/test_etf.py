@@ -70,6 +70,7 @@ GOLDEN: dict[str, tuple[str, Term]] = {
     "string": ("6b00030102ff", [1, 2, 255]),
     "string of 65535": ("6bffff" + "61" * 65535, [97] * 65535),
     "list of 65536": ("6c00010000" + "6161" * 65536 + "6a", [97] * 65536),
+    "list of 65537": ("6c00010001" + "6161" * 65537 + "6a", [97] * 65537),
     "[1,256]": ("6c00000002610162000001006a", [1, 256]),
     "[-1]": ("6c0000000162ffffffff6a", [-1]),
     "[1.0]": ("6c00000001463ff00000000000006a", [1.0]),
@@ -272,6 +273,13 @@ def test_what_does_not_start_with_the_version_is_not_split(data: bytes) -> None:
         _etf.split(data)
 
 
+def test_where_the_version_is_missing_is_said() -> None:
+    with pytest.raises(ProtocolError, match="a term must start with 131 at offset 0$"):
+        _etf.split(b"\x82\x6a")
+    with pytest.raises(ProtocolError, match="a term must start with 131 at offset 5$"):
+        _etf.split(b"\x83\x6a\x83\x61\x07\x6a")
+
+
 @pytest.mark.parametrize("data", [b"\x69\x00\x00\x00\x02\x61\x01\x6a", packed(b"\x61\x01", b"\x6a")])
 def test_elements_takes_both_forms_of_a_tuple(data: bytes) -> None:
     assert _etf.elements(data) == [b"\x61\x01", b"\x6a"]
@@ -291,27 +299,50 @@ def test_nesting_up_to_the_limit_is_decoded() -> None:
     assert value == []
 
 
-@pytest.mark.parametrize(
+# What a term starts with where another one is in it: one row for each place that a term can have in another.
+FUN = b"\x70" + bytes(4) + b"\x00" + bytes(16) + bytes(4) + b"\x00\x00\x00\x01"
+LEVELS = pytest.mark.parametrize(
     "level",
     [
-        b"\x6c\x00\x00\x00\x01",
-        b"\x6c\x00\x00\x00\x00",
-        b"\x68\x01",
-        b"\x69\x00\x00\x00\x01",
-        b"\x74\x00\x00\x00\x01",
-        b"\x71",
-        b"\x67",
-        b"\x66",
-        b"\x59",
-        b"\x78",
-        b"\x65",
-        b"\x72\x00\x01",
-        b"\x5a\x00\x01",
-        b"\x75\x00\x00\x00\x00",
-        b"\x70" + bytes(4) + b"\x00" + bytes(16) + bytes(4) + bytes(4),
+        pytest.param(b"\x6c\x00\x00\x00\x01", id="item of a list"),
+        pytest.param(b"\x6c\x00\x00\x00\x00", id="tail of a list"),
+        pytest.param(b"\x68\x01", id="element of a tuple"),
+        pytest.param(b"\x69\x00\x00\x00\x01", id="element of a large tuple"),
+        pytest.param(b"\x74\x00\x00\x00\x01", id="key of a map"),
+        pytest.param(b"\x74\x00\x00\x00\x01\x6a", id="value of a map"),
+        pytest.param(b"\x71", id="module of an external fun"),
+        pytest.param(b"\x71\x77\x01m", id="function of an external fun"),
+        pytest.param(b"\x71\x77\x01m\x77\x01f", id="arity of an external fun"),
+        pytest.param(b"\x67", id="node of a pid, old"),
+        pytest.param(b"\x58", id="node of a pid"),
+        pytest.param(b"\x66", id="node of a port, old"),
+        pytest.param(b"\x59", id="node of a port"),
+        pytest.param(b"\x78", id="node of a port, long"),
+        pytest.param(b"\x65", id="node of a reference, oldest"),
+        pytest.param(b"\x72\x00\x01", id="node of a reference, old"),
+        pytest.param(b"\x5a\x00\x01", id="node of a reference"),
+        pytest.param(b"\x75\x00\x00\x00\x00", id="pid of an old fun"),
+        pytest.param(b"\x75\x00\x00\x00\x00\x6a", id="module of an old fun"),
+        pytest.param(b"\x75\x00\x00\x00\x00\x6a\x77\x01m", id="index of an old fun"),
+        pytest.param(b"\x75\x00\x00\x00\x01\x6a\x77\x01m\x61\x00\x61\x00", id="free variable of an old fun"),
+        pytest.param(FUN, id="module of a fun"),
+        pytest.param(FUN + b"\x77\x01m", id="old index of a fun"),
+        pytest.param(FUN + b"\x77\x01m\x61\x00\x61\x00", id="pid of a fun"),
+        pytest.param(FUN + b"\x77\x01m\x61\x00\x61\x00\x6a", id="free variable of a fun"),
     ],
-    ids=lambda level: str(level[0]),
 )
+
+
+@LEVELS
+def test_each_level_of_nesting_counts_once(level: bytes) -> None:
+    try:
+        _etf.decode(level * _limits.MAX_DEPTH + b"\x6a" * 2 * _limits.MAX_DEPTH)
+    except ProtocolError as error:
+        # Not every place takes a [], or leaves nothing behind.
+        assert "deeper" not in str(error)
+
+
+@LEVELS
 @pytest.mark.parametrize("depth", [_limits.MAX_DEPTH + 1, 100_000])
 def test_nesting_past_the_limit_is_a_protocol_error(level: bytes, depth: int) -> None:
     with pytest.raises(ProtocolError, match=f"deeper than {_limits.MAX_DEPTH}"):
@@ -351,6 +382,14 @@ def test_a_huge_count_with_few_bytes_is_a_protocol_error(data: bytes) -> None:
         _etf.decode(data)
     with pytest.raises(ProtocolError):
         _etf.elements(data)
+
+
+def test_a_count_is_compared_with_what_is_left() -> None:
+    assert _etf.decode(b"\x69\x00\x00\x00\x02\x6a\x6a") == ([], [])
+    with pytest.raises(ProtocolError, match="a term claims 3 parts with 2 bytes left"):
+        _etf.decode(b"\x69\x00\x00\x00\x03\x6a\x6a")
+    with pytest.raises(ProtocolError, match="a term claims 4 parts with 3 bytes left"):
+        _etf.decode(b"\x68\x02\x6a\x68\x04\x6a\x6a\x6a")
 
 
 @pytest.mark.parametrize("tag", [b"\x69", b"\x6c", b"\x74", b"\x75"], ids=lambda tag: str(tag[0]))
@@ -450,6 +489,7 @@ def test_an_atom_of_256_characters_is_not_encoded() -> None:
         ([118, 105, 99], "vic"),
         ([0x65E5], "\u65e5"),
         ([], ""),
+        ([0], "\0"),
         ([0x10FFFF], "\U0010ffff"),
         ([0x110000], None),
         ([-1], None),
