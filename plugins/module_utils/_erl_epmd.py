@@ -44,6 +44,17 @@ def socket_of(connection: NodeConnection) -> Raw | None:
     return held[0] if held and not isinstance(_etf.decode(held[0]), (int, Atom)) else None
 
 
+def epmd_of(connection: NodeConnection, held: Raw) -> int | None:
+    """The port of the epmd at the other end of this socket; None where it has none. Errors: Unreachable, ProtocolError.
+
+    It is `{ok, {Address, Port}}`, of `inet:peername`.
+    """
+    reply = _etf.decode(connection.call("inet", "peername", [held]))
+    address = reply[1] if isinstance(reply, tuple) and len(reply) == 2 else None
+    port = address[1] if isinstance(address, tuple) and len(address) == 2 else None
+    return port if isinstance(port, int) else None
+
+
 def register_without(connection: NodeConnection, dead: Raw | None, alive: str, port: int, inet6: bool) -> Term:
     """As `register`, after it has forgotten this socket. Only for one that holds no name at epmd: it would be lost.
 

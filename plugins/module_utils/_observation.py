@@ -50,8 +50,8 @@ class Answer(NamedTuple):
 
 
 def daemon_of(vm: Vm, epmd_port: int | None) -> Daemon:
-    """Where this node looks for its epmd (`do_register_node` in erl_epmd.erl)."""
-    port = epmd_port or vm.said.epmd_port or _epmd.DEFAULT_PORT
+    """Where this node looks for its epmd (`get_epmd_port` in erl_epmd.erl); `epmd_port` if nothing is known of it."""
+    port = vm.said.epmd_port or (epmd_port if vm.pid is None else None) or _epmd.DEFAULT_PORT
     return Daemon("::1" if vm.said.inet6 else "127.0.0.1", port)
 
 

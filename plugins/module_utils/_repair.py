@@ -33,10 +33,14 @@ class Ready(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What the node answered, None where it was not asked; whether a dead socket was cut for it."""
+    """What the node answered, None where it was not asked; whether a dead socket was cut for it.
+
+    elsewhere: the port of the epmd that it is connected to, where that is another than ours.
+    """
 
     reply: Term
     cut: bool
+    elsewhere: int | None = None
 
 
 class Repair(NamedTuple):
@@ -57,6 +61,11 @@ def failure(observation: Observation, error: EpmdError, started: bool = False) -
 
 def prepare(seen: Seen, diagnosis: Diagnosis, options: Options, deadline: Deadline) -> Ready:
     """Everything that can be known to fail before anything is touched. Errors: EpmdError."""
+    if options.epmd_port not in (None, seen.daemon.port):
+        raise EpmdError(
+            f"{diagnosis.msg} (on port {seen.daemon.port}); the node uses no other, so leave out "
+            f"epmd_port={options.epmd_port}"
+        )
     if diagnosis.verdict == _diagnosis.EPMD_DOWN and not options.start_epmd:
         raise EpmdError(f"epmd is down on port {seen.daemon.port}, and start_epmd=false: start it")
     if seen.connection is None:
@@ -132,6 +141,9 @@ def _register(seen: Seen, ready: Ready, deadline: Deadline) -> Asked:
         table = _epmd_client.ask_about(seen.daemon, alive, deadline)
         if table.names is None or table.trouble or alive in table.names:
             return Asked(reply, False)
+        elsewhere = _erl_epmd.epmd_of(ready.connection, dead) if dead else None
+        if elsewhere not in (None, seen.daemon.port):
+            return Asked(reply, False, elsewhere)
         reply = _erl_epmd.register_without(ready.connection, dead, alive, port, inet6)
         return Asked(reply, dead is not None)
     except EpmdError as error:
@@ -150,12 +162,14 @@ def _prove(seen: Seen, observation: Observation, asked: Asked, started: bool) ->
         if own and asked.cut:
             did = "registered, after its dead connection to an earlier epmd was cut"
         return Repair(own or started, True, f"epmd was started; {did}" if started else did, names, started)
-    raise EpmdError(_explain(seen, observation, asked.reply))
+    raise EpmdError(_explain(seen, observation, asked))
 
 
-def _explain(seen: Seen, observation: Observation, reply: Term) -> str:
+def _explain(seen: Seen, observation: Observation, asked: Asked) -> str:
     """Why a node that was asked to register itself is not registered."""
-    epmd = f"epmd on port {seen.daemon.port}"
+    epmd, reply = f"epmd on port {seen.daemon.port}", asked.reply
+    if asked.elsewhere is not None:
+        return f"the node is connected to the epmd on port {asked.elsewhere}: give epmd_port={asked.elsewhere}"
     if reply == _erl_epmd.ALREADY_REGISTERED:
         return f"the node believes that it is registered, but {epmd} does not have its name: run again"
     if reply == ("error", "duplicate_name"):

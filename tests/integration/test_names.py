@@ -120,6 +120,33 @@ def test_of_several_epmds_only_the_lost_one_is_touched(
         saw("several epmds on one host (ERL_EPMD_PORT)", otp.release, "only the lost one is registered again")
 
 
+def test_an_epmd_port_that_is_not_the_nodes_own_changes_nothing(
+    otp: Otp, epmd: Epmd, node: Node, register: Register
+) -> None:
+    """A node uses the epmd that it was started with, so another one can't be asked of it."""
+    with otp.epmd() as other:
+        before, connection = life(node), holders(epmd.port)
+        healthy = register(name="vic", epmd_port=other.port)
+        assert not healthy.failed
+        assert (healthy.changed, healthy.node["verdict"]) == (False, "registered")
+        assert healthy.node["epmd_port"] == epmd.port
+
+        # All that is known of a node that is given by its port and cookie is what it answers.
+        unknown = register(name="vic", port=node.port, cookie=COOKIE, epmd_port=other.port)
+        assert unknown.failed
+        assert not unknown.changed
+        assert f"connected to the epmd on port {epmd.port}: give epmd_port={epmd.port}" in unknown.msg
+        assert (life(node), holders(epmd.port)) == (before, connection)
+
+        lose(epmd, node)
+        for arguments in ([], ["--check"]):
+            lost = register(*arguments, name="vic", epmd_port=other.port)
+            assert lost.failed
+            assert not lost.changed
+            assert f"on port {epmd.port}); the node uses no other, so leave out epmd_port={other.port}" in lost.msg
+        assert (holders(epmd.port), other.names()) == (set(), {})
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
 def test_epmd_listens_where_the_node_was_told(otp: Otp, register: Register, saw: Saw, address: str) -> None:
     told = {"ERL_EPMD_ADDRESS": address}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from typing import Any, Callable
+from unittest import mock
 
 import pytest
 
@@ -144,7 +145,8 @@ class TestPlaces:
         vms.append(_processes.UNKNOWN._replace(pid=pid, uid=0, user="root", said=said, namespace=namespace))
 
     def check(self, epmd_port: int, *names: str) -> Any:
-        return ensure(Options(list(names), epmd_port=epmd_port, timeout=60), check_mode=True)
+        with mock.patch.object(_epmd, "DEFAULT_PORT", epmd_port):
+            return ensure(Options(list(names), timeout=60), check_mode=True)
 
     def test_a_node_in_there_is_looked_after_in_there(
         self, vms: list[Vm], entered: list[int], monkeypatch: pytest.MonkeyPatch

@@ -24,10 +24,13 @@ HOLDING: Term = (Atom("state"), SOCKET, 4711)
 class FakeNode:
     """A node whose erl_epmd has this state, and lets go of its socket when it is asked in one of these ways."""
 
-    def __init__(self, state: Term = HOLDING, lets_go: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, state: Term = HOLDING, lets_go: tuple[str, ...] = (), replies: dict[str, Term] | None = None
+    ) -> None:
         self.asked: list[tuple[str, str, list[Term]]] = []
         self._state = state
         self._lets_go = lets_go
+        self._replies = replies or {}
         self._free = False
 
     def call(self, module: str, function: str, arguments: list[Term]) -> Raw:
@@ -36,6 +39,7 @@ class FakeNode:
         reply: dict[str, Term] = {
             "register_node": DONE if self._free else ALREADY,
             "get_state": self._state,
+            **self._replies,
         }
         return Raw(_etf.encode(reply.get(function, Atom("ok"))))
 
@@ -108,3 +112,20 @@ def test_without_a_dead_socket_nothing_is_forgotten() -> None:
     node = FakeNode()
     assert _erl_epmd.register_without(node.connection, None, "vic", 4711, False) == ALREADY_REGISTERED
     assert node.functions == ["register_node"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "port"),
+    [
+        ((Atom("ok"), ((127, 0, 0, 1), 4369)), 4369),
+        ((Atom("ok"), ((0, 0, 0, 0, 0, 0, 0, 1), 4370)), 4370),
+        ((Atom("error"), Atom("enotconn")), None),
+        ((Atom("badrpc"), (Atom("EXIT"), Atom("badarg"))), None),
+        ((Atom("ok"), (Atom("local"), b"/run/epmd")), None),
+        (Atom("ok"), None),
+    ],
+)
+def test_which_epmd_a_socket_leads_to_is_asked_of_inet(reply: Term, port: int | None) -> None:
+    node = FakeNode(replies={"peername": reply})
+    assert _erl_epmd.epmd_of(node.connection, as_bytes(SOCKET)) == port
+    assert node.asked == [("inet", "peername", [as_bytes(SOCKET)])]

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Callable
+from unittest import mock
 
 import pytest
 
@@ -55,8 +56,14 @@ def vic() -> NodePeer:
     return NodePeer("vic@web1")
 
 
+def see_to(epmd_port: int, *names: str, check_mode: bool = False, **options: Any) -> Outcome:
+    """The whole way, for nodes that use the epmd that is the default."""
+    with mock.patch.object(_epmd, "DEFAULT_PORT", epmd_port):
+        return ensure(Options(list(names), timeout=60, **options), check_mode)
+
+
 def check(epmd_port: int, *names: str, **options: Any) -> Outcome:
-    return ensure(Options(list(names), epmd_port=epmd_port, timeout=60, **options), check_mode=True)
+    return see_to(epmd_port, *names, check_mode=True, **options)
 
 
 def verdict(outcome: Outcome) -> tuple[str, str]:
@@ -140,6 +147,16 @@ def child_with(server: FakeServer) -> Iterator[int]:
             child.kill()
 
 
+def test_a_node_uses_its_own_epmd_whatever_else_is_asked_for(runs: Runs) -> None:
+    runs(*SAID)
+    with FakeServer(node(hang, vic())), FakeServer(epmd({})) as daemon, FakeServer(epmd({})) as other:
+        outcome = check(daemon.port, epmd_port=other.port)
+    assert outcome.failed
+    words = f"epmd has no name vic (on port {daemon.port}); the node uses no other, so leave out epmd_port={other.port}"
+    assert verdict(outcome) == ("missing", words)
+    assert other.accepted == 0
+
+
 def test_who_holds_a_borrowed_name_is_said(runs: Runs) -> None:
     names: dict[str, int] = {}
     with FakeServer(node(hang, vic())) as peer, FakeServer(epmd(names)) as daemon, child_with(peer) as child:
@@ -179,7 +196,7 @@ def test_a_process_other_than_the_nodes_gets_no_digest(runs: Runs) -> None:
 
     with FakeServer(node(hang, Curious("vic@web1"))) as peer, FakeServer(epmd({})) as daemon, child_with(peer) as child:
         runs(*SAID, pid=child)
-        outcome = ensure(Options([], epmd_port=daemon.port, timeout=60), check_mode=False)
+        outcome = see_to(daemon.port)
     assert outcome.failed
     where = f"127.0.0.1 port {peer.port} is answered by another process than the node's"
     assert verdict(outcome) == ("missing", f"{where}, so the cookie was not used: run again")
@@ -197,7 +214,7 @@ def test_the_process_of_the_node_gets_it_and_registers(runs: Runs) -> None:
         return (Atom("ok"), 1)
 
     with FakeServer(node(rpc(register), vic())) as peer, FakeServer(epmd(names)) as daemon:
-        outcome = ensure(Options([], epmd_port=daemon.port, timeout=60), check_mode=False)
+        outcome = see_to(daemon.port)
         held.pop().close()
     assert (outcome.failed, outcome.changed, outcome.msg) == (False, True, "registered: vic@web1")
     assert names == {"vic": peer.port}

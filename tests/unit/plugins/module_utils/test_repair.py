@@ -96,7 +96,23 @@ def test_a_socket_to_an_epmd_that_is_gone_is_cut() -> None:
     lost = Lost(ALREADY, ALREADY, DONE, held=SOCKET)
     words = "registered, after its dead connection to an earlier epmd was cut"
     assert told(lost.ensure()) == ("missing", True, True, words)
-    assert lost.asked == ["register_node", "get_state", "register_node", "shutdown", "register_node"]
+    assert lost.asked == ["register_node", "get_state", "peername", "register_node", "shutdown", "register_node"]
+
+
+def test_a_socket_to_another_epmd_than_the_one_that_was_told_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Lost(ALREADY, held=SOCKET)
+    real = lost._answer
+
+    def answer(module: str, function: str, arguments: list[Any]) -> Term:
+        reply = real(module, function, arguments)
+        return (Atom("ok"), ((127, 0, 0, 1), 4370)) if function == "peername" else reply
+
+    monkeypatch.setattr(lost, "_answer", answer)
+    outcome = lost.ensure()
+    assert outcome.failed
+    words = "the node is connected to the epmd on port 4370: give epmd_port=4370"
+    assert told(outcome) == ("missing", False, False, words)
+    assert lost.asked == ["register_node", "get_state", "peername"]
 
 
 def test_a_node_that_has_registered_itself_meanwhile_keeps_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
