@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Attributes of the module that repairs."""
+    """What both modules share, then what each has of its own: the first fragment that has an attribute decides."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -19,9 +19,21 @@ attributes:
     support: full
     membership:
       - beamops.epmd.epmd
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: linux
+    support: full
+"""
+
+    REGISTER = r"""
+options: {}
+attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
+    details:
+      - Looks for the cookie, but does not try it. That a node refuses it, or that epmd can't be started, is seen only when
+        it is done.
   diff_mode:
     description:
       - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
@@ -32,19 +44,26 @@ attributes:
     description:
       - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
     support: full
-  platform:
-    description: Target OS/families that can be operated against.
-    platforms: linux
-    support: full
 """
 
     FACTS = r"""
 options: {}
 attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details:
+      - This action does not modify state.
   diff_mode:
+    description:
+      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: N/A
     details:
       - This action does not modify state.
+  idempotent:
+    description:
+      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    support: full
   facts:
     description: Action returns an C(ansible_facts) dictionary that will update existing host facts.
     support: full

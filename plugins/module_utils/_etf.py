@@ -180,8 +180,8 @@ class _Reader:
         return piece
 
     def number(self, kind: struct.Struct) -> int:
-        value: int = kind.unpack(self.take(kind.size))[0]
-        return value
+        (value,) = kind.unpack(self.take(kind.size))
+        return int(value)
 
     def count(self, kind: struct.Struct) -> int:
         """A number of things to follow, each of which takes at least one byte."""
@@ -257,7 +257,8 @@ def _finite(value: float) -> float:
 
 
 def _new_float(reader: _Reader, depth: int) -> float:
-    return _finite(_F64.unpack(reader.take(_F64.size))[0])
+    (value,) = _F64.unpack(reader.take(_F64.size))
+    return _finite(value)
 
 
 def _old_float(reader: _Reader, depth: int) -> float:

@@ -196,7 +196,7 @@ class Handshake:
         if status not in (b"ok", b"ok_simultaneous"):
             raise ProtocolError(f"an unknown handshake status {status[:20]!r}")
         if self._dynamic:
-            raise ProtocolError(f"the handshake status {status[:20]!r} where it should lend a name")
+            raise ProtocolError(f"the handshake status {status!r} where it should lend a name")
         self.state = State.ACCEPTED
         return b""
 

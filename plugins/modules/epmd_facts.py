@@ -20,13 +20,16 @@ requirements:
 options:
   epmd_port:
     description:
-      - The port of epmd. Without it, the port that each node uses (E(ERL_EPMD_PORT) at its start), else 4369.
+      - The port of one more epmd to look at. That of each node (E(ERL_EPMD_PORT) at its start), and 4369, are looked at
+        anyway.
     type: int
   timeout:
     description:
-      - Bound on the work for each node and each epmd, in seconds.
+      - Bound on the work for each node and each epmd, in seconds, at most 3600.
     type: float
     default: 10
+notes:
+  - Run it with become, or as the user of the nodes. A node whose sockets may not be seen is V(unidentified).
 seealso:
   - module: beamops.epmd.epmd_register
     description: Brings back those that are lost.
@@ -44,7 +47,8 @@ EXAMPLES = r"""
 
 - name: Name those that are lost
   ansible.builtin.debug:
-    msg: "{{ ansible_facts.epmd.nodes | rejectattr('registered') | map(attribute='name') }}"
+    msg: "{{ ansible_facts.epmd.nodes | rejectattr('registered')
+      | rejectattr('verdict', 'in', ['not_applicable', 'unidentified']) | map(attribute='name') }}"
 """
 
 RETURN = r"""
@@ -59,7 +63,7 @@ ansible_facts:
       type: dict
       contains:
         daemons:
-          description: The epmds that the nodes use, and the one on port 4369, as far as they run.
+          description: The epmds that the nodes use, those on port 4369 and O(epmd_port), as far as they run.
           returned: always
           type: list
           elements: dict
@@ -81,7 +85,7 @@ ansible_facts:
               type: int
               sample: 611
             user:
-              description: User that it runs as.
+              description: User that it runs as. V(null) if that can't be seen.
               returned: always
               type: str
               sample: epmd
@@ -134,6 +138,7 @@ ansible_facts:
             name:
               description:
                 - Full name of the node, as the node itself says it. The name on its command line if it does not answer.
+                - V(null) if it is not known.
               returned: always
               type: str
               sample: ejabberd@web1
@@ -143,17 +148,17 @@ ansible_facts:
               type: int
               sample: 1432
             user:
-              description: User that the Erlang VM runs as.
+              description: User that the Erlang VM runs as. V(null) if that is not known.
               returned: always
               type: str
               sample: ejabberd
             address:
-              description: Address that the node listens on for other nodes.
+              description: Address that the node listens on for other nodes. V(null) if it listens nowhere.
               returned: always
               type: str
               sample: 0.0.0.0
             port:
-              description: Distribution port of the node.
+              description: Distribution port of the node. V(null) if it listens nowhere.
               returned: always
               type: int
               sample: 42815

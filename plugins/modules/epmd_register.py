@@ -21,6 +21,7 @@ description:
   - Safe to run often. The second run changes nothing.
 extends_documentation_fragment:
   - beamops.epmd._attributes
+  - beamops.epmd._attributes.register
 requirements:
   - psutil 5.4 or newer on the target, unless O(name), O(port) and one of O(cookie) and O(cookie_file) are given
 options:
@@ -39,21 +40,25 @@ options:
     description:
       - The cookie of the nodes.
       - Without it and without O(cookie_file) the cookie comes from the node's command line, its environment
-        (E(RELEASE_COOKIE)), or C(.erlang.cookie) in its home.
+        (E(RELEASE_COOKIE)), C(releases/COOKIE) of its release, or C(.erlang.cookie) in its home or in
+        C(.config/erlang) there.
       - Give it as a variable. Ansible shows the arguments of an ad hoc task that fails as they were typed.
       - It is never sent. A digest of it is sent to the node, which has to prove that it knows it too.
+      - Mutually exclusive with O(cookie_file).
     type: str
   cookie_file:
     description:
-      - A file on the target with the cookie of the nodes.
+      - A file on the target with the cookie of the nodes. Mutually exclusive with O(cookie).
     type: path
   epmd_port:
     description:
-      - The port of epmd. Without it, the port that each node uses (E(ERL_EPMD_PORT) at its start), else 4369.
+      - The port of epmd, for a node that is given by O(port) and a cookie, when it is not 4369.
+      - Any other node uses the port that it was started with (E(ERL_EPMD_PORT), else 4369) and can use no other. Where
+        that is not this one, nothing is done for a node that is lost, and the module fails.
     type: int
   start_epmd:
     description:
-      - Whether to start an epmd that is down.
+      - Whether to start an epmd that is down. With V(false), a node whose epmd is down is a failure.
       - It is started through its systemd unit where one is installed for its port, else from the node's own
         installation and as the node's user.
       - Run with become. An epmd that is started without it ends with the login that started it, where logind is set to
@@ -62,13 +67,15 @@ options:
     default: true
   timeout:
     description:
-      - Bound on all the work for one node, in seconds.
+      - Bound on all the work for one node, in seconds, at most 3600.
     type: float
     default: 10
   tls_certfile:
     description:
       - A file on the target with the certificate to show to nodes with TLS distribution, in PEM form.
       - Without it, the one that the node itself shows to other nodes (C(-ssl_dist_optfile), C(-ssl_dist_opt)).
+      - Of a node that is given by O(port) and a cookie nothing is known, and TLS is spoken with it only where this option
+        or O(tls_cafile) is given.
     type: path
   tls_keyfile:
     description:
@@ -79,6 +86,9 @@ options:
       - A file on the target with the CA certificates that the certificate of a node has to pass.
       - Without it, the certificate of a node is not looked at. The node proves that it knows the cookie all the same.
     type: path
+notes:
+  - Run it with become, or as the user of the nodes. Whoever may not see a node's sockets can do nothing for it, and the
+    module fails.
 seealso:
   - module: beamops.epmd.epmd_facts
     description: Only looks.
@@ -126,6 +136,7 @@ nodes:
     name:
       description:
         - Full name of the node, as the node itself says it. The name on its command line if it does not answer.
+        - V(null) if it is not known.
       returned: always
       type: str
       sample: ejabberd@web1
@@ -135,17 +146,17 @@ nodes:
       type: int
       sample: 1432
     user:
-      description: User that the Erlang VM runs as.
+      description: User that the Erlang VM runs as. V(null) if that is not known.
       returned: always
       type: str
       sample: ejabberd
     address:
-      description: Address that the node listens on for other nodes.
+      description: Address that the node listens on for other nodes. V(null) if it listens nowhere.
       returned: always
       type: str
       sample: 0.0.0.0
     port:
-      description: Distribution port of the node.
+      description: Distribution port of the node. V(null) if it listens nowhere.
       returned: always
       type: int
       sample: 42815
@@ -169,13 +180,14 @@ nodes:
         - What was found before anything was done.
         - V(registered) epmd has the name with the node's port. Nothing is done.
         - V(missing) epmd has no such name. The node is registered.
-        - V(epmd_down) nothing listens on the node's epmd port. epmd is started and the node registered.
+        - V(epmd_down) nothing listens on the node's epmd port. epmd is started and the node registered. With
+          O(start_epmd=false) nothing is done, and the module fails.
         - V(borrowed) epmd has the name, but another process holds it. Nothing is done, and there is a warning.
         - V(conflict) epmd has the name with another port. Nothing is done, and the module fails.
         - V(epmd_unresponsive) epmd does not answer, or answers garbage. Nothing is done, and the module fails.
         - V(not_applicable) the node does not use epmd, or the Erlang VM is no node. Nothing is done.
         - V(unidentified) an Erlang VM whose name can't be learnt. Nothing is done. The module fails if it was asked for
-          this node, and warns otherwise.
+          this node, or may not see its sockets, and warns otherwise.
       returned: always
       type: str
       sample: missing

@@ -86,6 +86,7 @@ GOLDEN: dict[str, tuple[str, Term]] = {
     "{a,{}}": ("68027701616800", (Atom("a"), ())),
     "tuple of 255": ("68ff" + "6a" * 255, ([],) * 255),
     "tuple of 256": ("6900000100" + "6a" * 256, ([],) * 256),
+    "tuple of 257": ("6900000101" + "6a" * 257, ([],) * 257),
     "#{}": ("7400000000", Map([])),
     "map with a list as key": (
         "740000000277016b74000000006b000101770178",
@@ -355,6 +356,9 @@ def test_nesting_is_counted_from_the_whole_term() -> None:
         _etf.elements(packed(lists(_limits.MAX_DEPTH)))
     with pytest.raises(ProtocolError, match="deeper"):
         _etf.decode(lists(_limits.MAX_DEPTH + 1))
+    assert len(_etf.split(b"\x83" + lists(_limits.MAX_DEPTH))) == 1
+    with pytest.raises(ProtocolError, match="deeper"):
+        _etf.split(b"\x83" + lists(_limits.MAX_DEPTH + 1))
 
 
 @pytest.mark.parametrize(

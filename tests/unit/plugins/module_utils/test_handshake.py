@@ -164,6 +164,12 @@ def test_the_mandatory_flags_stand_for_themselves_behind_their_digest() -> None:
     assert handshake.peer == Peer("a@web", flags | MANDATORY_DFLAGS_25, 4)
 
 
+def test_without_their_digest_the_mandatory_flags_are_those_that_are_there() -> None:
+    handshake = accepted(static)
+    handshake.receive(b"N" + struct.pack(">QIIH", V4_NC | NAME_ME, 1, 4, 5) + b"a@web")
+    assert handshake.peer == Peer("a@web", V4_NC | NAME_ME, 4)
+
+
 @KINDS
 @pytest.mark.parametrize(
     ("status", "answer", "why"),

@@ -56,14 +56,14 @@ def vic() -> NodePeer:
     return NodePeer("vic@web1")
 
 
-def see_to(epmd_port: int, *names: str, check_mode: bool = False, **options: Any) -> Outcome:
+def see_to(default: int, *names: str, check_mode: bool = False, **options: Any) -> Outcome:
     """The whole way, for nodes that use the epmd that is the default."""
-    with mock.patch.object(_epmd, "DEFAULT_PORT", epmd_port):
+    with mock.patch.object(_epmd, "DEFAULT_PORT", default):
         return ensure(Options(list(names), timeout=60, **options), check_mode)
 
 
-def check(epmd_port: int, *names: str, **options: Any) -> Outcome:
-    return see_to(epmd_port, *names, check_mode=True, **options)
+def check(default: int, *names: str, **options: Any) -> Outcome:
+    return see_to(default, *names, check_mode=True, **options)
 
 
 def verdict(outcome: Outcome) -> tuple[str, str]:
