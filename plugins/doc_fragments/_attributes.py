@@ -32,8 +32,7 @@ attributes:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details:
-      - Looks for the cookie, but does not try it. That a node refuses it, or that epmd can't be started, is seen only when
-        it is done.
+      - Looks for the cookie and does not try it. That a node refuses it, or epmd can't be started, is not foretold.
   diff_mode:
     description:
       - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.

@@ -74,7 +74,7 @@ options:
     description:
       - A file on the target with the certificate to show to nodes with TLS distribution, in PEM form.
       - Without it, the one that the node itself shows to other nodes (C(-ssl_dist_optfile), C(-ssl_dist_opt)).
-      - Of a node that is given by O(port) and a cookie nothing is known, and TLS is spoken with it only where this option
+      - Of a node that is given by O(port) and a cookie nothing is known. TLS is spoken with it only where this option
         or O(tls_cafile) is given.
     type: path
   tls_keyfile:

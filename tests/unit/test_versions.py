@@ -27,7 +27,8 @@ PYTHONS = set(PYTHON.findall(lines("Makefile", "/unit ")))
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [(".github/workflows/ci.yml", "core: ["), ("noxfile.py", "CORES"), (".github/workflows/ci.yml", "")]
+    ("path", "words"),
+    [(".github/workflows/ci.yml", "core: ["), (".github/workflows/ci.yml", ""), ("noxfile.py", "CORES")],
 )
 def test_every_ansible_core_is_tested_everywhere(path: str, words: str) -> None:
     assert set(CORE.findall(lines(path, words))) == CORES
