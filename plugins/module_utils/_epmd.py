@@ -134,31 +134,30 @@ def decode_request(data: bytes) -> Request:
     if tag == PORT_PLEASE2_REQ and 1 <= len(body) <= MAX_NAME:
         return PortPlease2(_name_text(body))
     if tag == ALIVE2_REQ:
-        return _decode_alive2(body, with_name_of=0)[0]
+        return _decode_alive2(body)
     raise ProtocolError(f"an unknown request to epmd: tag {tag} with {len(body)} bytes")
 
 
-def _decode_alive2(body: bytes, with_name_of: int) -> tuple[Alive2, int]:
-    """ALIVE2's fields, which PORT2_RESP repeats behind `with_name_of` bytes."""
+def _decode_alive2(body: bytes) -> Alive2:
+    """ALIVE2's fields, which PORT2_RESP repeats."""
     try:
-        fixed = _ALIVE2.unpack_from(body, with_name_of)
-        start = with_name_of + _ALIVE2.size
-        name, start = _counted(body, start)
-        extra, start = _counted(body, start)
+        port, node_type, protocol, highest, lowest = _ALIVE2.unpack_from(body)
+        name, rest = _counted(body[_ALIVE2.size :])
+        extra, rest = _counted(rest)
     except struct.error:
         raise ProtocolError(f"a registration of {len(body)} bytes is cut off") from None
-    if start != len(body) or not 1 <= len(name) <= MAX_NAME:
+    if rest or not 1 <= len(name) <= MAX_NAME:
         raise ProtocolError("the lengths in a registration do not fit its bytes")
-    port, node_type, protocol, highest, lowest = fixed
-    return Alive2(_name_text(name), port, node_type, protocol, highest, lowest, extra), start
+    return Alive2(_name_text(name), port, node_type, protocol, highest, lowest, extra)
 
 
-def _counted(data: bytes, start: int) -> tuple[bytes, int]:
-    size = _U16.unpack_from(data, start)[0]
-    piece = data[start + 2 : start + 2 + size]
-    if len(piece) != size:
+def _counted(data: bytes) -> tuple[bytes, bytes]:
+    """A piece that stands behind its length, and what follows."""
+    (size,) = _U16.unpack_from(data)
+    piece, rest = data[_U16.size :][:size], data[_U16.size :][size:]
+    if len(piece) < size:
         raise ProtocolError(f"{size} bytes are claimed, {len(piece)} are there")
-    return piece, start + 2 + size
+    return piece, rest
 
 
 def encode_names_reply(reply: NamesReply) -> bytes:
@@ -174,7 +173,7 @@ def decode_names_reply(data: bytes) -> NamesReply:
     """
     if len(data) < _U32.size:
         raise ProtocolError(f"its table has {len(data)} bytes, not even a port")
-    port, text = _U32.unpack_from(data)[0], data[_U32.size :]
+    (port,), text = _U32.unpack_from(data), data[_U32.size :]
     if text and not text.endswith(b"\n"):
         raise ProtocolError("its table is cut off")
     names: dict[str, int] = {}
@@ -224,7 +223,7 @@ def decode_port_reply(data: bytes) -> Alive2 | None:
         raise ProtocolError(f"its answer about a name starts with {data[:2]!r}")
     if data[1] != 0:
         return None
-    return _decode_alive2(data, with_name_of=2)[0]
+    return _decode_alive2(data[2:])
 
 
 def encode_alive2_reply(reply: Alive2Reply) -> bytes:
@@ -237,9 +236,9 @@ def encode_alive2_reply(reply: Alive2Reply) -> bytes:
 def decode_alive2_reply(data: bytes) -> Alive2Reply:
     """The answer to ALIVE2 in either form. Errors: ProtocolError."""
     if len(data) == 6 and data[0] == ALIVE2_X_RESP:
-        return Alive2Reply(data[1], _U32.unpack_from(data, 2)[0], wide=True)
+        return Alive2Reply(data[1], int.from_bytes(data[2:], "big"), wide=True)
     if len(data) == 4 and data[0] == ALIVE2_RESP:
-        return Alive2Reply(data[1], _U16.unpack_from(data, 2)[0], wide=False)
+        return Alive2Reply(data[1], int.from_bytes(data[2:], "big"), wide=False)
     raise ProtocolError(f"its answer to a registration is none: {data[:8]!r}")
 
 

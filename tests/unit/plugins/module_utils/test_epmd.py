@@ -259,3 +259,10 @@ def test_the_dump_tells_the_descriptor_of_each_active_name() -> None:
     assert _epmd.decode_dump_reply(b"\x00\x00\x11\x11\x00\nHTTP/1.1 400\n\xff") == {}
     with pytest.raises(ProtocolError):
         _epmd.decode_dump_reply(b"\x00\x11")
+
+
+def test_a_dump_has_no_more_names_than_any_epmd_holds() -> None:
+    lines = [b"active name     <%d> at port 1, fd = 7\n" % number for number in range(_limits.MAX_EPMD_NAMES + 1)]
+    assert len(_epmd.decode_dump_reply(bytes(4) + b"".join(lines[:-1]))) == _limits.MAX_EPMD_NAMES
+    with pytest.raises(ProtocolError, match="names"):
+        _epmd.decode_dump_reply(bytes(4) + b"".join(lines))
