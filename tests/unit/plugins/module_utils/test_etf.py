@@ -496,6 +496,7 @@ def test_an_atom_of_256_characters_is_not_encoded() -> None:
         ([0], "\0"),
         ([0x10FFFF], "\U0010ffff"),
         ([0x110000], None),
+        ([0x110001], None),
         ([-1], None),
         ([[118]], None),
         (1, None),
