@@ -266,3 +266,40 @@ def test_a_dump_has_no_more_names_than_any_epmd_holds() -> None:
     assert len(_epmd.decode_dump_reply(bytes(4) + b"".join(lines[:-1]))) == _limits.MAX_EPMD_NAMES
     with pytest.raises(ProtocolError, match="names"):
         _epmd.decode_dump_reply(bytes(4) + b"".join(lines))
+
+
+@pytest.mark.parametrize(("request_", "data"), REQUESTS, ids=lambda value: repr(value)[:30])
+def test_every_other_tag_is_no_request_of_this_kind(request_: Request, data: bytes) -> None:
+    for tag in set(range(256)) - {data[2]}:
+        try:
+            decoded = _epmd.decode_request(data[:2] + bytes([tag]) + data[3:])
+        except ProtocolError:
+            continue
+        assert tag in (_epmd.NAMES_REQ, _epmd.DUMP_REQ, _epmd.PORT_PLEASE2_REQ)
+        assert type(decoded) is not type(request_)
+
+
+@pytest.mark.parametrize("reply", [Alive2("vic", 4711), None])
+def test_every_other_tag_is_no_answer_about_a_name(reply: Alive2 | None) -> None:
+    data = _epmd.encode_port_reply(reply)
+    for tag in set(range(256)) - {_epmd.PORT2_RESP}:
+        with pytest.raises(ProtocolError):
+            _epmd.decode_port_reply(bytes([tag]) + data[1:])
+
+
+@pytest.mark.parametrize("data", [data for _reply, data in ALIVE2_REPLIES[2:4]])
+def test_every_other_tag_is_no_reply_to_a_registration(data: bytes) -> None:
+    for tag in set(range(256)) - {data[0]}:
+        with pytest.raises(ProtocolError):
+            _epmd.decode_alive2_reply(bytes([tag]) + data[1:])
+
+
+def test_what_is_shown_of_garbage_is_cut_off() -> None:
+    with pytest.raises(ValueError, match=f"unlike {'a' * 20!r}$"):
+        _epmd.encode_request(PortPlease2("a" * 256))
+    with pytest.raises(ProtocolError, match=f"starts with {b'ab'!r}$"):
+        _epmd.decode_port_reply(b"abc")
+    with pytest.raises(ProtocolError, match=f"is none: {b'a' * 8!r}$"):
+        _epmd.decode_alive2_reply(b"a" * 9)
+    with pytest.raises(ProtocolError, match=f"is none: {b'a' * 40!r}$"):
+        _epmd.decode_names_reply(bytes(4) + b"a" * 41 + b"\n")
