@@ -302,4 +302,6 @@ def test_what_is_shown_of_garbage_is_cut_off() -> None:
     with pytest.raises(ProtocolError, match=f"is none: {b'a' * 8!r}$"):
         _epmd.decode_alive2_reply(b"a" * 9)
     with pytest.raises(ProtocolError, match=f"is none: {b'a' * 40!r}$"):
-        _epmd.decode_names_reply(bytes(4) + b"a" * 41 + b"\n")
+        _epmd.decode_names_reply(
+            bytes(4) + b"name vic at port 1\nname wim at port 2\nname x at port 3\n" + b"a" * 41 + b"\n"
+        )
