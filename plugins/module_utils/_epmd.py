@@ -124,7 +124,7 @@ def encode_request(request: Request) -> bytes:
 
 def decode_request(data: bytes) -> Request:
     """What a client asked for, from the bytes with their length. Errors: ProtocolError."""
-    if len(data) < 3 or _LENGTH.unpack_from(data)[0] != len(data) - 2:
+    if len(data) < 3 or int.from_bytes(data[:2], "big") != len(data) - 2:
         raise ProtocolError(f"a request to epmd of {len(data)} bytes does not have the length that it claims")
     tag, body = data[2], data[3:]
     if tag == NAMES_REQ and not body:
