@@ -23,11 +23,16 @@ BLANK = "***"
 _COOKIE = re.compile("(?i)[^=]*cookie[^=]*(=)?")
 
 
+# What registers at epmd; any other -proto_dist is a module of somebody's, which does as it likes.
+_PROTOCOLS = ("", "inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
+
+
 class CommandLine(NamedTuple):
     """What a node was told at its start. None or empty: it was not told.
 
     name: `vic` or `vic@host`. epmd_port: also from ERL_EPMD_PORT. cookie, cookie_source: see
-    `_cookies.py`; never to be shown. release_root: the Elixir release that may have its cookie.
+    `_cookies.py`; never to be shown. release_root: the Elixir release that may have its cookie. no_epmd: the flag that
+    says that it uses none. erl_epmd_port: also from erl_epmd_node_listen_port, its name since OTP 27.
     tls_optfile, tls_options: `-ssl_dist_optfile` and the pairs of `-ssl_dist_opt`.
     """
 
@@ -40,6 +45,7 @@ class CommandLine(NamedTuple):
     bindir: str | None
     epmd_port: int | None
     epmd_module: str | None
+    no_epmd: str
     erl_epmd_port: str | None
     epmd_environment: dict[str, str]
     listens: bool
@@ -108,8 +114,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
         release_root=release.get("RELEASE_ROOT"),
         bindir=first("bindir") or environment.get("BINDIR"),
         epmd_port=_number(first("epmd_port")) or _number(environment.get("ERL_EPMD_PORT")),
-        epmd_module=first("epmd_module"),
-        erl_epmd_port=first("erl_epmd_port"),
+        epmd_module=first("epmd_module") or kernel.get("epmd_module"),
+        no_epmd="-no_epmd" if every("no_epmd") else f"-proto_dist {protocol}" if protocol not in _PROTOCOLS else "",
+        erl_epmd_port=first("erl_epmd_port") or kernel.get("erl_epmd_node_listen_port"),
         epmd_environment={key: value for key, value in environment.items() if key.startswith("ERL_EPMD_")},
         listens=first("dist_listen") != "false" and (name or "").partition("@")[0] != "undefined",
         hidden=every("hidden")[:1] == [[]] or first("hidden") == "true",

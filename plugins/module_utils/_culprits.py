@@ -60,8 +60,11 @@ def _holder_of(seen: Seen, deadline: Deadline) -> str:
 
 
 def _who_answers(daemon: Daemon, port: int, deadline: Deadline) -> str:
-    """What a node at this port calls itself. It is asked like any other, without the cookie."""
-    if port in KNOWN_SERVICES:
+    """What a node at this port calls itself. It is asked like any other, without the cookie.
+
+    Anybody may register any port: only an Erlang VM is asked, which a handshake does no harm.
+    """
+    if port in KNOWN_SERVICES or _owners.listening_emulator(port) is None:
         return ""
     try:
         connection = NodeConnection.open(daemon.address, port, deadline.share(2), deadline)

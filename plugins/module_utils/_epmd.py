@@ -19,7 +19,7 @@ from typing import NamedTuple, Union
 
 from ._errors import ProtocolError
 from ._legible import legible
-from ._limits import MAX_EPMD_NAMES, MAX_NAME
+from ._limits import MAX_EPMD_NAME_BYTES, MAX_EPMD_NAMES, MAX_NAME
 
 DEFAULT_PORT = 4369
 
@@ -42,8 +42,10 @@ _ALIVE2 = struct.Struct(">HBBHH")
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 # A name may have anything in it, a line end as well, so a line ends where a port does.
-_NAME_LINE = re.compile(rb"name ([\s\S]{1,%d}?) at port ([0-9]{1,5})\n" % MAX_NAME)
-_DUMP_LINE = re.compile(rb"\0?active name +<([\s\S]{1,%d}?)> at port [0-9]{1,5}, fd = ([0-9]{1,9}) *\n" % MAX_NAME)
+_NAME_LINE = re.compile(rb"name ([\s\S]{1,%d}?) at port ([0-9]{1,5})\n" % MAX_EPMD_NAME_BYTES)
+_DUMP_LINE = re.compile(
+    rb"\0?active name +<([\s\S]{1,%d}?)> at port [0-9]{1,5}, fd = ([0-9]{1,9}) *\n" % MAX_EPMD_NAME_BYTES
+)
 
 
 class Names(NamedTuple):
@@ -90,9 +92,14 @@ class Alive2Reply(NamedTuple):
     wide: bool = True
 
 
+def is_name(name: str) -> bool:
+    """Whether epmd can be asked for this: 1 to 255 characters of Latin-1."""
+    return 1 <= len(name) <= MAX_NAME and max(name) <= "\xff"
+
+
 def _name_bytes(name: str) -> bytes:
     # As the node itself does: a name is an atom, one byte a character (`to_string` in erl_epmd.erl).
-    if not 1 <= len(name) <= MAX_NAME or max(name) > "\xff":
+    if not is_name(name):
         raise ValueError(f"a node name has 1 to {MAX_NAME} characters of Latin-1, unlike {name[:20]!r}")
     return name.encode("latin-1")
 
@@ -169,7 +176,8 @@ def encode_names_reply(reply: NamesReply) -> bytes:
 def decode_names_reply(data: bytes) -> NamesReply:
     """All that came until epmd closed. Errors: ProtocolError.
 
-    A name may have the line of another in it: whether a name is true, PORT_PLEASE2 tells.
+    A name may have the line of another in it: whether a name is true, PORT_PLEASE2 tells. What is left of such a name
+    is no line, and is passed over, so that nobody can spoil the table for all; but a table starts with a line.
     """
     if len(data) < _U32.size:
         raise ProtocolError(f"its table has {len(data)} bytes, not even a port")
@@ -181,7 +189,10 @@ def decode_names_reply(data: bytes) -> NamesReply:
     while start < len(text):
         match = _NAME_LINE.match(text, start)
         if match is None or int(match.group(2)) > 65535:
-            raise ProtocolError(f"its table has a line that is none: {text[start : start + 40]!r}")
+            if not names:
+                raise ProtocolError(f"its table starts with a line that is none: {text[:40]!r}")
+            start = text.index(b"\n", start) + 1
+            continue
         name = _name_text(match.group(1))
         if len(names) == MAX_EPMD_NAMES and name not in names:
             raise ProtocolError(f"its table has more than {MAX_EPMD_NAMES} names")

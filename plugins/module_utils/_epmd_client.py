@@ -37,13 +37,16 @@ def ask_names(daemon: Daemon, deadline: Deadline) -> Table:
 def confirm(daemon: Daemon, table: Table, alive: str, deadline: Deadline) -> Table:
     """The table, with what epmd says when it is asked for this one name. Never raises for what it says.
 
-    Another name may have the line of this one in it, so to be in the table is no proof.
+    Another name may have the line of this one in it, so to be in the table is no proof. The table may be older than
+    a registration, so not to be in it is none, either.
     """
-    if alive not in (table.names or {}):
+    if table.names is None or table.trouble or not _epmd.is_name(alive):
         return table
 
     def names() -> dict[str, int]:
-        found = _epmd.decode_port_reply(_ask(daemon, _epmd.PortPlease2(alive), deadline))
+        data = _ask(daemon, _epmd.PortPlease2(alive), deadline)
+        # It has no name that is no UTF-8, and hangs up when it is asked for one.
+        found = _epmd.decode_port_reply(data) if data or alive in (table.names or {}) else None
         others = {name: port for name, port in (table.names or {}).items() if name != alive}
         return {**others, alive: found.port} if found else others
 

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
-"""What is asked of `erl_epmd` inside a node, by rpc: to register the node, and to forget a dead connection.
+"""What is asked of a node by rpc: which epmd it uses, to register itself, and to forget a dead connection.
 
-Standard: `erl_epmd.erl` of kernel: `register_node`, and the record `state`, whose second element is
-the socket to epmd. `erl_epmd` learns that a socket is gone from a message `{tcp_closed, Socket}`
+Standard: `net_kernel:epmd_module`; `erl_epmd.erl` of kernel: `get_epmd_port`, `register_node`, and the
+record `state`, whose second element is the socket to epmd. `erl_epmd` learns that a socket is gone from a message `{tcp_closed, Socket}`
 alone, so a connection that was cut without a FIN is held for ever.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 
 from . import _etf
+from ._epmd import DEFAULT_PORT
 from ._errors import ProtocolError
 from ._etf import Atom, Raw, Term
 from ._limits import FORGET_SECONDS
@@ -23,6 +24,27 @@ from ._node import NodeConnection
 ALREADY_REGISTERED = ("error", "already_registered")
 
 POLL_SECONDS = 0.01
+
+
+def epmd_module(connection: NodeConnection) -> str | None:
+    """The module by which it finds other nodes, None if it does not say. Errors: Unreachable, ProtocolError.
+
+    It may have been set in a file that no command line names (`-kernel epmd_module`).
+    """
+    module = _etf.decode(connection.call("net_kernel", "epmd_module", []))
+    return str(module) if isinstance(module, Atom) else None
+
+
+def epmd_port(connection: NodeConnection) -> int | None:
+    """The port on which it looks for its epmd, None if it does not say. Errors: Unreachable, ProtocolError."""
+    told = _etf.decode(connection.call("init", "get_argument", [Atom("epmd_port")]))
+    if told == "error":
+        return DEFAULT_PORT
+    first = told[1] if isinstance(told, tuple) and len(told) == 2 else None
+    while isinstance(first, list) and first and isinstance(first[0], list):
+        first = first[0]
+    port = _etf.text(first)
+    return int(port) if port and port.isdecimal() and len(port) < 6 else None
 
 
 def register(connection: NodeConnection, alive: str, port: int, inet6: bool) -> Term:
@@ -37,22 +59,12 @@ def register(connection: NodeConnection, alive: str, port: int, inet6: bool) -> 
 def socket_of(connection: NodeConnection) -> Raw | None:
     """The socket that it holds to epmd, as it came; None where it holds none. Errors: Unreachable, ProtocolError."""
     state = connection.call("sys", "get_state", [Atom("erl_epmd")])
-    if not isinstance(_etf.decode(state), tuple):
-        raise ProtocolError("erl_epmd has a state that is no record")
+    record = _etf.decode(state)
+    if not isinstance(record, tuple) or record[:1] != ("state",):
+        raise ProtocolError(f"erl_epmd has a state that is none: {record!r:.80}")
     held = _etf.elements(state)[1:2]
     # It is -1, or undefined, while there is no socket.
     return held[0] if held and not isinstance(_etf.decode(held[0]), (int, Atom)) else None
-
-
-def epmd_of(connection: NodeConnection, held: Raw) -> int | None:
-    """The port of the epmd at the other end of this socket; None where it has none. Errors: Unreachable, ProtocolError.
-
-    It is `{ok, {Address, Port}}`, of `inet:peername`.
-    """
-    reply = _etf.decode(connection.call("inet", "peername", [held]))
-    address = reply[1] if isinstance(reply, tuple) and len(reply) == 2 else None
-    port = address[1] if isinstance(address, tuple) and len(address) == 2 else None
-    return port if isinstance(port, int) else None
 
 
 def register_without(connection: NodeConnection, dead: Raw | None, alive: str, port: int, inet6: bool) -> Term:

@@ -15,7 +15,10 @@ from __future__ import annotations
 # What peers send, in bytes where nothing else is said.
 
 MAX_NAME = 255
-"""Characters of an atom, and so of the name of a node; epmd counts them in bytes (MAXSYMLEN in epmd_int.h)."""
+"""Characters of an atom, and so of the name of a node."""
+
+MAX_EPMD_NAME_BYTES = 255 * 4
+"""Of a name that epmd holds: as many characters in UTF-8 (MAXSYMLEN in epmd_int.h). Anybody may register one."""
 
 MAX_HANDSHAKE_PACKET = 2048
 """No packet of a handshake is longer: two names of 255 characters in UTF-8 and some numbers."""

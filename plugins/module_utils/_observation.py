@@ -79,14 +79,14 @@ def observe(vm: Vm, options: Options, deadline: Deadline) -> Seen:
         table=table,
         holds=None,
     )
-    observation = observation._replace(table=_epmd_client.confirm(daemon, table, str(observation.alive), deadline))
+    observation = observation._replace(table=_epmd_client.confirm(daemon, table, observation.alive or "", deadline))
     holds = _holds(vm, daemon, observation, sockets, deadline)
     return Seen(vm, daemon, answer.listener, tls, observation._replace(holds=holds), answer.connection)
 
 
 def look_again(seen: Seen, deadline: Deadline) -> Observation:
     """The same node with what epmd has now, and with who holds the name now."""
-    table = _epmd_client.ask_about(seen.daemon, str(seen.observation.alive), deadline)
+    table = _epmd_client.ask_about(seen.daemon, seen.observation.alive or "", deadline)
     observation = seen.observation._replace(table=table)
     sockets = _sockets(seen.vm, seen.daemon, observation.port)
     return observation._replace(holds=_holds(seen.vm, seen.daemon, observation, sockets, deadline))
@@ -111,6 +111,8 @@ def _holds(vm: Vm, daemon: Daemon, observation: Observation, sockets: Sockets, d
 def _exempt(vm: Vm) -> str:
     if vm.said.epmd_module not in (None, "erl_epmd"):
         return f"it finds other nodes with its own -epmd_module {vm.said.epmd_module}"
+    if vm.said.no_epmd:
+        return f"it runs with {vm.said.no_epmd}, so it uses no epmd"
     if not vm.said.listens:
         return "it runs with -dist_listen false or a name to be lent, so no other node can connect to it"
     return ""
@@ -135,6 +137,13 @@ def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
     return sockets._replace(listeners=[found for found in sockets.listeners if found.port == port])
 
 
+def _registered(vm: Vm, table: Table) -> list[int]:
+    """The port that epmd has for its name; for all names where that is not known."""
+    names = table.names or {}
+    alive = (vm.said.name or "").partition("@")[0]
+    return [port for name, port in names.items() if not alive or name == alive]
+
+
 def _ask(vm: Vm, tls: bool, listeners: list[Listener], table: Table, options: Options, deadline: Deadline) -> Answer:
     """Find the distribution port among these listeners, and ask there for the name."""
     candidates = listeners
@@ -142,7 +151,7 @@ def _ask(vm: Vm, tls: bool, listeners: list[Listener], table: Table, options: Op
         candidates = _search.candidates(
             listeners,
             vm.said.listen_range,
-            (table.names or {}).values(),
+            _registered(vm, table),
             _listeners.largest_backlog(),
             named=vm.said.name is not None,
         )

@@ -33,14 +33,10 @@ class Ready(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What the node answered, None where it was not asked; whether a dead socket was cut for it.
-
-    elsewhere: the port of the epmd that it is connected to, where that is another than ours.
-    """
+    """What the node answered, None where it was not asked; whether a dead socket was cut for it."""
 
     reply: Term
     cut: bool
-    elsewhere: int | None = None
 
 
 class Repair(NamedTuple):
@@ -96,6 +92,7 @@ def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
     try:
         _authenticate(seen, ready)
         if observation.table.names is None:
+            _check_epmd(seen, ready.connection)
             # Here and not above, as in `_ensure.py`.
             from . import _start_epmd  # noqa: PLC0415
 
@@ -128,22 +125,31 @@ def _authenticate(seen: Seen, ready: Ready) -> None:
         raise EpmdError(f"{error} ({where}): give the node's own cookie or cookie_file") from None
 
 
+def _check_epmd(seen: Seen, connection: NodeConnection) -> None:
+    """See that the node uses this epmd, before it is started. Errors: EpmdError."""
+    module = _erl_epmd.epmd_module(connection)
+    if module not in (None, "erl_epmd"):
+        raise EpmdError(f"the node finds other nodes with its own epmd_module {module}, and needs no epmd")
+    # That of a process that is known stands on its command line.
+    port = _erl_epmd.epmd_port(connection) if seen.vm.pid is None else None
+    if port not in (None, seen.daemon.port):
+        raise EpmdError(f"the node uses the epmd on port {port}, not {seen.daemon.port}: give epmd_port={port}")
+
+
 def _register(seen: Seen, ready: Ready, deadline: Deadline) -> Asked:
     """Have the node register itself, without the socket that it may hold to an epmd that is gone."""
     observation = seen.observation
     alive, port, inet6 = str(observation.alive), int(observation.port or 0), seen.vm.said.inet6
     try:
         reply = _erl_epmd.register(ready.connection, alive, port, inet6)
-        if reply != _erl_epmd.ALREADY_REGISTERED:
+        # Behind a port alone may be a node of another host, whose socket leads to an epmd of its own.
+        if reply != _erl_epmd.ALREADY_REGISTERED or seen.vm.pid is None:
             return Asked(reply, False)
         # In this order: the socket is known to be dead only if epmd has nothing after it has been seen.
         dead = _erl_epmd.socket_of(ready.connection)
         table = _epmd_client.ask_about(seen.daemon, alive, deadline)
         if table.names is None or table.trouble or alive in table.names:
             return Asked(reply, False)
-        elsewhere = _erl_epmd.epmd_of(ready.connection, dead) if dead else None
-        if elsewhere not in (None, seen.daemon.port):
-            return Asked(reply, False, elsewhere)
         reply = _erl_epmd.register_without(ready.connection, dead, alive, port, inet6)
         return Asked(reply, dead is not None)
     except EpmdError as error:
@@ -162,20 +168,19 @@ def _prove(seen: Seen, observation: Observation, asked: Asked, started: bool) ->
         if own and asked.cut:
             did = "registered, after its dead connection to an earlier epmd was cut"
         return Repair(own or started, True, f"epmd was started; {did}" if started else did, names, started)
-    raise EpmdError(_explain(seen, observation, asked))
+    raise EpmdError(_explain(seen, observation, asked.reply))
 
 
-def _explain(seen: Seen, observation: Observation, asked: Asked) -> str:
+def _explain(seen: Seen, observation: Observation, reply: Term) -> str:
     """Why a node that was asked to register itself is not registered."""
-    epmd, reply = f"epmd on port {seen.daemon.port}", asked.reply
-    if asked.elsewhere is not None:
-        return f"the node is connected to the epmd on port {asked.elsewhere}: give epmd_port={asked.elsewhere}"
+    epmd = f"epmd on port {seen.daemon.port}"
     if reply == _erl_epmd.ALREADY_REGISTERED:
-        return f"the node believes that it is registered, but {epmd} does not have its name: run again"
+        again = "run again" if seen.vm.pid else "run without port, on its own host, with psutil there and become"
+        return f"the node believes that it is registered, but {epmd} does not have its name: {again}"
     if reply == ("error", "duplicate_name"):
         return f"{epmd} gave the name {observation.alive} to somebody else meanwhile: run again"
     if reply == ("error", "econnrefused"):
         return f"the node can't reach {epmd} at the loopback address"
     if isinstance(reply, tuple) and reply[:1] == ("badrpc",):
-        return "the node has no erl_epmd to register with: it runs with its own -epmd_module"
+        return f"the node has no erl_epmd to register with ({reply!r:.60}): with its own epmd_module it needs no epmd"
     return f"the node answered {reply!r:.80}, and {epmd} does not have its name: run again"

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _diagnosis, _epmd, _listeners, _observation, _processes
+from . import _diagnosis, _epmd, _epmd_client, _listeners, _observation, _processes
 from ._diagnosis import Diagnosis
 from ._epmd_client import Daemon
 from ._observation import Seen
 from ._options import Options
 from ._processes import Vm
+from ._transport import Deadline
 
 if TYPE_CHECKING:
     from ._repair import Repair
@@ -62,6 +63,7 @@ class Report:
         self._warnings: list[str] = []
         self._doubts: list[str] = []
         self._tables: dict[Daemon, _Tables] = {}
+        self._touched: set[Daemon] = set()
 
     def add(self, seen: Seen, diagnosis: Diagnosis, outcome: Repair | None) -> None:
         """A node that was looked at, and what was done for it if anything."""
@@ -109,7 +111,12 @@ class Report:
             self._warnings.append(_sentence(vm, name, msg))
 
     def part(self) -> Part:
-        """All of it. Asks for the processes of the epmds."""
+        """All of it. Asks for the processes of the epmds, and for the tables that several nodes have changed at once."""
+        for daemon in self._touched if len(self._nodes) > 1 else ():
+            # One was looked at while another was worked on, so that none has seen what there is now.
+            table = _epmd_client.ask_names(daemon, Deadline(self.options.timeout))
+            if not table.trouble:
+                self._tables[daemon] = self._tables[daemon]._replace(after=table.names)
         return Part(
             nodes=self._nodes,
             epmd=[
@@ -175,6 +182,8 @@ class Report:
         if self._foretold:
             # What was foretold for one node is not there yet when the next is looked at.
             after = {**(known.after or {}), **(after or {})} if (known.after, after) != (None, None) else None
+        elif outcome:
+            self._touched.add(daemon)
         self._tables[daemon] = _Tables(known.before, after, known.started or bool(outcome and outcome.started_epmd))
 
     def _rendered(self, daemon: Daemon, names: dict[str, int] | None) -> str:

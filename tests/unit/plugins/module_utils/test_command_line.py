@@ -54,6 +54,7 @@ def test_erl_sname() -> None:
         bindir=ERTS,
         epmd_port=None,
         epmd_module=None,
+        no_epmd="",
         erl_epmd_port=None,
         epmd_environment={},
         listens=True,
@@ -64,6 +65,29 @@ def test_erl_sname() -> None:
         tls_options={},
         listen_range=None,
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("-no_epmd", "-no_epmd"),
+        ("-proto_dist nopmd_inet_tcp", "-proto_dist nopmd_inet_tcp"),
+        ("-proto_dist inet_tcp", ""),
+        ("-proto_dist inet6_tcp", ""),
+        ("-proto_dist inet_tls", ""),
+        ("-proto_dist inet6_tls", ""),
+        ("-start_epmd false", ""),
+    ],
+)
+def test_a_node_that_uses_no_epmd_says_so(more: str, said: str) -> None:
+    assert flags(more).no_epmd == said
+
+
+def test_what_is_a_flag_may_be_a_parameter_of_kernel() -> None:
+    assert flags("-kernel epmd_module my_epmd").epmd_module == "my_epmd"
+    assert flags("-kernel erl_epmd_node_listen_port 4711").erl_epmd_port == "4711"
+    assert flags("-epmd_module one -kernel epmd_module two").epmd_module == "one"
+    assert flags("-erl_epmd_port 1 -kernel erl_epmd_node_listen_port 2").erl_epmd_port == "1"
 
 
 def test_what_a_release_says_is_not_taken_by_what_it_starts() -> None:

@@ -57,6 +57,12 @@ def epmd(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 @pytest.fixture
+def beam(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever listens is an Erlang VM."""
+    monkeypatch.setattr(_owners, "listening_emulator", lambda _port: "/usr/lib/erlang/erts/bin/beam.smp")
+
+
+@pytest.fixture
 def free() -> int:
     """A port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -106,7 +112,20 @@ def test_the_node_itself_is_not_its_own_holder(epmd: int, monkeypatch: pytest.Mo
 def test_of_a_conflict_both_the_holder_and_the_port_are_named(epmd: int, free: int) -> None:
     said = who(_diagnosis.CONFLICT, seen(epmd, free))
     assert said.startswith(f"its holder is one of {US}")
-    assert said.endswith(f"; nothing listens on port {free}, where no node answers")
+    assert said.endswith(f"; nothing listens on port {free}")
+
+
+def test_only_an_erlang_vm_is_asked_for_a_node(epmd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may register the port of a service that a handshake would disturb."""
+    monkeypatch.setattr(NodeConnection, "open", lambda *_given: pytest.fail("it was asked"))
+    assert who(_diagnosis.CONFLICT, seen(epmd, epmd)).endswith(", which is no Erlang VM")
+
+
+@pytest.mark.usefixtures("beam")
+def test_an_erlang_vm_where_no_node_answers_is_said(epmd: int, free: int) -> None:
+    assert who(_diagnosis.CONFLICT, seen(epmd, free)).endswith(
+        f"; nothing listens on port {free}, where no node answers"
+    )
 
 
 def test_a_service_that_is_known_is_not_asked_for_a_node(epmd: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +133,7 @@ def test_a_service_that_is_known_is_not_asked_for_a_node(epmd: int, monkeypatch:
     assert who(_diagnosis.CONFLICT, seen(epmd, epmd)).endswith(", which is no Erlang VM")
 
 
+@pytest.mark.usefixtures("beam")
 def test_what_a_node_at_the_port_calls_itself_is_said(epmd: int, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[bool] = []
     other = SimpleNamespace(peer=SimpleNamespace(name="other@host"), close=lambda: closed.append(True))

@@ -21,12 +21,15 @@ from ansible_collections.beamops.epmd.plugins.module_utils import (
     _observation,
     _processes,
 )
+from ansible_collections.beamops.epmd.plugins.module_utils._diagnosis import Diagnosis, Observation
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import diagnose, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Daemon, Table
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
 from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Listener, Sockets
 from ansible_collections.beamops.epmd.plugins.module_utils._observation import Seen
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
+from ansible_collections.beamops.epmd.plugins.module_utils._repair import Repair
 from ansible_collections.beamops.epmd.plugins.module_utils._report import Part, Report
 from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, hang, node
@@ -239,3 +242,18 @@ class TestPlaces:
             outcome = self.check(daemon.port, "wim")
         assert entered == []
         assert outcome.msg == "wim: no such node runs here; running: vic"
+
+
+def test_the_table_afterwards_is_what_epmd_has_then() -> None:
+    """Of two nodes that are worked on at once, the healthy one was looked at before the other was registered."""
+    report = Report(Options([], timeout=60), None, foretold=False)
+    with FakeServer(epmd({"a": 1, "b": 2})) as daemon:
+        at = Daemon("127.0.0.1", daemon.port)
+        done = Repair(True, True, "registered", {"a": 1, "b": 2})
+        for name, port, verdict, outcome in (("a", 1, "missing", done), ("b", 2, "registered", None)):
+            seen = Observation(name, f"{name}@web1", "", True, port, "", "", Table({"b": 2}), None)
+            report.add(Seen(_processes.UNKNOWN, at, None, False, seen, None), Diagnosis(verdict, ""), outcome)
+        part = report.part()
+    assert [found["names"] for found in part.epmd] == [{"a": 1, "b": 2}]
+    assert "name a" not in part.before[0]
+    assert "name a at port 1" in part.after[0]

@@ -49,8 +49,24 @@ def test_what_epmd_says_of_one_name_counts_for_more_than_its_table(names: bytes)
     assert ask(an_epmd(names, {}), "vic") == (Table(others), 2)
 
 
-def test_of_a_name_that_is_not_in_the_table_nobody_is_asked() -> None:
-    assert ask(an_epmd(VIC, {}), "other") == (Table({"vic": 4711}), 1)
+def test_a_name_that_came_after_the_table_is_there() -> None:
+    assert ask(an_epmd(VIC, {"other": 5}), "other") == (Table({"vic": 4711, "other": 5}), 2)
+    assert ask(an_epmd(VIC, {}), "other") == (Table({"vic": 4711}), 2)
+
+
+def test_an_epmd_that_hangs_up_at_a_name_does_not_have_it() -> None:
+    """That of OTP does so for a name that is no UTF-8."""
+    answers = iter([answer(_epmd.encode_names_reply(NamesReply(4369, {"vic": 4711}))), answer(b"")])
+
+    def handler(connection: socket.socket) -> None:
+        next(answers)(connection)
+
+    assert ask(handler, "\xe9") == (Table({"vic": 4711}), 2)
+
+
+@pytest.mark.parametrize("name", ["", "\u0416", "x" * 256])
+def test_what_is_no_name_is_not_asked_for(name: str) -> None:
+    assert ask(an_epmd(VIC, {}), name) == (Table({"vic": 4711}), 1)
 
 
 def test_an_epmd_that_says_nonsense_of_a_name_gives_no_table() -> None:

@@ -117,15 +117,24 @@ def test_without_a_dead_socket_nothing_is_forgotten() -> None:
 @pytest.mark.parametrize(
     ("reply", "port"),
     [
-        ((Atom("ok"), ((127, 0, 0, 1), 4369)), 4369),
-        ((Atom("ok"), ((0, 0, 0, 0, 0, 0, 0, 1), 4370)), 4370),
-        ((Atom("error"), Atom("enotconn")), None),
-        ((Atom("badrpc"), (Atom("EXIT"), Atom("badarg"))), None),
-        ((Atom("ok"), (Atom("local"), b"/run/epmd")), None),
+        (Atom("error"), 4369),
+        ((Atom("ok"), [[[ord(digit) for digit in "4370"]]]), 4370),
+        ((Atom("ok"), [[[ord(digit) for digit in "4371"], [49]], [[49]]]), 4371),
+        ((Atom("ok"), [[[ord(letter) for letter in "many"]]]), None),
+        ((Atom("ok"), [[[49] * 6]]), None),
+        ((Atom("ok"), []), None),
+        ((Atom("badrpc"), Atom("nodedown")), None),
         (Atom("ok"), None),
     ],
 )
-def test_which_epmd_a_socket_leads_to_is_asked_of_inet(reply: Term, port: int | None) -> None:
-    node = FakeNode(replies={"peername": reply})
-    assert _erl_epmd.epmd_of(node.connection, as_bytes(SOCKET)) == port
-    assert node.asked == [("inet", "peername", [as_bytes(SOCKET)])]
+def test_which_epmd_it_uses_is_asked_of_its_flags(reply: Term, port: int | None) -> None:
+    node = FakeNode(replies={"get_argument": reply})
+    assert _erl_epmd.epmd_port(node.connection) == port
+    assert node.asked == [("init", "get_argument", ["epmd_port"])]
+
+
+@pytest.mark.parametrize(("reply", "module"), [(Atom("my_epmd"), "my_epmd"), ((Atom("badrpc"), Atom("x")), None)])
+def test_by_what_it_finds_others_is_asked_of_net_kernel(reply: Term, module: str | None) -> None:
+    node = FakeNode(replies={"epmd_module": reply})
+    assert _erl_epmd.epmd_module(node.connection) == module
+    assert node.asked == [("net_kernel", "epmd_module", [])]

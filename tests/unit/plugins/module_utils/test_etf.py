@@ -269,7 +269,9 @@ def test_terms_that_follow_one_another_are_split(data: bytes, term: Term) -> Non
     assert _etf.split(b"\x83\x6a\x83" + data + b"\x83\x61\x01") == [b"\x6a", data, b"\x61\x01"]
 
 
-@pytest.mark.parametrize("data", [b"\x6a", b"\x82\x6a", b"\x84\x6a", b"\x83", b"\x83\x6a\x83", b"\x83\x6a\x6a", b"\x00"])
+@pytest.mark.parametrize(
+    "data", [b"\x6a", b"\x82\x6a", b"\x84\x6a", b"\x83", b"\x83\x6a\x83", b"\x83\x6a\x6a", b"\x00"]
+)
 def test_what_does_not_start_with_the_version_is_not_split(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         _etf.split(data)

@@ -26,6 +26,7 @@ from ansible_collections.beamops.epmd.tests.fakes import (
     NodePeer,
     answer,
     drip,
+    epmd,
     flood,
     grows_by_less_than,
     hang,
@@ -51,12 +52,12 @@ def ask(at_port: Handler, at_epmd: Handler, words: str, timeout: float = SHORT, 
     """Have vic registered, which is said to be at this port: it fails with these words, and keeps what always holds."""
     if ENDLESS not in words:
         timeout = LONG
-    with FakeServer(at_port) as peer, FakeServer(at_epmd) as epmd:
+    with FakeServer(at_port) as peer, FakeServer(at_epmd) as daemon:
         options = Options(
             ["vic"],
             port=peer.port,
             cookie=COOKIE,
-            epmd_port=epmd.port,
+            epmd_port=daemon.port,
             start_epmd=False,
             timeout=timeout,
             tls_cafile=cafile,
@@ -95,7 +96,7 @@ def reply(result: bytes, reference: bytes = _etf.encode(REFERENCE)) -> bytes:
 
 
 VIC = NodePeer("vic@web1")
-NO_NAMES = answer(HEAD)
+NO_NAMES = epmd({})
 OTHER = _etf.encode(REFERENCE._replace(words=(2, 0, 0)))
 NILS = b"l" + struct.pack(">I", 16_000) + b"j" * 16_001
 
@@ -243,7 +244,7 @@ class Changing:
 )
 def test_an_epmd_that_lies_only_after_the_repair(later: list[Handler], words: str) -> None:
     registered = node(say(reply(_etf.encode((Atom("ok"), 1)))), VIC)
-    ask(registered, Changing(NO_NAMES, *later), words, timeout=3)
+    ask(registered, Changing(NO_NAMES, NO_NAMES, *later), words, timeout=3)
 
 
 @pytest.fixture(scope="module")

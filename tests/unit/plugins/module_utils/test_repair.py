@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _erl_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils import _command_line, _erl_epmd, _processes
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._etf import Atom, Term
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, node, rpc
 
 COOKIE = "MonsterCookie"
@@ -31,6 +36,7 @@ class Lost:
         self.epmd_port = 0
         self._replies = list(replies)
         self._held = held
+        self._connections: list[socket.socket] = []
 
     def _answer(self, _module: str, function: str, arguments: list[Any]) -> Term:
         self.asked.append(function)
@@ -40,14 +46,28 @@ class Lost:
             return Atom("ok")
         reply = self._replies.pop(0)
         if reply == DONE:
-            self.names["".join(map(chr, arguments[0]))] = arguments[1]
+            self.have("".join(map(chr, arguments[0])), arguments[1])
         return reply
 
-    def ensure(self, check_mode: bool = False, cookie: str = COOKIE) -> Outcome:
+    def have(self, name: str, port: int) -> None:
+        """Let epmd have this name, on a connection of the node's."""
+        self.names[name] = port
+        self._connections.append(socket.create_connection(("127.0.0.1", self.epmd_port)))
+
+    def ensure(self, check_mode: bool = False, cookie: str = COOKIE, known: bool = False) -> Outcome:
+        """known: its process was found, which is this one; else it is given by its port and cookie."""
         with FakeServer(node(rpc(self._answer), NodePeer("vic@web1"))) as peer, FakeServer(epmd(self.names)) as daemon:
             self.port, self.epmd_port = peer.port, daemon.port
             options = Options(["vic"], port=peer.port, cookie=cookie, epmd_port=daemon.port, timeout=60)
-            return ensure(options, check_mode)
+            if known:
+                options = options._replace(port=None, cookie=None)
+            flags = ["-sname", "vic", "-setcookie", cookie, "-epmd_port", str(daemon.port)]
+            vm = Vm(os.getpid(), os.geteuid(), "vic", None, _command_line.parse(["beam.smp", "--", *flags], {}))
+            with mock.patch.object(_processes, "find_vms", return_value=[vm]), contextlib.ExitStack() as stack:
+                outcome = ensure(options, check_mode)
+                for connection in self._connections:
+                    stack.enter_context(connection)
+                return outcome
 
 
 def told(outcome: Outcome) -> tuple[str, bool, bool, str]:
@@ -95,24 +115,18 @@ def test_a_node_that_is_there_is_left_alone() -> None:
 def test_a_socket_to_an_epmd_that_is_gone_is_cut() -> None:
     lost = Lost(ALREADY, ALREADY, DONE, held=SOCKET)
     words = "registered, after its dead connection to an earlier epmd was cut"
-    assert told(lost.ensure()) == ("missing", True, True, words)
-    assert lost.asked == ["register_node", "get_state", "peername", "register_node", "shutdown", "register_node"]
+    assert told(lost.ensure(known=True)) == ("missing", True, True, words)
+    assert lost.asked == ["register_node", "get_state", "register_node", "shutdown", "register_node"]
 
 
-def test_a_socket_to_another_epmd_than_the_one_that_was_told_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_behind_a_port_alone_nothing_is_cut() -> None:
+    """It may lead to another host, whose node has a connection to an epmd of its own."""
     lost = Lost(ALREADY, held=SOCKET)
-    real = lost._answer
-
-    def answer(module: str, function: str, arguments: list[Any]) -> Term:
-        reply = real(module, function, arguments)
-        return (Atom("ok"), ((127, 0, 0, 1), 4370)) if function == "peername" else reply
-
-    monkeypatch.setattr(lost, "_answer", answer)
+    again = "run without port, on its own host, with psutil there and become"
+    words = f"the node believes that it is registered, but epmd on port {{}} does not have its name: {again}"
     outcome = lost.ensure()
-    assert outcome.failed
-    words = "the node is connected to the epmd on port 4370: give epmd_port=4370"
-    assert told(outcome) == ("missing", False, False, words)
-    assert lost.asked == ["register_node", "get_state", "peername"]
+    assert told(outcome) == ("missing", False, False, words.format(lost.epmd_port))
+    assert lost.asked == ["register_node"]
 
 
 def test_a_node_that_has_registered_itself_meanwhile_keeps_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,18 +136,17 @@ def test_a_node_that_has_registered_itself_meanwhile_keeps_its_socket(monkeypatc
 
     def answer(module: str, function: str, arguments: list[Any]) -> Term:
         if function == "get_state":
-            lost.names["vic"] = lost.port
+            lost.have("vic", lost.port)
         return real(module, function, arguments)
 
     monkeypatch.setattr(lost, "_answer", answer)
-    assert told(lost.ensure()) == ("missing", True, False, "registered by itself meanwhile")
+    assert told(lost.ensure(known=True)) == ("missing", True, False, "registered by itself meanwhile")
     assert lost.asked == ["register_node", "get_state"]
 
 
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (ALREADY, "the node believes that it is registered, but epmd on port {} does not have its name: run again"),
         (
             (Atom("error"), Atom("duplicate_name")),
             "epmd on port {} gave the name vic to somebody else meanwhile: run again",
@@ -141,7 +154,8 @@ def test_a_node_that_has_registered_itself_meanwhile_keeps_its_socket(monkeypatc
         ((Atom("error"), Atom("econnrefused")), "the node can't reach epmd on port {} at the loopback address"),
         (
             (Atom("badrpc"), (Atom("EXIT"), Atom("undef"))),
-            "the node has no erl_epmd to register with: it runs with its own -epmd_module",
+            "the node has no erl_epmd to register with (('badrpc', ('EXIT', 'undef'))): "
+            "with its own epmd_module it needs no epmd",
         ),
         (
             (Atom("error"), Atom("etimedout")),

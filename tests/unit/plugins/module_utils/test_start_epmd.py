@@ -392,8 +392,8 @@ def test_an_epmd_that_is_silent_for_all_of_the_time_has_an_end_too(host: Host) -
 
 def test_an_epmd_that_does_not_answer_was_started_all_the_same(host: Host) -> None:
     host.has("epmd")
-    with FakeServer(node(hang, NodePeer("vic@web1"))) as peer:
-        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=0.3)
+    with FakeServer(node(rpc(lambda *_given: Atom("erl_epmd")), NodePeer("vic@web1"))) as peer:
+        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=0.5)
         outcome = ensure(options, check_mode=False)
     assert "epmd was started, but does not answer" in outcome.msg
     assert (outcome.failed, outcome.changed, outcome.epmd[0]["started"]) == (True, True, True)
@@ -408,7 +408,11 @@ def test_something_else_that_listens_there_is_no_epmd(host: Host) -> None:
 def test_a_node_is_registered_with_the_epmd_that_was_started_for_it(host: Host) -> None:
     host.has("epmd", starts=True)
 
-    def register(_module: str, _function: str, arguments: list[Any]) -> Any:
+    def register(_module: str, function: str, arguments: list[Any]) -> Any:
+        if function == "epmd_module":
+            return Atom("erl_epmd")
+        if function != "register_node":
+            return Atom("ok")
         host.names["vic"] = arguments[1]
         return (Atom("ok"), 1)
 
@@ -421,6 +425,35 @@ def test_a_node_is_registered_with_the_epmd_that_was_started_for_it(host: Host) 
     assert [found["msg"] for found in outcome.nodes] == ["epmd was started; registered"]
     assert (outcome.failed, outcome.changed, outcome.epmd[0]["started"]) == (False, True, True)
     assert outcome.diff == predicted.diff
+
+
+@pytest.mark.parametrize(
+    ("function", "reply", "words"),
+    [
+        (
+            "epmd_module",
+            Atom("my_epmd"),
+            "the node finds other nodes with its own epmd_module my_epmd, and needs no epmd",
+        ),
+        ("get_argument", (Atom("ok"), [[b"1"]]), None),
+        ("get_argument", (Atom("ok"), [[[49]]]), "the node uses the epmd on port 1, not {}: give epmd_port=1"),
+    ],
+)
+def test_no_epmd_is_started_that_the_node_would_not_use(
+    host: Host, function: str, reply: Any, words: str | None
+) -> None:
+    host.has("epmd", starts=True)
+
+    def answer_to(_module: str, asked: str, _arguments: list[Any]) -> Any:
+        return reply if asked == function else Atom("erl_epmd" if asked == "epmd_module" else "ok")
+
+    with FakeServer(node(rpc(answer_to), NodePeer("vic@web1"))) as peer:
+        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=60)
+        outcome = ensure(options, check_mode=False)
+    assert outcome.failed
+    assert outcome.epmd[0]["started"] == (words is None)
+    if words:
+        assert outcome.nodes[0]["msg"] == words.format(host.daemon.port)
 
 
 def test_an_epmd_that_was_started_in_vain_is_a_change(host: Host) -> None:
