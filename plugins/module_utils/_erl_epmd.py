@@ -6,8 +6,8 @@
 """What is asked of a node by rpc: which epmd it uses, to register itself, and to forget a dead connection.
 
 Standard: `net_kernel:epmd_module`; `erl_epmd.erl` of kernel: `get_epmd_port`, `register_node`, and the
-record `state`, whose second element is the socket to epmd. `erl_epmd` learns that a socket is gone from a message `{tcp_closed, Socket}`
-alone, so a connection that was cut without a FIN is held for ever.
+record `state`, whose second element is the socket to epmd. `erl_epmd` learns that a socket is gone
+from a message `{tcp_closed, Socket}` alone, so a connection that was cut without a FIN is held for ever.
 """
 
 from __future__ import annotations

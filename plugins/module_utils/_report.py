@@ -111,7 +111,7 @@ class Report:
             self._warnings.append(_sentence(vm, name, msg))
 
     def part(self) -> Part:
-        """All of it. Asks for the processes of the epmds, and for the tables that several nodes have changed at once."""
+        """All of it. Asks for the processes of the epmds, and again for the tables that were changed."""
         for daemon in self._touched if len(self._nodes) > 1 else ():
             # One was looked at while another was worked on, so that none has seen what there is now.
             table = _epmd_client.ask_names(daemon, Deadline(self.options.timeout))
