@@ -54,7 +54,7 @@ def require_psutil() -> None:
     if not HAS_PSUTIL:
         raise EpmdError(
             "psutil is missing for this host's Python, and without it no node can be found: install it "
-            "(python3-psutil), or give name, port and cookie"
+            "(python3-psutil), or give name, port and cookie_file"
         )
 
 

@@ -136,7 +136,7 @@ def test_a_process_that_ends_while_it_is_read_has_no_name(monkeypatch: pytest.Mo
 
 def test_without_psutil_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_processes, "HAS_PSUTIL", False)
-    with pytest.raises(EpmdError, match=r"psutil is missing .* or give name, port and cookie$"):
+    with pytest.raises(EpmdError, match=r"psutil is missing .* or give name, port and cookie_file$"):
         _processes.find_vms()
 
 
