@@ -5,7 +5,7 @@
 # This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
 """Work in the place where a node lives: its network namespace, its root directory. Linux only.
 
-Standard: setns(2), chroot(2), nsenter(1), cgroups(7). A process that has entered a place can't
+Standard: setns(2), chroot(2), prctl(2), cgroups(7). A process that has entered a place can't
 always leave it, so the work is done in a child (`_children.py`). Paths of a node are only ever
 resolved inside its own root: a symbolic link in a container must not reach a file of the host.
 """
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
 
-_NSENTER = {"mnt": "--mount", "uts": "--uts", "ipc": "--ipc", "pid": "--pid", "user": "--user"}
+PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 23, 24, 38
 
 
 class Ids(NamedTuple):
@@ -88,14 +88,60 @@ def _entering(place: str) -> Iterator[None]:
         ) from None
 
 
-def command_inside(pid: int, as_itself: bool) -> list[str]:
-    """The start of a command that runs where this process lives, as its user or as root in there.
+def entrance(pid: int, as_itself: bool) -> Callable[[], None]:
+    """What makes a child that is about to become a program run where this process lives, and with no more than it may.
 
-    The network namespace is left out: whoever asks has joined it.
+    That is as its user or as root in there, with its namespaces, root directory, bounding set of capabilities and
+    no_new_privs: the program is theirs, so it must not get what only we have. The network namespace is left out:
+    whoever asks has joined it. For `preexec_fn` of subprocess, in a process of one thread. Errors: EpmdError.
     """
-    apart = [option for kind, option in _NSENTER.items() if not shares(pid, kind)]
+    # Here and not above, and not in the child: files alone need no system call of its own.
+    import ctypes  # noqa: PLC0415
+
+    libc = ctypes.CDLL(None, use_errno=True)
     ids = ids_inside(pid) if as_itself else Ids(0, 0)
-    return ["nsenter", f"--target={pid}", *apart, "--root", "--wd", f"--setgid={ids.gid}", f"--setuid={ids.uid}", "--"]
+    limits = _rights.limits_of(pid)
+    # The user namespace first: it gives the rights for the others, where they are its own.
+    apart = [kind for kind in ("user", "mnt", "uts", "ipc", "pid") if not shares(pid, kind)]
+
+    def checked(result: int) -> None:
+        if result != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    def enter() -> None:
+        if as_itself:
+            # It has to end with the container, and must not stay among the processes of this login.
+            move_to_cgroup(os.getpid(), pid)
+        # All are opened while /proc is ours; exec closes them.
+        root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_CLOEXEC)
+        for namespace in [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in apart]:
+            checked(libc.setns(namespace, 0))
+        if "pid" in apart:
+            _become_first_child()
+        os.fchdir(root)
+        os.chroot(".")
+        for capability in range(64):
+            if not limits.capabilities >> capability & 1 and libc.prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
+                checked(libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0))
+        with contextlib.suppress(OSError):  # a user namespace may forbid it, and then there are none of ours
+            os.setgroups([])
+        os.setgid(ids.gid)
+        os.setuid(ids.uid)
+        if limits.no_new_privileges:
+            checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+    return enter
+
+
+def _become_first_child() -> None:
+    """Go on in a child, which alone is in a process namespace that was joined; the parent ends as it does."""
+    child = os.fork()
+    if child == 0:
+        return
+    # Among these is a pipe that tells subprocess, by its end, that the program runs.
+    os.closerange(3, 1 << 16)
+    _pid, status = os.waitpid(child, 0)
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 
 
 def ids_inside(pid: int) -> Ids:

@@ -25,13 +25,30 @@ class Rights(NamedTuple):
     groups: list[int]
 
 
-def of_process(pid: int) -> Rights:
-    """The rights of a process. Errors: EpmdError where it has ended."""
+class Limits(NamedTuple):
+    """What limits a program that a process starts: capabilities that it can have, by bits; setuid without effect."""
+
+    capabilities: int
+    no_new_privileges: bool
+
+
+def _status(pid: int) -> dict[str, list[str]]:
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            fields = {name: words.split() for name, _colon, words in (line.partition(":") for line in file)}
+            return {name: words.split() for name, _colon, words in (line.partition(":") for line in file)}
     except OSError:
         raise EpmdError(f"the process {pid} has ended meanwhile: run again") from None
+
+
+def limits_of(pid: int) -> Limits:
+    """The limits of a process. Errors: EpmdError where it has ended."""
+    fields = _status(pid)
+    return Limits(int(fields["CapBnd"][0], 16), fields.get("NoNewPrivs", ["0"])[0] == "1")
+
+
+def of_process(pid: int) -> Rights:
+    """The rights of a process. Errors: EpmdError where it has ended."""
+    fields = _status(pid)
     uid, gid = (int(fields[name][1]) for name in ("Uid", "Gid"))  # real, effective, saved, file system
     return Rights(uid, gid, [int(group) for group in fields.get("Groups", [])])
 

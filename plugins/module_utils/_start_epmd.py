@@ -6,7 +6,7 @@
 """Starts an epmd that is down, as the distribution or else as the node itself would have done it.
 
 Standard: `start_epmd` in `erlexec.c` of erts (`BINDIR/epmd -daemon`, with the environment of
-the node); systemd.unit(5), systemd-run(1), nsenter(1). It must outlive the Ansible connection, and
+the node); systemd.unit(5), systemd-run(1). It must outlive the Ansible connection, and
 where logind ends what a login started, the login: so under systemd it gets a unit of its own. For a
 node in a container it is started in there, by the systemd in there, or else beside the node.
 """
@@ -20,9 +20,9 @@ import re
 import select
 import subprocess
 import time
-from typing import IO, NamedTuple
+from typing import IO, Callable, NamedTuple
 
-from . import _children, _epmd_client, _inside, _listeners, _namespaces, _processes
+from . import _children, _epmd_client, _inside, _namespaces, _processes
 from ._epmd import DEFAULT_PORT
 from ._epmd_client import Daemon, Table
 from ._errors import EpmdError, StillSilent, TimedOut
@@ -40,28 +40,29 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class _Place(NamedTuple):
-    """Where a node lives: how commands get there, where its files are for us, whether its init is systemd.
+    """Where a node lives, and whether its init is systemd.
 
     container: the pid of the node, where it has a root or processes of its own. network: its
     network namespace as a file, where systemd is outside of that.
     """
 
-    enter: list[str]
-    root: str
     systemd: bool
     container: int | None
     network: str
 
 
-def _place_of(vm: Vm) -> _Place:
+def _place_of(vm: Vm, deadline: Deadline) -> _Place:
     if vm.pid is None or not _namespaces.is_container(vm.pid):
         network = f"/proc/{vm.pid}/ns/net" if vm.namespace is not None else ""
-        return _Place([], "", os.path.isdir(SYSTEMD), None, network)
+        return _Place(os.path.isdir(SYSTEMD), None, network)
     if os.geteuid() != 0:
         raise EpmdError("epmd is down, and only root may start it in the node's container: run with become")
-    root = f"/proc/{vm.pid}/root"
-    systemd = not _namespaces.shares_pids(vm.pid) and os.path.isdir(root + SYSTEMD)
-    return _Place(_inside.command_inside(vm.pid, as_itself=False), root, systemd, vm.pid, "")
+    booted = _inside.with_files_of(vm.pid, deadline.left(), lambda: os.path.isdir(SYSTEMD))
+    return _Place(booted and not _namespaces.shares_pids(vm.pid), vm.pid, "")
+
+
+def _entrance(place: _Place, as_itself: bool) -> Callable[[], None] | None:
+    return None if place.container is None else _inside.entrance(place.container, as_itself=as_itself)
 
 
 class Started(NamedTuple):
@@ -85,7 +86,7 @@ def start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Started:
 
 
 def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Table:
-    place = _place_of(vm)
+    place = _place_of(vm, deadline)
     unit = _unit_for(place, daemon.port, deadline) if place.systemd and not place.network else None
     if unit:
         # Units that failed too often are not started again without this: the start limit of systemd.unit(5).
@@ -95,13 +96,7 @@ def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Table:
         _run(place, ["systemctl", "--no-ask-password", "start", unit], deadline, failure)
     else:
         unit = _start_as_node(vm, place, daemon, deadline)
-    table = _wait(daemon, unit, deadline)
-    if place.container is not None and unit is None:
-        # It has to end with the container, and must not stay among the processes of this login.
-        pid = _listeners.epmd_pid(daemon.port)
-        if pid is not None:
-            _inside.move_to_cgroup(pid, place.container)
-    return table
+    return _wait(daemon, unit, deadline)
 
 
 def _wait(daemon: Daemon, unit: str | None, deadline: Deadline) -> Table:
@@ -120,7 +115,11 @@ def _run(place: _Place, command: list[str], deadline: Deadline, failure: str) ->
     try:
         # AnsibleModule.run_command has no timeout, and no limit for what a command says.
         with subprocess.Popen(  # pylint: disable=ansible-bad-function
-            [*place.enter, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_entrance(place, as_itself=False),  # noqa: PLW1509  # pylint: disable=subprocess-popen-preexec-fn
         ) as child:
             try:
                 said = _start_of(child.stdout, deadline)
@@ -131,6 +130,8 @@ def _run(place: _Place, command: list[str], deadline: Deadline, failure: str) ->
         raise EpmdError(f"{failure}: {command[0]} did not end within {deadline.seconds:g} s") from None
     except OSError as error:
         raise EpmdError(f"{failure}: {error.strerror}") from None
+    except subprocess.SubprocessError:
+        raise EpmdError(f"{failure}: its container can't be entered") from None
     if code != 0:
         first = (said.strip().splitlines() or [f"exit code {code}"])[0]
         hint = "" if os.geteuid() == 0 else "; run with become"
@@ -153,7 +154,7 @@ def _start_of(output: IO[bytes] | None, deadline: Deadline) -> str:
 
 def _unit_for(place: _Place, port: int, deadline: Deadline) -> str | None:
     """The installed unit that runs epmd on this port."""
-    if _find(place, "systemctl", []) is None:
+    if _find(place, "systemctl", [], deadline) is None:
         return None
     properties = "--property=Id,LoadState,Listen,ExecStart,Environment"
     shown = _run(place, ["systemctl", "show", properties, *UNITS], deadline, "its systemd units can't be read")
@@ -190,14 +191,14 @@ def choose_unit(shown: str, port: int) -> str | None:
 
 def _start_as_node(vm: Vm, place: _Place, daemon: Daemon, deadline: Deadline) -> str | None:
     """Gives the transient unit, where there is one."""
-    command = _program(vm, place)
+    command = _program(vm, place, deadline)
     environment = {**vm.said.epmd_environment, "PATH": _PATH, "ERL_EPMD_PORT": str(daemon.port)}
     uid = vm.uid
     if uid is None:
         raise EpmdError("epmd is down, and whose node this is can't be seen: start epmd as the node's user")
     if os.geteuid() not in (0, uid):
         raise EpmdError(f"epmd is down, and only root or {vm.user} may start it as the node would: run with become")
-    if place.systemd and os.geteuid() == 0 and _find(place, "systemd-run", []):
+    if place.systemd and os.geteuid() == 0 and _find(place, "systemd-run", [], deadline):
         # Two runs at once, or what is left of an earlier unit, must not get into each other's way: one of the epmds
         # finds the port taken and ends. setpriv, because User= wants a user that has a name.
         unit = f"beamops-epmd-{daemon.port}-{os.getpid()}.service"
@@ -217,9 +218,7 @@ def _start_as_node(vm: Vm, place: _Place, daemon: Daemon, deadline: Deadline) ->
             "systemd-run could not start epmd",
         )
         return unit
-    become = _user_change(uid)
-    if place.container is not None:
-        become = _inside.command_inside(place.container, as_itself=True)
+    become = _user_change(uid) if place.container is None else []
     # setsid and -daemon: no terminal can take it down. Under logind with KillUserProcesses=yes the end of the login
     # still does, where we are not root.
     try:
@@ -231,9 +230,12 @@ def _start_as_node(vm: Vm, place: _Place, daemon: Daemon, deadline: Deadline) ->
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=_entrance(place, as_itself=True),  # noqa: PLW1509  # pylint: disable=subprocess-popen-preexec-fn
         )
     except OSError as error:
         raise EpmdError(f"{command} could not be started: {error.strerror}") from None
+    except subprocess.SubprocessError:
+        raise EpmdError(f"{command} could not be started: its container can't be entered") from None
     try:
         code = child.wait(timeout=deadline.left())
     except (TimedOut, subprocess.TimeoutExpired):
@@ -259,16 +261,20 @@ def _known(uid: int) -> bool:
     return _processes.user_name(uid) != str(uid)
 
 
-def _program(vm: Vm, place: _Place) -> str:
+def _program(vm: Vm, place: _Place, deadline: Deadline) -> str:
     """The epmd of the node's own erts; the one on the PATH where that is gone or not known."""
     own = [directory for directory in (os.path.dirname(vm.executable or ""), vm.said.bindir) if directory]
-    found = _find(place, "epmd", own)
+    found = _find(place, "epmd", own, deadline)
     if found is None:
         raise EpmdError("epmd is down, and neither the node's own epmd nor one on the PATH can be found: start it")
     return found
 
 
-def _find(place: _Place, program: str, directories: list[str]) -> str | None:
+def _find(place: _Place, program: str, directories: list[str], deadline: Deadline) -> str | None:
     """A program in these directories or on the PATH, where the node lives."""
     paths = [os.path.join(directory, program) for directory in (*directories, *_PATH.split(":"))]
-    return next((path for path in paths if os.access(place.root + path, os.X_OK)), None)
+
+    def first() -> str | None:
+        return next((path for path in paths if os.access(path, os.X_OK)), None)
+
+    return first() if place.container is None else _inside.with_files_of(place.container, deadline.left(), first)

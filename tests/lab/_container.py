@@ -66,6 +66,10 @@ class Account(NamedTuple):
     home: str
 
 
+# As Docker leaves them to root in a container.
+_CAPABILITIES = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+sys_chroot"
+
+
 class Container(Closable):
     """A running container.
 
@@ -149,12 +153,20 @@ class Container(Closable):
         os.chown(file, account.uid, account.gid)
 
     def command(
-        self, words: Sequence[str | Path], user: str = "root", env: Mapping[str, str] | None = None
+        self,
+        words: Sequence[str | Path],
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        limited: bool = False,
     ) -> list[str]:
-        """The command line which runs a command inside, as one of its users, from outside."""
+        """The command line which runs a command inside, as one of its users, from outside.
+
+        limited: with no more than Docker leaves to what runs in there.
+        """
         account = self.account(user)
         settings = {"PATH": _PATH, "HOME": account.home, "LANG": "C.UTF-8", **(env or {})}
         become = ["setpriv", "--pdeathsig=KILL", f"--reuid={account.uid}", f"--regid={account.gid}"]
+        become += [f"--bounding-set={_CAPABILITIES}", "--no-new-privs"] if limited else []
         # In a user namespace with only one user, nobody may change their groups.
         become += ["--keep-groups" if "user" in self._own else "--clear-groups"]
         assigned = [f"{key}={value}" for key, value in settings.items()]
@@ -172,7 +184,7 @@ class Container(Closable):
 
     def spawn(self, words: Sequence[str | Path], user: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a lasting process inside, which ends with the container."""
-        return spawn(self.command(words, user), env={"PATH": _PATH}, output=output)
+        return spawn(self.command(words, user, limited=True), env={"PATH": _PATH}, output=output)
 
     def node(
         self,
@@ -313,7 +325,7 @@ class _Inside(Node):
         epmd_port: int,
     ) -> None:
         env = {"ERL_EPMD_PORT": str(epmd_port), "ERL_CRASH_DUMP_SECONDS": "0"}
-        words = container.command(["erl"], user, env)
+        words = container.command(["erl"], user, env, limited=True)
         # The home that every node of the lab gets is outside, and not used by this one.
         super().__init__(
             container._launched(release, Path("/usr/lib/erlang"), words, Path("/usr/bin")),

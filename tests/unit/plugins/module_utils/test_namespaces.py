@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -46,18 +47,31 @@ def test_another_place_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch) ->
     assert _namespaces.is_container(SELF)
     assert not _namespaces.shares_pids(SELF)
     assert _namespaces.shares(SELF, "mnt")
-    options = _inside.command_inside(SELF, as_itself=True)
-    assert options == [
-        "nsenter",
-        f"--target={SELF}",
-        "--pid",
-        "--root",
-        "--wd",
-        f"--setgid={os.getegid()}",
-        f"--setuid={os.geteuid()}",
-        "--",
-    ]
-    assert _inside.command_inside(SELF, as_itself=False)[-3:] == ["--setgid=0", "--setuid=0", "--"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
+@pytest.mark.parametrize("as_itself", [True, False])
+def test_a_program_there_may_no_more_than_its_neighbours(as_itself: bool) -> None:
+    """The neighbour lacks a capability, and what setuid files would give it."""
+    limits = ["setpriv", "--bounding-set=-sys_admin", "--no-new-privs", "--reuid=65534", "--clear-groups"]
+    command = [*limits, "sh", "-c", "echo up; exec sleep 600"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as neighbour:
+        try:
+            assert neighbour.stdout
+            assert neighbour.stdout.readline() == b"up\n"
+            enter = _inside.entrance(neighbour.pid, as_itself)
+            shown = subprocess.run(["cat", "/proc/self/status"], preexec_fn=enter, stdout=subprocess.PIPE, check=True)
+            theirs = status(Path(f"/proc/{neighbour.pid}/status").read_bytes())
+        finally:
+            neighbour.kill()
+    ours, found = status(Path("/proc/self/status").read_bytes()), status(shown.stdout)
+    for name in ("CapBnd", "NoNewPrivs"):
+        assert found[name] == theirs[name] != ours[name]
+    assert found["Uid"].split()[0] == ("65534" if as_itself else "0")
+
+
+def status(text: bytes) -> dict[str, str]:
+    return dict(line.split(":\t", 1) for line in text.decode().splitlines())
 
 
 def test_a_process_is_moved_into_the_cgroups_of_its_neighbour(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -22,7 +22,6 @@ from ansible_collections.beamops.epmd.plugins.module_utils import (
     _command_line,
     _inside,
     _limits,
-    _listeners,
     _namespaces,
     _processes,
     _start_epmd,
@@ -37,7 +36,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._start_epmd import St
 from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, epmd, hang, node, rpc
 
-HERE = _start_epmd._Place([], "", False, None, "")
+HERE = _start_epmd._Place(False, None, "")
 
 
 def executes(command: str) -> str:
@@ -529,14 +528,18 @@ class TestContainer:
     """A node with a root directory of its own, which is ours here, but may have another init."""
 
     @pytest.fixture(autouse=True)
-    def inside(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-        """Which process was moved beside which."""
-        moved: list[tuple[int, int]] = []
+    def inside(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        """For each program that was started in there, whether as the node itself."""
+        entered: list[bool] = []
+
+        def entrance(_pid: int, as_itself: bool) -> Callable[[], None]:
+            entered.append(as_itself)
+            return lambda: None
+
         monkeypatch.setattr(_namespaces, "is_container", lambda _pid: True)
-        monkeypatch.setattr(_listeners, "epmd_pid", lambda _port: 4711)
-        monkeypatch.setattr(_inside, "move_to_cgroup", lambda *pids: moved.append(pids))
-        host.enters("nsenter")
-        return moved
+        monkeypatch.setattr(_inside, "entrance", entrance)
+        monkeypatch.setattr(_inside, "with_files_of", lambda _pid, _seconds, work: work())
+        return entered
 
     def test_only_root_may_start_it(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 4711)
@@ -544,28 +547,30 @@ class TestContainer:
         assert said == "epmd is down, and only root may start it in the node's container: run with become"
 
     @pytest.mark.usefixtures("root")
-    @pytest.mark.parametrize("seen", [True, False])
-    def test_it_is_started_in_there_and_stays_there(
-        self, host: Host, inside: list[tuple[int, int]], seen: bool, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_it_is_started_in_there_as_the_node_itself(self, host: Host, inside: list[bool]) -> None:
         host.has("epmd", starts=True)
-        if not seen:
-            monkeypatch.setattr(_listeners, "epmd_pid", lambda _port: None)
         assert host.start(vm()._replace(pid=os.getpid())).by_us
-        entered, *more = host.called
-        assert entered.startswith(f"nsenter --target={os.getpid()} --root --wd ")
-        assert more == ["epmd -daemon"]
-        assert inside == ([(4711, os.getpid())] if seen else [])
+        assert host.called == ["epmd -daemon"]
+        assert inside == [True]
+
+    @pytest.mark.usefixtures("root")
+    def test_a_place_that_can_not_be_entered_is_said(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse() -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(_inside, "entrance", lambda _pid, **_how: refuse)
+        host.has("epmd")
+        said = host.refusal(vm()._replace(pid=os.getpid()))
+        assert said == f"{host.path}/epmd could not be started: its container can't be entered"
 
     @pytest.mark.usefixtures("root")
     def test_the_systemd_in_there_starts_it(
-        self, systemd: Host, inside: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+        self, systemd: Host, inside: list[bool], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(_namespaces, "shares_pids", lambda _pid: False)
         assert systemd.start(vm()._replace(pid=os.getpid())).by_us
         assert systemd.called[-1] == "systemctl --no-ask-password start epmd.service"
-        assert all(line.startswith(("nsenter --target=", "systemctl ")) for line in systemd.called)
-        assert inside == []
+        assert inside == [False] * len(systemd.called)
 
     @pytest.mark.usefixtures("root", "inside")
     def test_without_a_unit_in_there_it_gets_one_with_the_numbers_in_there(
