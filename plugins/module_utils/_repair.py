@@ -127,11 +127,14 @@ def _authenticate(seen: Seen, ready: Ready) -> None:
 
 def _check_epmd(seen: Seen, connection: NodeConnection) -> None:
     """See that the node uses this epmd, before it is started. Errors: EpmdError."""
-    module = _erl_epmd.epmd_module(connection)
+    try:
+        module = _erl_epmd.epmd_module(connection)
+        # That of a process that is known stands on its command line.
+        port = _erl_epmd.epmd_port(connection) if seen.vm.pid is None else None
+    except EpmdError as error:
+        raise EpmdError(f"{error} (at {_where(seen)}, asked which epmd it uses): run again") from None
     if module not in (None, "erl_epmd"):
         raise EpmdError(f"the node finds other nodes with its own epmd_module {module}, and needs no epmd")
-    # That of a process that is known stands on its command line.
-    port = _erl_epmd.epmd_port(connection) if seen.vm.pid is None else None
     if port not in (None, seen.daemon.port):
         raise EpmdError(f"the node uses the epmd on port {port}, not {seen.daemon.port}: give epmd_port={port}")
 
