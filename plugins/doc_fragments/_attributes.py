@@ -19,6 +19,10 @@ attributes:
     support: full
     membership:
       - beamops.epmd.epmd
+  idempotent:
+    description:
+      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    support: full
   platform:
     description: Target OS/families that can be operated against.
     platforms: linux
@@ -39,10 +43,6 @@ attributes:
     support: full
     details:
       - Shows the table of each epmd, as C(epmd -names) prints it.
-  idempotent:
-    description:
-      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
 """
 
     FACTS = r"""
@@ -59,10 +59,6 @@ attributes:
     support: N/A
     details:
       - This action does not modify state.
-  idempotent:
-    description:
-      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
   facts:
     description: Action returns an C(ansible_facts) dictionary that will update existing host facts.
     support: full

@@ -161,10 +161,10 @@ def _decode_alive2(body: bytes) -> Alive2:
 def _counted(data: bytes) -> tuple[bytes, bytes]:
     """A piece that stands behind its length, and what follows."""
     (size,) = _U16.unpack_from(data)
-    piece, rest = data[_U16.size :][:size], data[_U16.size :][size:]
-    if len(piece) < size:
-        raise ProtocolError(f"{size} bytes are claimed, {len(piece)} are there")
-    return piece, rest
+    rest = data[_U16.size :]
+    if len(rest) < size:
+        raise ProtocolError(f"{size} bytes are claimed, {len(rest)} are there")
+    return rest[:size], rest[size:]
 
 
 def encode_names_reply(reply: NamesReply) -> bytes:

@@ -40,13 +40,25 @@ def join_network(pid: int) -> None:
 
     Errors: NotPermitted, FileNotFoundError where it has ended.
     """
-    # Here and not above: files alone need no system call of its own.
+    call = _system_calls()
+    with _entering("its network namespace"), open(f"/proc/{pid}/ns/net", "rb") as namespace:
+        call("setns", namespace.fileno(), CLONE_NEWNET)
+
+
+def _system_calls() -> Callable[..., int]:
+    """What makes a system call by its name that Python has not; it gives the result. Its errors: OSError."""
+    # Here and not above: files alone need none.
     import ctypes  # noqa: PLC0415
 
     libc = ctypes.CDLL(None, use_errno=True)
-    with _entering("its network namespace"), open(f"/proc/{pid}/ns/net", "rb") as namespace:
-        if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+
+    def call(name: str, *arguments: int) -> int:
+        result = int(getattr(libc, name)(*arguments))
+        if result < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return result
+
+    return call
 
 
 def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
@@ -93,20 +105,16 @@ def entrance(pid: int, as_itself: bool) -> Callable[[], None]:
 
     That is as its user or as root in there, with its namespaces, root directory, bounding set of capabilities and
     no_new_privs: the program is theirs, so it must not get what only we have. The network namespace is left out:
-    whoever asks has joined it. For `preexec_fn` of subprocess, in a process of one thread. Errors: EpmdError.
+    whoever asks has joined it. For `preexec_fn` of subprocess, in a process of one thread. Errors: OSError, EpmdError.
     """
-    # Here and not above, and not in the child: files alone need no system call of its own.
-    import ctypes  # noqa: PLC0415
-
-    libc = ctypes.CDLL(None, use_errno=True)
+    # Not in the child: what is imported from now on could be a file of theirs.
+    call = _system_calls()
     ids = ids_inside(pid) if as_itself else Ids(0, 0)
     limits = _rights.limits_of(pid)
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+        excess = [capability for capability in range(int(file.read()) + 1) if not limits.capabilities >> capability & 1]
     # The user namespace first: it gives the rights for the others, where they are its own.
     apart = [kind for kind in ("user", "mnt", "uts", "ipc", "pid") if not shares(pid, kind)]
-
-    def checked(result: int) -> None:
-        if result != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
     def enter() -> None:
         if as_itself:
@@ -115,20 +123,20 @@ def entrance(pid: int, as_itself: bool) -> Callable[[], None]:
         # All are opened while /proc is ours; exec closes them.
         root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_CLOEXEC)
         for namespace in [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in apart]:
-            checked(libc.setns(namespace, 0))
+            call("setns", namespace, 0)
         if "pid" in apart:
             _become_first_child()
         os.fchdir(root)
         os.chroot(".")
-        for capability in range(64):
-            if not limits.capabilities >> capability & 1 and libc.prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
-                checked(libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0))
+        for capability in excess:
+            if call("prctl", PR_CAPBSET_READ, capability, 0, 0, 0):
+                call("prctl", PR_CAPBSET_DROP, capability, 0, 0, 0)
         with contextlib.suppress(OSError):  # a user namespace may forbid it, and then there are none of ours
             os.setgroups([])
         os.setgid(ids.gid)
         os.setuid(ids.uid)
         if limits.no_new_privileges:
-            checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+            call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
     return enter
 
