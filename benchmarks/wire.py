@@ -24,10 +24,10 @@ from ansible_collections.beamops.epmd.benchmarks.harness import (
     scratch,
     timed,
 )
-from ansible_collections.beamops.epmd.plugins.module_utils import _epmd_client, _erl_epmd
-from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Daemon
-from ansible_collections.beamops.epmd.plugins.module_utils._node import NodeConnection
-from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd_client, erl_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, forget
 
 NAME = "wire"
@@ -100,8 +100,8 @@ def _wire(epmd: Epmd, node: Node) -> None:
     connection = NodeConnection.open("127.0.0.1", node.port, deadline, deadline)
     try:
         connection.authenticate(node.cookie.encode())
-        _erl_epmd.register(connection, node.short, node.port, False)
-        _epmd_client.ask_names(Daemon("127.0.0.1", epmd.port), deadline)
+        erl_epmd.register(connection, node.short, node.port, False)
+        epmd_client.ask_names(Daemon("127.0.0.1", epmd.port), deadline)
     finally:
         connection.close()
 

@@ -1,8 +1,6 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
 """The whole way for a host: find the nodes, and for each observe, diagnose, repair, prove.
 
 Standard: "The way of the data" in the documentation. One node's failure never stops the others, and
@@ -19,19 +17,21 @@ import contextlib
 import enum
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence, TypeVar
 
-from . import _diagnosis, _epmd, _listeners, _observation, _processes
-from ._diagnosis import Diagnosis
+from ._deadline import Deadline
 from ._errors import EpmdError
+from ._host import listeners, processes
+from ._host.processes import Vm
 from ._legible import all_legible, legible
 from ._limits import MARGIN_SECONDS
-from ._observation import Seen
 from ._options import Options, agrees, check
-from ._processes import Vm
-from ._report import Part, Report
-from ._transport import Deadline
+from ._steps import diagnose, observe
+from ._steps.diagnose import Diagnosis
+from ._steps.observe import Seen
+from ._steps.report import Part, Report
+from ._wire import epmd
 
 if TYPE_CHECKING:
-    from ._repair import Repair
+    from ._steps.repair import Repair
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -101,13 +101,13 @@ def _run(options: Options, mode: Mode) -> Outcome:
 
 def _vms(options: Options) -> list[Vm]:
     if options.port is not None and (options.cookie is not None or options.cookie_file is not None):
-        from . import _owners  # noqa: PLC0415
+        from ._host import owners  # noqa: PLC0415
 
-        uid = _owners.listening_uid(options.port)
-        user = None if uid is None else _processes.user_name(uid)
-        executable = _owners.listening_emulator(options.port)
-        return [_processes.UNKNOWN._replace(uid=uid, user=user, executable=executable)]
-    vms = _processes.find_vms()
+        uid = owners.listening_uid(options.port)
+        user = None if uid is None else processes.user_name(uid)
+        executable = owners.listening_emulator(options.port)
+        return [processes.UNKNOWN._replace(uid=uid, user=user, executable=executable)]
+    vms = processes.find_vms()
     if options.port is None:
         return vms
     # Whose port it is decides whose cookie it gets; processes that hide their sockets can't be it.
@@ -115,25 +115,27 @@ def _vms(options: Options) -> list[Vm]:
 
 
 def _listens(vm: Vm, port: int, epmd_port: int | None) -> bool:
-    sockets = _listeners.of(vm, _observation.daemon_of(vm, epmd_port).port)
+    sockets = listeners.of(vm, observe.daemon_of(vm, epmd_port).port)
     return any(listener.port == port for listener in sockets.listeners)
 
 
 def _import_rooms(tls: bool) -> None:
     """What all children will need is best compiled once."""
-    from . import _control, _culprits, _daemons, _holder, _owners, _repair, _start_epmd  # noqa: F401, PLC0415
+    from ._host import owners  # noqa: F401, PLC0415
+    from ._steps import culprits, daemons, holder, repair, start_epmd  # noqa: F401, PLC0415
+    from ._wire import control  # noqa: F401, PLC0415
 
     if tls:
-        from . import _tls  # noqa: F401, PLC0415
+        from ._wire import tls  # noqa: PLC0415
 
 
 def _at_once(work: Callable[[T], U], items: Sequence[T], seconds: float) -> list[U | Exception]:
     """What the work gives for each, or its error, in their order; most of it is waiting."""
     if len(items) < 2:
         return [work(item) for item in items]
-    from . import _children  # noqa: PLC0415
+    from ._host import children  # noqa: PLC0415
 
-    return _children.at_once(work, items, seconds)
+    return children.at_once(work, items, seconds)
 
 
 def _look_after(options: Options, mode: Mode, namespace: int | None, vms: list[Vm]) -> Part:
@@ -147,7 +149,7 @@ def _look_after(options: Options, mode: Mode, namespace: int | None, vms: list[V
         treated.tell(report)
     part = report.part()
     if mode is Mode.DIAGNOSE:
-        expected = {_epmd.DEFAULT_PORT, options.epmd_port or _epmd.DEFAULT_PORT} if namespace is None else set()
+        expected = {epmd.DEFAULT_PORT, options.epmd_port or epmd.DEFAULT_PORT} if namespace is None else set()
         part = part._replace(daemons=report.daemons(expected))
     return part
 
@@ -170,11 +172,11 @@ def _begin(options: Options, mode: Mode, namespace: int | None, vms: list[Vm]) -
 
 def _enter(vms: list[Vm]) -> bool:
     """Whether one of them still runs; its network namespace is ours from now on. Errors: NotPermitted."""
-    from . import _inside  # noqa: PLC0415
+    from ._host import inside  # noqa: PLC0415
 
     for vm in vms:
         with contextlib.suppress(FileNotFoundError):  # this one has ended meanwhile
-            _inside.join_network(int(vm.pid or 0))
+            inside.join_network(int(vm.pid or 0))
             return True
     return False
 
@@ -209,7 +211,7 @@ class _Treated(NamedTuple):
 def _handle(options: Options, mode: Mode, vm: Vm) -> _Treated:
     deadline = Deadline(options.timeout)
     try:
-        seen = _observation.observe(vm, options, deadline)
+        seen = observe.observe(vm, options, deadline)
     except EpmdError as error:
         return _Treated(vm, None, None, None, str(error))
     try:
@@ -225,25 +227,25 @@ def _treat(options: Options, mode: Mode, seen: Seen, deadline: Deadline) -> _Tre
     known = observation.name or observation.said_name
     if known and not options.wants(known) and (observation.name or "@" in known):
         return _Treated(seen.vm, seen, None, None)
-    diagnosis = _diagnosis.diagnose(observation)
+    diagnosis = diagnose.diagnose(observation)
     outcome = None
-    if diagnosis.verdict in _diagnosis.REPAIRABLE and mode is not Mode.DIAGNOSE:
+    if diagnosis.verdict in diagnose.REPAIRABLE and mode is not Mode.DIAGNOSE:
         outcome = _act(options, mode, seen, diagnosis, deadline)
-    elif diagnosis.verdict in _diagnosis.IN_OTHER_HANDS:
-        from . import _culprits  # noqa: PLC0415
+    elif diagnosis.verdict in diagnose.IN_OTHER_HANDS:
+        from ._steps import culprits  # noqa: PLC0415
 
-        diagnosis = _culprits.named(seen, diagnosis, deadline)
+        diagnosis = culprits.named(seen, diagnosis, deadline)
     return _Treated(seen.vm, seen, diagnosis, outcome)
 
 
 def _act(options: Options, mode: Mode, seen: Seen, diagnosis: Diagnosis, deadline: Deadline) -> Repair:
-    from . import _repair  # noqa: PLC0415
+    from ._steps import repair  # noqa: PLC0415
 
     try:
-        ready = _repair.prepare(seen, diagnosis, options, deadline)
+        ready = repair.prepare(seen, diagnosis, options, deadline)
     except EpmdError as error:
-        return _repair.failure(seen.observation, error)
-    return _repair.predict(seen) if mode is Mode.PREDICT else _repair.repair(seen, ready, deadline)
+        return repair.failure(seen.observation, error)
+    return repair.predict(seen) if mode is Mode.PREDICT else repair.repair(seen, ready, deadline)
 
 
 def _explain_missing(options: Options, whole: Part) -> list[str]:
@@ -256,14 +258,14 @@ def _explain_missing(options: Options, whole: Part) -> list[str]:
     ]
     if not missing:
         return []
-    from . import _missing  # noqa: PLC0415
+    from ._steps import missing  # noqa: PLC0415
 
-    return _missing.explain(missing, options, seen + whole.others, whole.epmd)
+    return missing.explain(missing, options, seen + whole.others, whole.epmd)
 
 
 def _summary(nodes: list[dict[str, Any]], mode: Mode) -> str:
     if not nodes:
-        return "no Erlang node runs here" + _processes.hidden()
+        return "no Erlang node runs here" + processes.hidden()
     changed = [str(node["name"]) for node in nodes if node["changed"]]
     if changed:
         return f"{'would register' if mode is Mode.PREDICT else 'registered'}: {', '.join(changed)}"

@@ -1,27 +1,58 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""The errors of this collection: each is one sentence for the operator, and one word for programs.
 
-# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
-"""The errors of this collection: each is one sentence for the operator.
-
-Two kinds, as in every protocol library: the peer broke the rules (ProtocolError), or it could
-not be reached in time (Unreachable). Everything else that stops the work is an EpmdError.
+Standard: none but ours. Two kinds, as in every protocol library: the peer broke the rules (ProtocolError), or it could
+not be reached in time (Unreachable). Everything else that stops the work is an EpmdError. Private to the collection.
 """
 
 from __future__ import annotations
 
 
 class EpmdError(Exception):
-    """What was wrong, where, and what to do, in one sentence. Never holds a cookie."""
+    """What was wrong, where, and what to do, in one sentence. Never holds a cookie.
+
+    reason: the same for programs, as `reason` in the result of the modules.
+    """
+
+    reason = "failed"
+
+
+class InvalidOption(EpmdError):
+    """An option of the module that can't be meant."""
+
+    reason = "invalid_option"
+
+
+class PsutilMissing(EpmdError):
+    """This host can be read with psutil alone, and its Python has none."""
+
+    reason = "psutil_missing"
+
+
+class NotPermitted(EpmdError):
+    """The operating system does not let this user see what is needed."""
+
+    reason = "not_permitted"
+
+
+class NoCookie(EpmdError):
+    """The cookie of a node is not where it should be, or is none."""
+
+    reason = "no_cookie"
 
 
 class ProtocolError(EpmdError):
     """The peer sent bytes that the standard does not allow at this place."""
 
+    reason = "protocol_error"
+
 
 class Unreachable(EpmdError):
     """The peer refused the connection, closed it, or did not answer in time."""
+
+    reason = "unreachable"
 
 
 class Refused(Unreachable):
@@ -32,21 +63,29 @@ class Closed(Unreachable):
     """The peer closed the connection where an answer was due."""
 
 
+class TimedOut(Unreachable):
+    """The time for this node is used up."""
+
+    reason = "timeout"
+
+
 class TlsFailed(EpmdError):
     """No TLS connection came about, or it broke: a certificate, or a peer that does not speak TLS."""
+
+    reason = "tls_failed"
 
 
 class NodeRefused(EpmdError):
     """A node answered, and does not let us connect."""
 
-
-class TimedOut(Unreachable):
-    """The time for this node is used up."""
+    reason = "node_refused"
 
 
-class StillSilent(EpmdError):
+class CannotStart(EpmdError):
+    """An epmd that is down could not be started, or may not be."""
+
+    reason = "epmd_not_started"
+
+
+class StillSilent(CannotStart):
     """An epmd was started, and does not answer."""
-
-
-class NotPermitted(EpmdError):
-    """The operating system does not let this user see what is needed."""

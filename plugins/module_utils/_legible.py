@@ -1,8 +1,6 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
 """What others call themselves, as text for a person: one line that any terminal can show. Pure.
 
 Standard: the control characters of ECMA-48, which move cursors and set titles, and the bidirectional

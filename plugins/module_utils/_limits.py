@@ -1,8 +1,6 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
 """How long, how deep, how many, how late: every limit on what others say, and on every wait. Pure.
 
 Standard: the chapters that the other rooms name, where they set a limit; else what the largest honest

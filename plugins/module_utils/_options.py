@@ -1,8 +1,6 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# This module util is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
 """The options of the modules, and what can't be meant by them. Pure.
 
 Standard: the documentation of `epmd_register`, whose names these are.

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An epmd with a table, and what a node does with the calls that come after its handshake: both are honest.
 
-Standard: as `_epmd.py` and `_control.py`, whose bytes these are.
+Standard: as `epmd.py` and `control.py`, whose bytes these are.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import socket
 from typing import Any, Callable, Mapping
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _control, _epmd, _etf
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
-from ansible_collections.beamops.epmd.plugins.module_utils._etf import Atom, Term
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import control, epmd, etf
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Term
 
 from ._server import Handler
 
@@ -26,16 +26,16 @@ def epmd(names: Mapping[str, int]) -> Handler:
 
     def handler(connection: socket.socket) -> None:
         try:
-            request = _epmd.decode_request(connection.recv(1024))
+            request = epmd.decode_request(connection.recv(1024))
         except ProtocolError:
             return
-        if isinstance(request, _epmd.PortPlease2):
+        if isinstance(request, epmd.PortPlease2):
             port = names.get(request.name)
-            found = None if port is None else _epmd.Alive2(request.name, port)
-            connection.sendall(_epmd.encode_port_reply(found))
+            found = None if port is None else epmd.Alive2(request.name, port)
+            connection.sendall(epmd.encode_port_reply(found))
         else:
-            shown = dict(names) if isinstance(request, _epmd.Names) else {}
-            connection.sendall(_epmd.encode_names_reply(_epmd.NamesReply(4369, shown)))
+            shown = dict(names) if isinstance(request, epmd.Names) else {}
+            connection.sendall(epmd.encode_names_reply(epmd.NamesReply(4369, shown)))
 
     return handler
 
@@ -48,11 +48,11 @@ def rpc(answer: Answer) -> Handler:
             size = connection.recv(4, socket.MSG_WAITALL)
             if not size:
                 return
-            message = _control.decode_message(connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
-            asked: Any = _etf.decode(message.payload or b"")
+            message = control.decode_message(connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
+            asked: Any = etf.decode(message.payload or b"")
             _call, (caller, reference), (_kind, module, function, arguments, _leader) = asked
-            control = (_control.SEND, Atom(""), caller)
-            packet = _control.encode_message(control, (reference, answer(module, function, arguments)))
+            control = (control.SEND, Atom(""), caller)
+            packet = control.encode_message(control, (reference, answer(module, function, arguments)))
             connection.sendall(len(packet).to_bytes(4, "big") + packet)
 
     return handler

@@ -19,36 +19,32 @@ from types import SimpleNamespace
 from typing import Any, Callable, NamedTuple, Sequence
 from unittest import mock
 
-from ansible_collections.beamops.epmd.plugins.module_utils import (
-    _command_line,
-    _control,
-    _daemons,
-    _epmd,
-    _epmd_client,
-    _erl_epmd,
-    _erlang_terms,
-    _etf,
-    _handshake,
-    _legible,
-    _limits,
-    _node,
-    _sock_diag,
-    _start_epmd,
-    _tls,
-    _transport,
-)
+from ansible_collections.beamops.epmd.plugins.module_utils import _legible, _limits
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, ProtocolError
-from ansible_collections.beamops.epmd.plugins.module_utils._etf import Atom, Pid, Reference
-from ansible_collections.beamops.epmd.plugins.module_utils._handshake import Handshake, State
-from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, erlang_terms, sock_diag
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons, start_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
+    control,
+    epmd,
+    epmd_client,
+    erl_epmd,
+    etf,
+    handshake,
+    node,
+    tls,
+    transport,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Pid, Reference
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.handshake import Handshake, State
 
 COOKIE = b"MonsterCookie"
 SECRET = "Cookie-that-no-input-has"
 CHALLENGE = 0x12345678
-PROOF = _handshake.digest(COOKIE, CHALLENGE)
+PROOF = handshake.digest(COOKIE, CHALLENGE)
 """What only a node can answer to our challenge that has the cookie."""
 
-HOST = _node.HOST
+HOST = node.HOST
 LENT = f"1F2E3D4C5B6A@{HOST}"
 CALLER = Pid(Atom(LENT), 1, 0, 7)
 REFERENCE = Reference(Atom(LENT), 7, (1, 0, 0))
@@ -81,47 +77,47 @@ def refused(*kinds: type[Exception]) -> Any:
 def etf(data: bytes) -> None:
     """One term: decoded, encoded again, taken apart, and shown to a person."""
     with refused(ProtocolError):
-        parts = _etf.elements(data)
+        parts = etf.elements(data)
         assert data.endswith(b"".join(parts))
-        assert _etf.decode(data) == tuple(map(_etf.decode, parts))
+        assert etf.decode(data) == tuple(map(etf.decode, parts))
     with refused(ProtocolError):
-        value = _etf.decode(data)
-        assert _etf.split(b"\x83" + data) == [data]
+        value = etf.decode(data)
+        assert etf.split(b"\x83" + data) == [data]
         repr(value)
-        said = _etf.text(value)
+        said = etf.text(value)
         assert said is None or isinstance(said, str)
         with contextlib.suppress(TypeError):  # funs and ports only go back as they came
-            assert _etf.decode(_etf.encode(value)) == value
+            assert etf.decode(etf.encode(value)) == value
 
 
 def etf_split(data: bytes) -> None:
     """Terms that follow one another."""
     with refused(ProtocolError):
-        terms = _etf.split(data)
+        terms = etf.split(data)
         assert b"".join(b"\x83" + term for term in terms) == data
         for term in terms:
-            _etf.decode(term)
+            etf.decode(term)
 
 
 def epmd(data: bytes) -> None:
     """Every message of epmd's, and of its clients: what is understood is what would be sent."""
     with refused(ProtocolError):
-        assert _epmd.encode_request(_epmd.decode_request(data)) == data
+        assert epmd.encode_request(epmd.decode_request(data)) == data
     with refused(ProtocolError):
-        found = _epmd.decode_port_reply(data)
-        assert _epmd.encode_port_reply(found) == data or (found is None and data[1] != 0)
+        found = epmd.decode_port_reply(data)
+        assert epmd.encode_port_reply(found) == data or (found is None and data[1] != 0)
     with refused(ProtocolError):
-        assert _epmd.encode_alive2_reply(_epmd.decode_alive2_reply(data)) == data
+        assert epmd.encode_alive2_reply(epmd.decode_alive2_reply(data)) == data
     with refused(ProtocolError):
-        descriptors = _epmd.decode_dump_reply(data)
+        descriptors = epmd.decode_dump_reply(data)
         assert len(descriptors) <= min(_limits.MAX_EPMD_NAMES, data.count(b"active name "))
         assert all(1 <= len(name) <= _limits.MAX_NAME for name in descriptors)
     with refused(ProtocolError):
-        reply = _epmd.decode_names_reply(data)
-        assert _epmd.decode_names_reply(_epmd.encode_names_reply(reply)).names == reply.names
+        reply = epmd.decode_names_reply(data)
+        assert epmd.decode_names_reply(epmd.encode_names_reply(reply)).names == reply.names
         assert len(reply.names) <= _limits.MAX_EPMD_NAMES
         assert all(0 <= port < 65536 for port in reply.names.values())
-        shown = _epmd.render(4369, reply.names)
+        shown = epmd.render(4369, reply.names)
         assert len(shown.splitlines()) == len(reply.names) + 1
 
 
@@ -180,17 +176,17 @@ def handshake(data: bytes) -> None:
 def control(data: bytes) -> None:
     """A message between connected nodes, which may be the answer to our call."""
     with refused(ProtocolError):
-        message = _control.decode_message(data)
+        message = control.decode_message(data)
         assert isinstance(message.control[0], int)
     with refused(ProtocolError):
-        answer = _control.answer(data, CALLER, REFERENCE)
+        answer = control.answer(data, CALLER, REFERENCE)
         assert answer is None or data.endswith(answer)
 
 
 def sock_diag(data: bytes) -> None:
     """An answer of the kernel about its sockets."""
     with contextlib.suppress(OSError):
-        found, _is_last = _sock_diag.decode(data)
+        found, _is_last = sock_diag.decode(data)
         assert len(found) <= len(data) // 72
         assert all(0 <= socket_.port < 65536 and socket_.inode >= 0 for socket_ in found)
 
@@ -198,7 +194,7 @@ def sock_diag(data: bytes) -> None:
 def erlang_terms(data: bytes) -> None:
     """A file of terms in text."""
     with refused(EpmdError):
-        repr(_erlang_terms.consult(data.decode("utf-8", "replace")))
+        repr(erlang_terms.consult(data.decode("utf-8", "replace")))
 
 
 def tls(data: bytes) -> None:
@@ -206,11 +202,11 @@ def tls(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     words = [os.fsdecode(word) for word in data.split(b"\0")]
     with refused(EpmdError):
-        _check_files(_tls.choose(_tls.sections(text, "the file"), "the file"))
-    _check_files(_tls.choose(_tls.from_arguments(dict(zip(words[::2], words[1::2]))), ""))
+        _check_files(tls.choose(tls.sections(text, "the file"), "the file"))
+    _check_files(tls.choose(tls.from_arguments(dict(zip(words[::2], words[1::2]))), ""))
 
 
-def _check_files(files: _tls.Files) -> None:
+def _check_files(files: tls.Files) -> None:
     assert all(value is None or isinstance(value, str) for value in files)
     assert files.certfile or files == files._replace(certfile=None, keyfile=None, password="")
 
@@ -220,22 +216,22 @@ def command_line(data: bytes) -> None:
     words = [os.fsdecode(word) for word in data.split(b"\0")]
     count = len(words[0])
     arguments, settings = words[1 : 1 + count], words[1 + count :]
-    said = _command_line.parse(arguments, dict(zip(settings[::2], settings[1::2])))
+    said = command_line.parse(arguments, dict(zip(settings[::2], settings[1::2])))
     assert said.epmd_port is None or 0 < said.epmd_port < 65536
     assert said.listen_range is None or all(0 < port < 65536 for port in said.listen_range)
     place = count // 2
-    shown = _command_line.shown([*arguments[:place], "-setcookie", SECRET, *arguments[place:]], limit=1 << 20)
+    shown = command_line.shown([*arguments[:place], "-setcookie", SECRET, *arguments[place:]], limit=1 << 20)
     assert SECRET not in shown
     assert shown == _legible.legible(shown, limit=1 << 20)
-    assert len(_command_line.shown(arguments)) <= _limits.MAX_SHOWN_COMMAND
+    assert len(command_line.shown(arguments)) <= _limits.MAX_SHOWN_COMMAND
     shown.encode("utf-8")
 
 
 def units(data: bytes) -> None:
     """What systemctl says in a container, and what stands in a cgroup file."""
     text = data.decode("utf-8", "replace")
-    assert _start_epmd.choose_unit(text, 4369) in (None, *_start_epmd.UNITS)
-    unit = _daemons.unit_in(text)
+    assert start_epmd.choose_unit(text, 4369) in (None, *start_epmd.UNITS)
+    unit = daemons.unit_in(text)
     assert unit is None or "/" not in unit
 
 
@@ -295,7 +291,7 @@ def peers(data: bytes) -> Any:
         socket=connect,
     )
     chance = SimpleNamespace(SystemRandom=lambda: SimpleNamespace(getrandbits=lambda _bits: CHALLENGE))
-    with mock.patch.object(_transport, "socket", kernel), mock.patch.object(_node, "random", chance):
+    with mock.patch.object(transport, "socket", kernel), mock.patch.object(node, "random", chance):
         yield wires
 
 
@@ -303,16 +299,16 @@ def node(data: bytes) -> None:
     """A whole conversation with a node: its challenge, the proof of the cookie, what is asked of it, and the end."""
     ticks = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: next(ticks) / 10, sleep=lambda _seconds: None)
-    with peers(data) as wires, refused(EpmdError), mock.patch.object(_erl_epmd, "time", clock):
-        connection = _node.NodeConnection.open("127.0.0.1", 1, Deadline(60), Deadline(60))
+    with peers(data) as wires, refused(EpmdError), mock.patch.object(erl_epmd, "time", clock):
+        connection = node.NodeConnection.open("127.0.0.1", 1, Deadline(60), Deadline(60))
         try:
             connection.authenticate(COOKIE)
             assert b"a" + PROOF in data
-            reply = _erl_epmd.register(connection, "vic", 4711, inet6=False)
-            if reply == _erl_epmd.ALREADY_REGISTERED:
-                dead = _erl_epmd.socket_of(connection)
+            reply = erl_epmd.register(connection, "vic", 4711, inet6=False)
+            if reply == erl_epmd.ALREADY_REGISTERED:
+                dead = erl_epmd.socket_of(connection)
                 assert dead is None or data.find(dead) >= 0
-                reply = _erl_epmd.register_without(connection, dead, "vic", 4711, inet6=False)
+                reply = erl_epmd.register_without(connection, dead, "vic", 4711, inet6=False)
             assert len(f"{reply!r:.80}") <= 80
         finally:
             connection.close()
@@ -325,9 +321,9 @@ def node(data: bytes) -> None:
 def table(data: bytes) -> None:
     """A whole conversation with an epmd, of its table and of one name."""
     with peers(data) as wires:
-        found = _epmd_client.ask_about(_epmd_client.Daemon("127.0.0.1", 4369), "vic", Deadline(60))
+        found = epmd_client.ask_about(epmd_client.Daemon("127.0.0.1", 4369), "vic", Deadline(60))
     with peers(data):
-        _epmd_client.ask_descriptors(_epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
+        epmd_client.ask_descriptors(epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
     assert found.names is not None
     assert len(found.names) <= _limits.MAX_EPMD_NAMES
     assert not found.trouble or not found.names
@@ -336,10 +332,10 @@ def table(data: bytes) -> None:
 
 
 _LETTERS = [b"@", b"@web1", b"vic", b"\x83", b"\0", b"\n"]
-_TAGS = [bytes([tag]) for tag in _etf._DECODERS]
+_TAGS = [bytes([tag]) for tag in etf._DECODERS]
 _STATUS = [b"sok", b"sok_simultaneous", b"snok", b"snot_allowed", b"salive", b"snamed:"]
 _CONVERSATION = [*_STATUS, f"@{HOST}".encode(), LENT.encode(), b"N", b"n", b"a" + PROOF, *_LETTERS]
-_ANSWER = [b"p\x83", _etf.encode(CALLER), _etf.encode(REFERENCE), b"\x83h\x02", b"\x83h\x03a\x02w\0", b"\x83h\x03a\x16"]
+_ANSWER = [b"p\x83", etf.encode(CALLER), etf.encode(REFERENCE), b"\x83h\x02", b"\x83h\x03a\x02w\0", b"\x83h\x03a\x16"]
 _TABLE = [b"name ", b" at port ", b"4369\n", b"active name  <", b"> at port 1, fd = 7\n"]
 _TEXT = b"[ ] { } #{ => << >> | , . \" ' $ \\ \\x{ %".split()
 _FLAGS = b"""-sname -name -setcookie --cookie -epmd_port -kernel inet_dist_listen_min inet_dist_listen_max -proto_dist

@@ -21,17 +21,12 @@ from typing import NamedTuple
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import (
-    _children,
-    _cookies,
-    _epmd,
-    _erl_epmd,
-    _observation,
-    _repair,
-)
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._node import NodeConnection
+from ansible_collections.beamops.epmd.plugins.module_utils._host import children, cookies
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import observe, repair
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd, erl_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
 from ansible_collections.beamops.epmd.tests.integration.faults import Survived
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose, settle, squatted
 from ansible_collections.beamops.epmd.tests.lab import (
@@ -181,8 +176,8 @@ def squatted_meanwhile(scene: Scene) -> Iterator[None]:
             # The table, and the question for the one name.
             if len(looked) < 2:
                 looked.append(request)
-                free = _epmd.encode_names_reply(_epmd.NamesReply(scene.epmd.port, {}))
-                connection.sendall(free if request[2:3] == b"n" else _epmd.encode_port_reply(None))
+                free = epmd.encode_names_reply(epmd.NamesReply(scene.epmd.port, {}))
+                connection.sendall(free if request[2:3] == b"n" else epmd.encode_port_reply(None))
                 return
             with socket.create_connection(("127.0.0.1", real.port)) as upstream:
                 upstream.sendall(request)
@@ -304,13 +299,13 @@ def test_a_bystander_keeps_its_registration(scene: Scene) -> None:
 
 def test_a_node_that_dies_during_the_call(scene: Scene, survived: Survived) -> None:
     lose(scene.epmd, scene.node)
-    call = _erl_epmd.register
+    call = erl_epmd.register
 
     def late(*arguments: object) -> object:
         scene.node.close()
         return call(*arguments)  # type: ignore[arg-type]
 
-    scene.monkeypatch.setattr(_erl_epmd, "register", late)
+    scene.monkeypatch.setattr(erl_epmd, "register", late)
     trial = attempt()
     assert trial.outcome.failed
     assert "closed the connection" in trial.outcome.msg
@@ -398,7 +393,7 @@ def test_nodes_that_hang_do_not_delay_the_others(scene: Scene) -> None:
         assert {node["verdict"] for node in outcome.nodes} <= {LOST[scene.heals], "missing"}
         assert len(outcome.nodes) == 5
         with scene.monkeypatch.context() as patch:
-            patch.setattr(_children, "MAX_AT_ONCE", 1)
+            patch.setattr(children, "MAX_AT_ONCE", 1)
             begin = time.monotonic()
             ensure(everything, check_mode=False)
             one_by_one = time.monotonic() - begin
@@ -420,12 +415,12 @@ def test_many_runs_at_once(scene: Scene, count: int) -> None:
 @pytest.mark.parametrize(
     ("room", "function"),
     [
-        (_observation, "_ask"),
-        (_observation, "_holds"),
-        (_cookies, "find"),
-        (_repair, "_authenticate"),
-        (_erl_epmd, "register"),
-        (_observation, "look_again"),
+        (observe, "_ask"),
+        (observe, "_holds"),
+        (cookies, "find"),
+        (repair, "_authenticate"),
+        (erl_epmd, "register"),
+        (observe, "look_again"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._node import NodeConnection
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     Register,

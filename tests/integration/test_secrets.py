@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _search
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, lose
 from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp
 
@@ -49,7 +49,7 @@ def test_a_port_that_somebody_else_takes_gets_no_digest(
     """The node goes after its sockets were looked at, and before it is dialled."""
     lose(epmd, node)
     port, pid, name = node.port, node.pid, node.name
-    choose = _search.candidates
+    choose = distribution_port.candidates
     harvester = Harvester(name)
     with contextlib.ExitStack() as stack:
 
@@ -58,7 +58,7 @@ def test_a_port_that_somebody_else_takes_gets_no_digest(
             stack.enter_context(FakeServer(harvester, port=port, address="0.0.0.0"))
             return choose(*arguments, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(_search, "candidates", late)
+        monkeypatch.setattr(distribution_port, "candidates", late)
         outcome = ensure(Options(["vic"], timeout=5), check_mode=False)
     assert outcome.failed
     assert "answered by another process than the node's" in outcome.msg

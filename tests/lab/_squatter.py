@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd
 
 from ._process import Closable, LabError
 
@@ -18,11 +18,11 @@ class Squatter(Closable):
     def __init__(self, epmd_port: int, name: str, port: int) -> None:
         self.name = name
         self.port = port
-        request = _epmd.encode_request(_epmd.Alive2(name, port))
+        request = epmd.encode_request(epmd.Alive2(name, port))
         self._connection = socket.create_connection(("127.0.0.1", epmd_port), timeout=10)
         try:
             self._connection.sendall(request)
-            reply = _epmd.decode_alive2_reply(self._connection.recv(6))
+            reply = epmd.decode_alive2_reply(self._connection.recv(6))
             if reply.result != 0:
                 raise LabError(f"epmd refused to register {name}")
         except BaseException:

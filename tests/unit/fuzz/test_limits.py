@@ -12,25 +12,18 @@ from typing import Callable
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import (
-    _command_line,
-    _control,
-    _epmd,
-    _erlang_terms,
-    _etf,
-    _limits,
-    _sock_diag,
-    _start_epmd,
-    _tls,
-)
+from ansible_collections.beamops.epmd.plugins.module_utils import _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, erlang_terms, sock_diag
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import start_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import control, epmd, etf, tls
 from ansible_collections.beamops.epmd.tests.fakes import HOSTILE_MEBIBYTES, grows_by_less_than
 from ansible_collections.beamops.epmd.tests.fuzz import targets
 
 SECONDS = 10
 """Of the processor. None takes half a second; a step that is made again for each of the others takes minutes."""
 
-MESSAGE = b"p\x83h\x03a\x02w\0" + _etf.encode(targets.CALLER) + b"\x83h\x02" + _etf.encode(targets.REFERENCE)
+MESSAGE = b"p\x83h\x03a\x02w\0" + etf.encode(targets.CALLER) + b"\x83h\x02" + etf.encode(targets.REFERENCE)
 
 
 def filled(head: bytes, piece: bytes, size: int, tail: bytes = b"") -> bytes:
@@ -47,39 +40,39 @@ def listed(piece: bytes) -> bytes:
 def answer(packet: bytes) -> None:
     assert len(packet) <= _limits.MAX_MESSAGE
     with contextlib.suppress(EpmdError):
-        found = _control.answer(packet, targets.CALLER, targets.REFERENCE)
+        found = control.answer(packet, targets.CALLER, targets.REFERENCE)
         assert found is not None
-        repr(_etf.decode(found))
+        repr(etf.decode(found))
 
 
 def consult(text: bytes) -> None:
     with contextlib.suppress(EpmdError):
-        _tls.choose(_tls.sections(text.decode(), "x"), "x")
+        tls.choose(tls.sections(text.decode(), "x"), "x")
 
 
 def names(data: bytes) -> None:
     with contextlib.suppress(EpmdError):
-        _epmd.render(4369, _epmd.decode_names_reply(data).names)
+        epmd.render(4369, epmd.decode_names_reply(data).names)
 
 
 def dump(data: bytes) -> None:
     with contextlib.suppress(EpmdError):
-        _epmd.decode_dump_reply(data)
+        epmd.decode_dump_reply(data)
 
 
 def arguments(data: bytes) -> None:
     words = data.decode().split("\0")
-    _command_line.parse(words, {})
-    _command_line.shown(words)
+    command_line.parse(words, {})
+    command_line.shown(words)
 
 
 def units(data: bytes) -> None:
-    _start_epmd.choose_unit(data.decode(), 4369)
+    start_epmd.choose_unit(data.decode(), 4369)
 
 
 def sockets(data: bytes) -> None:
     with contextlib.suppress(OSError):
-        _sock_diag.decode(data)
+        sock_diag.decode(data)
 
 
 M, T, E, C, O = (  # noqa: E741
@@ -141,9 +134,9 @@ def test_the_worst_within_the_limits_costs_little(name: str) -> None:
 
 def test_limits_leave_room_for_what_python_itself_does() -> None:
     """Deeper, Python would end the recursion; longer, it would not print a number."""
-    deep = _etf.decode(b"h\1" * _limits.MAX_DEPTH + b"j")
+    deep = etf.decode(b"h\1" * _limits.MAX_DEPTH + b"j")
     assert repr(deep).count("(") == _limits.MAX_DEPTH
     text = "[" * _limits.MAX_DEPTH + "]" * _limits.MAX_DEPTH + "."
-    assert _erlang_terms.consult(text)
+    assert erlang_terms.consult(text)
     assert len(str(2 ** (8 * _limits.MAX_INTEGER_BYTES))) < 4300
-    assert len(str(_erlang_terms.consult("1" * _limits.MAX_DIGITS + "."))) > _limits.MAX_DIGITS
+    assert len(str(erlang_terms.consult("1" * _limits.MAX_DIGITS + "."))) > _limits.MAX_DIGITS

@@ -14,18 +14,12 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from ansible_collections.beamops.epmd.plugins.module_utils import (
-    _command_line,
-    _control,
-    _epmd,
-    _erlang_terms,
-    _etf,
-    _legible,
-    _limits,
-    _sock_diag,
-    _tls,
-)
-from ansible_collections.beamops.epmd.plugins.module_utils._epmd import (
+from ansible_collections.beamops.epmd.plugins.module_utils import _legible, _limits
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, erlang_terms, sock_diag
+from ansible_collections.beamops.epmd.plugins.module_utils._host.erlang_terms import Word
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import control, epmd, etf, tls
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd import (
     Alive2,
     Alive2Reply,
     Names,
@@ -33,9 +27,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._epmd import (
     PortPlease2,
     Request,
 )
-from ansible_collections.beamops.epmd.plugins.module_utils._erlang_terms import Word
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
-from ansible_collections.beamops.epmd.plugins.module_utils._etf import (
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import (
     Atom,
     BitString,
     ImproperList,
@@ -79,31 +71,31 @@ TERMS = st.recursive(LEAVES, compounds, max_leaves=12)
 
 @given(TERMS)
 def test_a_term_is_decoded_as_it_was_encoded(term: Term) -> None:
-    data = _etf.encode(term)
-    value = _etf.decode(data)
+    data = etf.encode(term)
+    value = etf.decode(data)
     assert value == term
     assert type(value) is type(term)
 
 
 @given(st.lists(TERMS, max_size=4))
 def test_a_tuple_is_taken_apart_into_what_it_was_made_of(terms: list[Term]) -> None:
-    encoded = [_etf.encode(term) for term in terms]
-    assert _etf.elements(_etf.encode(tuple(terms))) == encoded
-    assert _etf.split(b"".join(b"\x83" + data for data in encoded)) == encoded
+    encoded = [etf.encode(term) for term in terms]
+    assert etf.elements(etf.encode(tuple(terms))) == encoded
+    assert etf.split(b"".join(b"\x83" + data for data in encoded)) == encoded
 
 
 @given(st.integers(_limits.MAX_INTEGER_BYTES + 1, 4 * _limits.MAX_INTEGER_BYTES), st.booleans())
 def test_an_integer_that_python_would_not_print_is_refused(size: int, negative: bool) -> None:
     value = 2 ** (8 * size) - 1
     with pytest.raises(ProtocolError, match=f"an integer of {size} bytes"):
-        _etf.decode(_etf.encode(-value if negative else value))
+        etf.decode(etf.encode(-value if negative else value))
 
 
 @given(TERMS, st.booleans())
 def test_any_result_of_a_call_comes_back_as_it_was_sent(result: Term, with_sender: bool) -> None:
     control = (22, targets.CALLER, targets.CALLER) if with_sender else (2, Atom(""), targets.CALLER)
-    packet = _control.encode_message(control, (targets.REFERENCE, result))
-    assert _control.answer(packet, targets.CALLER, targets.REFERENCE) == _etf.encode(result)
+    packet = control.encode_message(control, (targets.REFERENCE, result))
+    assert control.answer(packet, targets.CALLER, targets.REFERENCE) == etf.encode(result)
 
 
 OTHERS = st.one_of(
@@ -114,14 +106,14 @@ OTHERS = st.one_of(
 @given(st.just(targets.CALLER) | OTHERS, st.just(targets.REFERENCE) | OTHERS, TERMS)
 def test_a_reply_to_a_call_that_was_never_made_is_none(to: Term, reference: Term, result: Term) -> None:
     assume((to, reference) != (targets.CALLER, targets.REFERENCE))
-    packet = _control.encode_message((2, Atom(""), to), (reference, result))
-    assert _control.answer(packet, targets.CALLER, targets.REFERENCE) is None
+    packet = control.encode_message((2, Atom(""), to), (reference, result))
+    assert control.answer(packet, targets.CALLER, targets.REFERENCE) is None
 
 
 @given(TERMS, st.lists(TERMS, max_size=3))
 def test_a_message_that_is_no_reply_is_none(payload: Term, control: list[Term]) -> None:
-    packet = _control.encode_message((2, *control), payload)
-    assert _control.answer(packet, targets.CALLER, targets.REFERENCE) is None
+    packet = control.encode_message((2, *control), payload)
+    assert control.answer(packet, targets.CALLER, targets.REFERENCE) is None
 
 
 NAMES = st.text(st.characters(max_codepoint=0xFF), min_size=1, max_size=_limits.MAX_NAME)
@@ -133,12 +125,12 @@ ALIVES = st.builds(Alive2, NAMES, U16, st.integers(0, 255), st.integers(0, 255),
 @example(PortPlease2("x" * _limits.MAX_NAME))
 @example(Alive2("x" * _limits.MAX_NAME, 4711))
 def test_a_request_to_epmd_is_decoded_as_it_was_encoded(request_: Request) -> None:
-    assert _epmd.decode_request(_epmd.encode_request(request_)) == request_
+    assert epmd.decode_request(epmd.encode_request(request_)) == request_
 
 
 @given(U32, st.dictionaries(PLAIN_NAMES, U16, max_size=9))
 def test_a_table_is_decoded_as_it_was_encoded(port: int, names: dict[str, int]) -> None:
-    assert _epmd.decode_names_reply(_epmd.encode_names_reply(NamesReply(port, names))) == NamesReply(port, names)
+    assert epmd.decode_names_reply(epmd.encode_names_reply(NamesReply(port, names))) == NamesReply(port, names)
 
 
 @given(st.dictionaries(PLAIN_NAMES, U16, min_size=1, max_size=9), U16, st.data())
@@ -147,14 +139,14 @@ def test_a_name_that_forges_the_line_of_another_hides_none(names: dict[str, int]
     forger = f"x at port 1\nname {victim}"
     assume(len(forger) <= _limits.MAX_NAME)
     for table in ({forger: port, **names}, {**names, forger: port}):
-        reply = _epmd.decode_names_reply(_epmd.encode_names_reply(NamesReply(4369, table)))
+        reply = epmd.decode_names_reply(epmd.encode_names_reply(NamesReply(4369, table)))
         assert reply.names == {"x": 1, **names, victim: reply.names[victim]}
         assert reply.names[victim] in (port, names[victim])
 
 
 @given(st.none() | ALIVES)
 def test_what_epmd_says_of_a_name_is_decoded_as_it_was_encoded(registration: Alive2 | None) -> None:
-    assert _epmd.decode_port_reply(_epmd.encode_port_reply(registration)) == registration
+    assert epmd.decode_port_reply(epmd.encode_port_reply(registration)) == registration
 
 
 @given(
@@ -164,7 +156,7 @@ def test_what_epmd_says_of_a_name_is_decoded_as_it_was_encoded(registration: Ali
     )
 )
 def test_a_reply_to_a_registration_is_decoded_as_it_was_encoded(reply: Alive2Reply) -> None:
-    assert _epmd.decode_alive2_reply(_epmd.encode_alive2_reply(reply)) == reply
+    assert epmd.decode_alive2_reply(epmd.encode_alive2_reply(reply)) == reply
 
 
 WORDS = st.text(max_size=20)
@@ -212,18 +204,18 @@ def escaped(text: str) -> str:
 
 @given(st.lists(TEXT_TERMS, max_size=3))
 def test_terms_in_a_file_are_read_as_they_were_written(terms: list[Any]) -> None:
-    assert _erlang_terms.consult("".join(f"{written(term)}.\n% {term!r}\n" for term in terms)) == terms
+    assert erlang_terms.consult("".join(f"{written(term)}.\n% {term!r}\n" for term in terms)) == terms
 
 
 @given(st.text(min_size=1), st.sampled_from(["client", "server"]))
 def test_the_certificate_of_any_optfile_is_found(path: str, side: str) -> None:
     text = f"[{{other, 1}}, {{{side}, [{{verify, verify_none}}, {{certfile, {written(path)}}}]}}]."
-    assert _tls.choose(_tls.sections(text, "x"), "x").certfile == path
+    assert tls.choose(tls.sections(text, "x"), "x").certfile == path
 
 
 SOCKETS = st.lists(
     st.builds(
-        _sock_diag.Found,
+        sock_diag.Found,
         st.one_of(st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str)),
         U16,
         U32,
@@ -235,7 +227,7 @@ SOCKETS = st.lists(
 )
 
 
-def from_kernel(found: _sock_diag.Found) -> bytes:
+def from_kernel(found: sock_diag.Found) -> bytes:
     """`struct inet_diag_msg` in its netlink message, with an attribute behind it."""
     family = socket.AF_INET6 if ":" in found.address else socket.AF_INET
     body = bytes([family, 10, 0, 0]) + struct.pack(
@@ -246,9 +238,9 @@ def from_kernel(found: _sock_diag.Found) -> bytes:
 
 
 @given(SOCKETS, st.booleans())
-def test_the_sockets_of_the_kernel_are_decoded_as_it_packs_them(sockets: list[_sock_diag.Found], last: bool) -> None:
+def test_the_sockets_of_the_kernel_are_decoded_as_it_packs_them(sockets: list[sock_diag.Found], last: bool) -> None:
     end = struct.pack("=IHHII", 20, 3, 2, 1, 0) + bytes(4) if last else b""
-    found, is_last = _sock_diag.decode(b"".join(map(from_kernel, sockets)) + end)
+    found, is_last = sock_diag.decode(b"".join(map(from_kernel, sockets)) + end)
     assert is_last == last
     assert [one._replace(address="") for one in found] == [one._replace(address="") for one in sockets]
     assert [socket.getaddrinfo(one.address, 0)[0][4][0] for one in found] == [
@@ -275,5 +267,5 @@ def test_no_cookie_is_shown_wherever_it_stands(before: list[str], peer: str | No
     given_to = [peer] if peer else []
     line = [*before, "-setcookie", *given_to, targets.SECRET, *after]
     for arguments in (line, ["sh", "-c", " ".join(line)]):
-        assert targets.SECRET not in _command_line.shown(arguments, limit=1 << 20)
-    assert targets.SECRET not in repr(_command_line.parse(["beam.smp", *line], {}))
+        assert targets.SECRET not in command_line.shown(arguments, limit=1 << 20)
+    assert targets.SECRET not in repr(command_line.parse(["beam.smp", *line], {}))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd
 
-ROOMS = sorted(path.stem for path in Path(_epmd.__file__).parent.glob("*.py"))
+ROOMS = sorted(path.stem for path in Path(epmd.__file__).parent.glob("*.py"))
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -12,26 +12,26 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils import (
-    _children,
-    _command_line,
-    _epmd,
-    _inside,
-    _listeners,
-    _observation,
-    _processes,
-)
-from ansible_collections.beamops.epmd.plugins.module_utils._diagnosis import Diagnosis, Observation
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import diagnose, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._epmd_client import Daemon, Table
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
-from ansible_collections.beamops.epmd.plugins.module_utils._listeners import Listener, Sockets
-from ansible_collections.beamops.epmd.plugins.module_utils._observation import Seen
+from ansible_collections.beamops.epmd.plugins.module_utils._host import (
+    children,
+    command_line,
+    inside,
+    listeners,
+    processes,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._host.listeners import Listener, Sockets
+from ansible_collections.beamops.epmd.plugins.module_utils._host.processes import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.plugins.module_utils._processes import Vm
-from ansible_collections.beamops.epmd.plugins.module_utils._repair import Repair
-from ansible_collections.beamops.epmd.plugins.module_utils._report import Part, Report
-from ansible_collections.beamops.epmd.plugins.module_utils._transport import Deadline
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import observe
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.diagnose import Diagnosis, Observation
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.observe import Seen
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.repair import Repair
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Part, Report
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, Table
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, hang, node
 
 
@@ -39,8 +39,8 @@ from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, e
 def vms(monkeypatch: pytest.MonkeyPatch) -> list[Vm]:
     """The Erlang VMs that seem to run, without a socket."""
     found: list[Vm] = []
-    monkeypatch.setattr(_processes, "find_vms", lambda: found)
-    monkeypatch.setattr(_listeners, "of", lambda _vm, _port: Sockets([], set()))
+    monkeypatch.setattr(processes, "find_vms", lambda: found)
+    monkeypatch.setattr(listeners, "of", lambda _vm, _port: Sockets([], set()))
     return found
 
 
@@ -53,8 +53,8 @@ def test_a_silent_epmd_is_asked_once_for_all_names_that_are_missing() -> None:
 
 
 def test_a_name_cannot_reach_the_terminal(vms: list[Vm]) -> None:
-    said = _command_line.parse(["beam.smp", "--", "-sname", "evil\x1b[2J\nchanged=0"], {})
-    vms.append(_processes.UNKNOWN._replace(pid=os.getpid(), uid=0, user="root", said=said))
+    said = command_line.parse(["beam.smp", "--", "-sname", "evil\x1b[2J\nchanged=0"], {})
+    vms.append(processes.UNKNOWN._replace(pid=os.getpid(), uid=0, user="root", said=said))
     with FakeServer(hang) as epmd:
         outcome = ensure(Options(["vic"], epmd_port=epmd.port, timeout=0.1), check_mode=True)
     assert outcome.msg == "vic: no such node runs here; running: evil?[2J?changed=0"
@@ -72,8 +72,8 @@ class TestSeveral:
     @pytest.fixture(autouse=True)
     def _three(self, vms: list[Vm]) -> None:
         for pid, name in enumerate(("vic", "wim", "xan"), start=11):
-            said = _command_line.parse(["beam.smp", "--", "-sname", name, "-dist_listen", "false"], {})
-            vms.append(_processes.UNKNOWN._replace(pid=pid, uid=0, user="root", said=said))
+            said = command_line.parse(["beam.smp", "--", "-sname", name, "-dist_listen", "false"], {})
+            vms.append(processes.UNKNOWN._replace(pid=pid, uid=0, user="root", said=said))
 
     def test_all_are_told_of_in_their_order(self) -> None:
         outcome = ensure(Options([]), check_mode=False)
@@ -81,14 +81,14 @@ class TestSeveral:
         assert outcome.msg == "3 not_applicable; nothing to do"
 
     def test_a_defect_of_ours_fails_for_its_node_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        observe = _observation.observe
+        observe = observe.observe
         us = os.getpid()
 
         def break_for_one(vm: Vm, options: Options, deadline: Deadline) -> Seen:
             assert os.getpid() != us
             return observe(vm, options, deadline) if vm.pid != 12 else 1 // 0  # type: ignore[return-value]
 
-        monkeypatch.setattr(_observation, "observe", break_for_one)
+        monkeypatch.setattr(observe, "observe", break_for_one)
         outcome = ensure(Options([]), check_mode=False)
         assert [node["verdict"] for node in outcome.nodes] == ["not_applicable", "unidentified", "not_applicable"]
         assert outcome.failed
@@ -104,7 +104,7 @@ class TestSeveral:
         def break_in_children(report: Report) -> Part:
             return part(report) if os.getpid() == us else 1 // 0  # type: ignore[return-value]
 
-        monkeypatch.setattr(_inside, "join_network", lambda _pid: None)
+        monkeypatch.setattr(inside, "join_network", lambda _pid: None)
         monkeypatch.setattr(Report, "part", break_in_children)
         outcome = ensure(Options([]), check_mode=False)
         assert [node["verdict"] for node in outcome.nodes] == ["unidentified"] * 3
@@ -120,14 +120,14 @@ class TestPlaces:
     def entered(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """Whose network namespace was entered."""
         found: list[int] = []
-        monkeypatch.setattr(_inside, "join_network", found.append)
+        monkeypatch.setattr(inside, "join_network", found.append)
         return found
 
     @pytest.fixture(autouse=True)
     def _without_children(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Children know nothing of what is noted here, and the servers here are threads, which do not go with forks."""
 
-        really = _children.at_once
+        really = children.at_once
 
         def at_once(work: Callable[[Any], Any], items: list[Any], seconds: float) -> list[Any]:
             if len(items) == 1:  # somebody's files, in a root that we could not leave
@@ -141,14 +141,14 @@ class TestPlaces:
                     outcomes.append(error)
             return outcomes
 
-        monkeypatch.setattr(_children, "at_once", at_once)
+        monkeypatch.setattr(children, "at_once", at_once)
 
     def runs(self, vms: list[Vm], name: str, pid: int, namespace: int | None) -> None:
-        said = _command_line.parse(["beam.smp", "--", "-sname", name, "-setcookie", "x"], {})
-        vms.append(_processes.UNKNOWN._replace(pid=pid, uid=0, user="root", said=said, namespace=namespace))
+        said = command_line.parse(["beam.smp", "--", "-sname", name, "-setcookie", "x"], {})
+        vms.append(processes.UNKNOWN._replace(pid=pid, uid=0, user="root", said=said, namespace=namespace))
 
     def check(self, epmd_port: int, *names: str) -> Any:
-        with mock.patch.object(_epmd, "DEFAULT_PORT", epmd_port):
+        with mock.patch.object(epmd, "DEFAULT_PORT", epmd_port):
             return ensure(Options(list(names), timeout=60), check_mode=True)
 
     def test_a_node_in_there_is_looked_after_in_there(
@@ -158,7 +158,7 @@ class TestPlaces:
         self.runs(vms, "wim", 12, None)
         with FakeServer(node(hang, NodePeer("vic@web1"))) as peer, FakeServer(epmd({})) as daemon:
             there = Sockets([Listener(3, "127.0.0.1", peer.port, 128)], set())
-            monkeypatch.setattr(_listeners, "of", lambda vm, _port: there if vm.pid == 11 else Sockets([], set()))
+            monkeypatch.setattr(listeners, "of", lambda vm, _port: there if vm.pid == 11 else Sockets([], set()))
             outcome = self.check(daemon.port)
         assert entered == [11]
         assert [(found["name"], found["namespace"], found["verdict"]) for found in outcome.nodes] == [
@@ -177,9 +177,9 @@ class TestPlaces:
         self.runs(vms, "vic", 11, 7)
         with FakeServer(node(hang, NodePeer("vic@web1"))) as peer, FakeServer(epmd({"vic": 1})) as daemon:
             there = Sockets([Listener(3, "127.0.0.1", peer.port, 128)], set())
-            monkeypatch.setattr(_listeners, "of", lambda _vm, _port: there)
+            monkeypatch.setattr(listeners, "of", lambda _vm, _port: there)
             with FakeServer(epmd({})) as ours:
-                monkeypatch.setattr(_epmd, "DEFAULT_PORT", ours.port)
+                monkeypatch.setattr(epmd, "DEFAULT_PORT", ours.port)
                 vms[0] = vms[0]._replace(said=vms[0].said._replace(epmd_port=daemon.port))
                 outcome = diagnose(None, 60)
         assert entered == [11]
@@ -196,7 +196,7 @@ class TestPlaces:
         vms[0] = vms[0]._replace(pid=os.getpid(), said=vms[0].said._replace(tls=True, tls_optfile="/no/such/file"))
         self.runs(vms, "wim", 12, None)
         there = Sockets([Listener(3, "127.0.0.1", 1, 128)], set())
-        monkeypatch.setattr(_listeners, "of", lambda vm, _port: there if vm.said.tls else Sockets([], set()))
+        monkeypatch.setattr(listeners, "of", lambda vm, _port: there if vm.said.tls else Sockets([], set()))
         with FakeServer(epmd({})) as daemon:
             outcome = self.check(daemon.port)
         assert [(found["name"], found["tls"], found["verdict"]) for found in outcome.nodes] == [
@@ -212,7 +212,7 @@ class TestPlaces:
             tried.append(pid)
             raise FileNotFoundError(2, "gone")
 
-        monkeypatch.setattr(_inside, "join_network", gone)
+        monkeypatch.setattr(inside, "join_network", gone)
         self.runs(vms, "vic", 11, 7)
         self.runs(vms, "wim", 12, 7)
         outcome = self.check(1)
@@ -225,7 +225,7 @@ class TestPlaces:
         def refuse(_pid: int) -> None:
             raise NotPermitted("it can't be entered: run with become")
 
-        monkeypatch.setattr(_inside, "join_network", refuse)
+        monkeypatch.setattr(inside, "join_network", refuse)
         self.runs(vms, "vic", 11, 7)
         outcome = self.check(1, *names)
         (found,) = outcome.nodes
@@ -252,7 +252,7 @@ def test_the_table_afterwards_is_what_epmd_has_then() -> None:
         done = Repair(True, True, "registered", {"a": 1, "b": 2})
         for name, port, verdict, outcome in (("a", 1, "missing", done), ("b", 2, "registered", None)):
             seen = Observation(name, f"{name}@web1", "", True, port, "", "", Table({"b": 2}), None)
-            report.add(Seen(_processes.UNKNOWN, at, None, False, seen, None), Diagnosis(verdict, ""), outcome)
+            report.add(Seen(processes.UNKNOWN, at, None, False, seen, None), Diagnosis(verdict, ""), outcome)
         part = report.part()
     assert [found["names"] for found in part.epmd] == [{"a": 1, "b": 2}]
     assert "name a" not in part.before[0]

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _epmd, _etf, _limits
+from ansible_collections.beamops.epmd.plugins.module_utils import _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._epmd import Alive2
-from ansible_collections.beamops.epmd.plugins.module_utils._etf import Atom
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd, etf
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd import Alive2
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
 from ansible_collections.beamops.epmd.tests.fakes import (
     HOSTILE_MEBIBYTES,
     FakeServer,
@@ -85,19 +86,19 @@ def challenge(name: bytes) -> bytes:
     return packet(NAMED) + packet(b"N" + struct.pack(">QIIH", NodePeer().flags, 1, 4, len(name)) + name)
 
 
-def message(payload: bytes, to: bytes = _etf.encode(CALLER)) -> bytes:
+def message(payload: bytes, to: bytes = etf.encode(CALLER)) -> bytes:
     """With the length of a message."""
     data = b"p\x83h\x03a\x02w\0" + to + b"\x83" + payload
     return struct.pack(">I", len(data)) + data
 
 
-def reply(result: bytes, reference: bytes = _etf.encode(REFERENCE)) -> bytes:
+def reply(result: bytes, reference: bytes = etf.encode(REFERENCE)) -> bytes:
     return message(b"h\2" + reference + result)
 
 
 VIC = NodePeer("vic@web1")
 NO_NAMES = epmd({})
-OTHER = _etf.encode(REFERENCE._replace(words=(2, 0, 0)))
+OTHER = etf.encode(REFERENCE._replace(words=(2, 0, 0)))
 NILS = b"l" + struct.pack(">I", 16_000) + b"j" * 16_001
 
 BEFORE_THE_CHALLENGE: dict[str, tuple[Handler, str]] = {
@@ -168,7 +169,7 @@ AFTER_THE_PROOF: dict[str, tuple[Handler, str]] = {
     "endless replies to a call never made": (flood(reply(b"a\1", OTHER) * 1000), ENDLESS),
     "endless large replies to a call never made": (flood(reply(NILS, OTHER)), ENDLESS),
     "a reply to somebody else": (
-        say(message(b"h\2" + _etf.encode(REFERENCE) + b"a\1", to=b"w\1x")),
+        say(message(b"h\2" + etf.encode(REFERENCE) + b"a\1", to=b"w\1x")),
         ENDLESS,
     ),
     "nested terms": (say(reply(b"h\1" * 8000 + b"j")), "nested deeper than 64 levels"),
@@ -177,10 +178,10 @@ AFTER_THE_PROOF: dict[str, tuple[Handler, str]] = {
     "an integer of 16,000 bytes": (say(reply(b"o\0\0\x3e\x80\0" + b"\xff" * 16_000)), "an integer of 16000 bytes"),
     "a long integer": (say(reply(b"o\0\0\4\0\0" + b"\xff" * 1024)), "the node answered 1090748135"),
     "a long list": (say(reply(NILS)), "the node answered [[], [], "),
-    "escapes": (say(reply(_etf.encode(b"\x1b[2J\n"))), r"the node answered b'\x1b[2J\n'"),
-    "escapes in an atom": (say(reply(_etf.encode(Atom("\x1b[2J\n\u202e")))), r"the node answered '\x1b[2J\n\u202e'"),
+    "escapes": (say(reply(etf.encode(b"\x1b[2J\n"))), r"the node answered b'\x1b[2J\n'"),
+    "escapes in an atom": (say(reply(etf.encode(Atom("\x1b[2J\n\u202e")))), r"the node answered '\x1b[2J\n\u202e'"),
     "a compressed term": (say(reply(b"P\xff\xff\xff\xff" + bytes(100))), "a compressed term"),
-    "that it is registered": (say(reply(_etf.encode((Atom("ok"), 1)))), "does not have its name"),
+    "that it is registered": (say(reply(etf.encode((Atom("ok"), 1)))), "does not have its name"),
     "garbage": (say(struct.pack(">I", 5) + b"HTTP/"), "a message that starts with b'HTTP'"),
 }
 
@@ -237,13 +238,13 @@ class Changing:
     [
         ([flood(LINE * 1000, HEAD)], "gives no table now: more than 1048576 bytes"),
         ([hang], f"gives no table now: {ENDLESS}"),
-        ([OTHER_PORT, answer(_epmd.encode_port_reply(Alive2("vic", 666)))], "does not have its name"),
+        ([OTHER_PORT, answer(epmd.encode_port_reply(Alive2("vic", 666)))], "does not have its name"),
         ([OTHER_PORT, hang], f"gives no table now: {ENDLESS}"),
     ],
     ids=["a flood", "silence", "another port", "a port, and silence when asked for it"],
 )
 def test_an_epmd_that_lies_only_after_the_repair(later: list[Handler], words: str) -> None:
-    registered = node(say(reply(_etf.encode((Atom("ok"), 1)))), VIC)
+    registered = node(say(reply(etf.encode((Atom("ok"), 1)))), VIC)
     ask(registered, Changing(NO_NAMES, NO_NAMES, *later), words, timeout=3)
 
 

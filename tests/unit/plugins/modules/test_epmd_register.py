@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.beamops.epmd.plugins.module_utils import _diagnosis, _options
+from ansible_collections.beamops.epmd.plugins.module_utils import _options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose
 from ansible_collections.beamops.epmd.plugins.modules import epmd_register
 
 DOCUMENTATION: dict[str, Any] = yaml.safe_load(epmd_register.DOCUMENTATION)
@@ -95,14 +96,14 @@ def test_a_sample_of_a_list_has_all_that_its_elements_contain(value: dict[str, A
 def test_every_verdict_is_documented() -> None:
     described = " ".join(RETURN["nodes"]["contains"]["verdict"]["description"])
     for verdict in (
-        _diagnosis.REGISTERED,
-        _diagnosis.MISSING,
-        _diagnosis.BORROWED,
-        _diagnosis.CONFLICT,
-        _diagnosis.EPMD_DOWN,
-        _diagnosis.EPMD_UNRESPONSIVE,
-        _diagnosis.NOT_APPLICABLE,
-        _diagnosis.UNIDENTIFIED,
+        diagnose.REGISTERED,
+        diagnose.MISSING,
+        diagnose.BORROWED,
+        diagnose.CONFLICT,
+        diagnose.EPMD_DOWN,
+        diagnose.EPMD_UNRESPONSIVE,
+        diagnose.NOT_APPLICABLE,
+        diagnose.UNIDENTIFIED,
     ):
         assert f"V({verdict}) " in described
 

@@ -1,0 +1,164 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the command line and the environment of an Erlang VM say. Pure.
+
+Standard: `erlexec.c` of erts, which writes the command line; `init.erl` and `auth.erl` of
+kernel and stdlib, which read it. A flag is `-name value ...`, up to the next flag or `--`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Mapping, NamedTuple, Sequence
+
+from .._legible import legible
+from .._limits import MAX_SHOWN_COMMAND
+
+BLANK = "***"
+
+# What has a cookie behind it: -setcookie, --cookie, --erlang-cookie= (rabbitmqctl), RELEASE_COOKIE= (env).
+_COOKIE = re.compile("(?i)[^=]*cookie[^=]*(=)?")
+
+
+# What registers at epmd; any other -proto_dist is a module of somebody's, which does as it likes.
+_PROTOCOLS = ("", "inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
+
+
+class CommandLine(NamedTuple):
+    """What a node was told at its start. None or empty: it was not told.
+
+    name: `vic` or `vic@host`. epmd_port: also from ERL_EPMD_PORT. cookie, cookie_source: see
+    `_cookies.py`; never to be shown. release_root: the Elixir release that may have its cookie. no_epmd: the flag that
+    says that it uses none. erl_epmd_port: also from erl_epmd_node_listen_port, its name since OTP 27.
+    tls_optfile, tls_options: `-ssl_dist_optfile` and the pairs of `-ssl_dist_opt`.
+    """
+
+    name: str | None
+    cookie: str | None
+    cookie_source: str
+    home: str | None
+    config_home: str | None
+    release_root: str | None
+    bindir: str | None
+    epmd_port: int | None
+    epmd_module: str | None
+    no_epmd: str
+    erl_epmd_port: str | None
+    epmd_environment: dict[str, str]
+    listens: bool
+    hidden: bool
+    inet6: bool
+    tls: bool
+    tls_optfile: str | None
+    tls_options: dict[str, str]
+    listen_range: tuple[int, int] | None
+
+    def __repr__(self) -> str:
+        return f"CommandLine({self.name!r})"
+
+
+def _flags(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
+    # What stands before the first `--` are flags of the emulator, which have other meanings.
+    start = arguments.index("--") if "--" in arguments else 0
+    flags: list[tuple[str, list[str]]] = []
+    values: list[str] = []
+    for argument in arguments[start:]:
+        if argument == "-extra":
+            break
+        if argument.startswith("-"):  # and of `-` and `--` as well, whose values are nobody's
+            values = []
+            flags.append((argument[1:], values))
+        else:
+            values.append(argument)
+    return flags
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch("[0-9]{1,5}", text) and 0 < int(text) < 65536 else None
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLine:
+    """Read a command line (`argv`, with the program first) and an environment."""
+    flags = _flags(list(arguments[1:]))
+
+    def every(flag: str) -> list[list[str]]:
+        return [values for name, values in flags if name == flag]
+
+    def first(flag: str) -> str | None:
+        return next((values[0] for values in every(flag) if values), None)
+
+    name = first("sname") or first("name")
+    if name is not None:
+        # A byte that is no UTF-8 is a character of Latin-1, as the node takes it.
+        name = re.sub("[\udc80-\udcff]", lambda match: chr(ord(match.group()) - 0xDC00), name)
+    # With two values it is the cookie of another node.
+    cookies = [values for values in every("setcookie") if len(values) < 2]
+    # The script of a release gives its cookie on the command line, which may be cut or rewritten since.
+    release = environment if _is_release(name, environment) and not cookies else {}
+    kernel = {key: value for values in every("kernel") for key, value in zip(values[::2], values[1::2])}
+    cookie, source = _cookie(cookies, release)
+    protocol = first("proto_dist") or ""
+    low, high = (
+        _number(kernel.get("inet_dist_listen_min")),
+        _number(kernel.get("inet_dist_listen_max")),
+    )
+    return CommandLine(
+        name=name,
+        cookie=cookie,
+        cookie_source=source,
+        home=first("home") or environment.get("HOME"),
+        config_home=environment.get("XDG_CONFIG_HOME"),
+        release_root=release.get("RELEASE_ROOT"),
+        bindir=first("bindir") or environment.get("BINDIR"),
+        epmd_port=_number(first("epmd_port")) or _number(environment.get("ERL_EPMD_PORT")),
+        epmd_module=first("epmd_module") or kernel.get("epmd_module"),
+        no_epmd="-no_epmd" if every("no_epmd") else f"-proto_dist {protocol}" if protocol not in _PROTOCOLS else "",
+        erl_epmd_port=first("erl_epmd_port") or kernel.get("erl_epmd_node_listen_port"),
+        epmd_environment={key: value for key, value in environment.items() if key.startswith("ERL_EPMD_")},
+        listens=first("dist_listen") != "false" and (name or "").partition("@")[0] != "undefined",
+        hidden=every("hidden")[:1] == [[]] or first("hidden") == "true",
+        inet6=protocol.startswith("inet6"),
+        tls=protocol.endswith("_tls"),
+        tls_optfile=first("ssl_dist_optfile"),
+        tls_options={key: value for values in every("ssl_dist_opt") for key, value in zip(values[::2], values[1::2])},
+        listen_range=(low, high or low) if low else None,
+    )
+
+
+def _is_release(name: str | None, environment: Mapping[str, str]) -> bool:
+    """Whether RELEASE_* in an environment are of the script that started this node.
+
+    That always sets RELEASE_NODE. A node that was started by another inherits its variables.
+    """
+    alive = environment.get("RELEASE_NODE", "").partition("@")[0]
+    return bool(alive) and (name is None or name.partition("@")[0] == alive)
+
+
+def _cookie(setcookie: list[list[str]], release: Mapping[str, str]) -> tuple[str | None, str]:
+    # auth.erl: there must be one, with a value; else the file counts.
+    if len(setcookie) == 1 and setcookie[0]:
+        return setcookie[0][0], "-setcookie on its command line"
+    if release.get("RELEASE_COOKIE"):
+        return release["RELEASE_COOKIE"], "RELEASE_COOKIE in its environment"
+    return None, ""
+
+
+def shown(arguments: Sequence[str], limit: int = MAX_SHOWN_COMMAND) -> str:
+    """A command line for a person: its cookie blanked, its length limited."""
+    # An argument can be a whole command line itself (sh -c, elixir --erl), so its words count.
+    words = " ".join(arguments).split()
+    short = "-c" if any(word.endswith("erl_call") for word in words) else ""
+    parts: list[str] = []
+    secret = False
+    for word in words:
+        found = _COOKIE.match(word)
+        if found and found.group(1):
+            parts.append(found.group() + BLANK)
+        elif word.startswith("-"):
+            secret = found is not None or word == short
+            parts.append(word)
+        else:
+            # After -setcookie come one or two values, and either may be a cookie.
+            parts.append(BLANK if secret else word)
+    return legible(" ".join(parts), limit)

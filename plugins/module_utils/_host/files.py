@@ -1,0 +1,50 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads a file that somebody else may have put there, or may be changing: only a regular one, and only so much.
+
+Standard: open(2), O_PATH; proc(5), /proc/self/fd. To open a FIFO waits for ever, and to open a device does
+something (a watchdog restarts the host), so what is there is looked at before it is opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import NamedTuple
+
+_own_descriptors: list[int] = []
+
+
+class File(NamedTuple):
+    """What a file is, and its first bytes: one more than the limit where it is longer."""
+
+    status: os.stat_result
+    content: bytes
+
+
+def read(path: str, limit: int) -> File | None:
+    """A regular file; None where something else is there. Errors: OSError."""
+    try:
+        held = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except ValueError:
+        raise OSError(errno.EINVAL, "no file can have this name") from None
+    try:
+        if not stat.S_ISREG(os.fstat(held).st_mode):
+            return None
+        # The very file that was looked at, whatever has its name now; its owner may have a lease on it (fcntl(2)).
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        if _own_descriptors:
+            descriptor = os.open(str(held), flags, dir_fd=_own_descriptors[0])
+        else:
+            descriptor = os.open(f"/proc/self/fd/{held}", flags)
+    finally:
+        os.close(held)
+    with open(descriptor, "rb") as file:
+        return File(os.fstat(descriptor), file.read(limit + 1))
+
+
+def before_another_root() -> None:
+    """For a process that is about to change its root: a /proc in there, if there is one, does not know it."""
+    _own_descriptors.append(os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

@@ -1,0 +1,175 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work in the place where a node lives: its network namespace, its root directory. Linux only.
+
+Standard: setns(2), chroot(2), prctl(2), cgroups(7). A process that has entered a place can't
+always leave it, so the work is done in a child (`children.py`). Paths of a node are only ever
+resolved inside its own root: a symbolic link in a container must not reach a file of the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Callable, Iterator, NamedTuple, TypeVar
+
+from .._errors import NotPermitted
+from . import children, files, rights
+from .namespaces import shares, shares_root
+
+T = TypeVar("T")
+
+CLONE_NEWNET = 0x40000000
+
+PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 23, 24, 38
+
+
+class Ids(NamedTuple):
+    """The user and group of a process, as its own user namespace numbers them."""
+
+    uid: int
+    gid: int
+
+
+def join_network(pid: int) -> None:
+    """Move this process, for good, into the network namespace of that one.
+
+    Errors: NotPermitted, FileNotFoundError where it has ended.
+    """
+    call = _system_calls()
+    with _entering("its network namespace"), open(f"/proc/{pid}/ns/net", "rb") as namespace:
+        call("setns", namespace.fileno(), CLONE_NEWNET)
+
+
+def _system_calls() -> Callable[..., int]:
+    """What makes a system call by its name that Python has not; it gives the result. Its errors: OSError."""
+    # Here and not above: files alone need none.
+    import ctypes  # noqa: PLC0415
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(name: str, *arguments: int) -> int:
+        result = int(getattr(libc, name)(*arguments))
+        if result < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return result
+
+    return call
+
+
+def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
+    """The result of `work`, done with the root directory, the mounts and the rights of this process.
+
+    `seconds`: when to give up on it. Errors: NotPermitted, EpmdError where it has ended, and those of `work`.
+    """
+    if pid is None:
+        return work()
+    theirs = rights.of_process(pid)
+    here = shares_root(pid) and (shares(pid, "mnt") or os.geteuid() != 0)
+
+    def there() -> T:
+        with _entering("its root directory"):
+            if not here:
+                # What would be imported from now on would be a file of theirs.
+                sys.meta_path.clear()
+                files.before_another_root()
+                os.chroot(f"/proc/{pid}/root")
+                os.chdir("/")
+            rights.take(theirs)
+        return work()
+
+    # A child also for a root that is ours: a file system that hangs must not take us along.
+    return children.result_of(there, seconds)
+
+
+@contextlib.contextmanager
+def _entering(place: str) -> Iterator[None]:
+    """What the system says to this, in a sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise  # the process has ended
+    except OSError as error:
+        raise NotPermitted(
+            f"it is in a place of its own, as in a container, and {place} can't be entered "
+            f"({os.strerror(error.errno or 0)}): run with become"
+        ) from None
+
+
+def entrance(pid: int, as_itself: bool) -> Callable[[], None]:
+    """What makes a child that is about to become a program run where this process lives, and with no more than it may.
+
+    That is as its user or as root in there, with its namespaces, root directory, bounding set of capabilities and
+    no_new_privs: the program is theirs, so it must not get what only we have. The network namespace is left out:
+    whoever asks has joined it. For `preexec_fn` of subprocess, in a process of one thread. Errors: OSError, EpmdError.
+    """
+    # Not in the child: what is imported from now on could be a file of theirs.
+    call = _system_calls()
+    ids = ids_inside(pid) if as_itself else Ids(0, 0)
+    limits = rights.limits_of(pid)
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+        excess = [capability for capability in range(int(file.read()) + 1) if not limits.capabilities >> capability & 1]
+    # The user namespace first: it gives the rights for the others, where they are its own.
+    apart = [kind for kind in ("user", "mnt", "uts", "ipc", "pid") if not shares(pid, kind)]
+
+    def enter() -> None:
+        if as_itself:
+            # It has to end with the container, and must not stay among the processes of this login.
+            move_to_cgroup(os.getpid(), pid)
+        # All are opened while /proc is ours; exec closes them.
+        root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_CLOEXEC)
+        for namespace in [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in apart]:
+            call("setns", namespace, 0)
+        if "pid" in apart:
+            _become_first_child()
+        os.fchdir(root)
+        os.chroot(".")
+        for capability in excess:
+            if call("prctl", PR_CAPBSET_READ, capability, 0, 0, 0):
+                call("prctl", PR_CAPBSET_DROP, capability, 0, 0, 0)
+        with contextlib.suppress(OSError):  # a user namespace may forbid it, and then there are none of ours
+            os.setgroups([])
+        os.setgid(ids.gid)
+        os.setuid(ids.uid)
+        if limits.no_new_privileges:
+            call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+    return enter
+
+
+def _become_first_child() -> None:
+    """Go on in a child, which alone is in a process namespace that was joined; the parent ends as it does."""
+    child = os.fork()
+    if child == 0:
+        return
+    # Among these is a pipe that tells subprocess, by its end, that the program runs.
+    os.closerange(3, 1 << 16)
+    _pid, status = os.waitpid(child, 0)
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+
+
+def ids_inside(pid: int) -> Ids:
+    """The effective user and group of a process, as it sees them itself. Errors: OSError, EpmdError."""
+    theirs = rights.of_process(pid)
+    return Ids(_mapped(pid, "uid_map", theirs.uid), _mapped(pid, "gid_map", theirs.gid))
+
+
+def _mapped(pid: int, file_name: str, number: int) -> int:
+    with open(f"/proc/{pid}/{file_name}", encoding="ascii") as file:
+        for line in file:
+            inside, outside, count = map(int, line.split())
+            if outside <= number < outside + count:
+                return inside + number - outside
+    return number
+
+
+def move_to_cgroup(pid: int, neighbour: int) -> None:
+    """Move a process into the cgroups of another one, as far as that is allowed."""
+    with contextlib.suppress(OSError), open(f"/proc/{neighbour}/cgroup", encoding="utf-8") as file:
+        for line in file:
+            _number, controllers, path = line.rstrip("\n").split(":", 2)
+            mounted = controllers.replace("name=", "")
+            with contextlib.suppress(OSError), open(f"/sys/fs/cgroup/{mounted}{path}/cgroup.procs", "w") as procs:
+                procs.write(str(pid))

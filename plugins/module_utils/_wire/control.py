@@ -1,0 +1,79 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Control messages and the call to `rex`: bytes <-> values. Pure.
+
+Standard: ERTS User's Guide, "Distribution Protocol", section "Protocol between Connected
+Nodes"; `rpc.erl` of kernel. Without the flags for atom cache and fragments every message is
+`112, control message, message`, each term with its version magic. A packet of length 0 is a tick.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .._errors import ProtocolError
+from . import etf
+from .etf import Atom, Pid, Raw, Reference, Term
+
+PASS_THROUGH = 112
+
+SEND = 2
+REG_SEND = 6
+SEND_SENDER = 22
+
+_MAGIC = bytes([etf.VERSION_MAGIC])
+_PAIR = bytes([etf.SMALL_TUPLE_EXT, 2])
+
+
+class Message(NamedTuple):
+    """A control message, a tuple that starts with its operation, and what it carries if anything."""
+
+    control: tuple[Term, ...]
+    payload: Raw | None = None
+
+
+def encode_message(control: Term, payload: Term) -> bytes:
+    """A packet without its length."""
+    return b"%c%b%b%b%b" % (
+        PASS_THROUGH,
+        _MAGIC,
+        etf.encode(control),
+        _MAGIC,
+        etf.encode(payload),
+    )
+
+
+def decode_message(packet: bytes) -> Message:
+    """What a packet says. Errors: ProtocolError."""
+    if packet[:1] != bytes([PASS_THROUGH]):
+        raise ProtocolError(f"a message that starts with {packet[:4]!r}")
+    terms = etf.split(packet[1:])
+    if not 1 <= len(terms) <= 2:
+        raise ProtocolError(f"a message of {len(terms)} terms")
+    control = etf.decode(terms[0])
+    if not isinstance(control, tuple) or not control or not isinstance(control[0], int):
+        raise ProtocolError("a control message that is no tuple with an operation")
+    return Message(control, *terms[1:])
+
+
+def call(caller: Pid, reference: Reference, module: str, function: str, arguments: list[Term]) -> bytes:
+    """`rpc:call(Node, Module, Function, Arguments)` as a packet to `rex`.
+
+    The group leader is the caller: naming `user` would start a process in nodes that have none.
+    """
+    request = (Atom("call"), Atom(module), Atom(function), arguments, caller)
+    message = (Atom("$gen_call"), (caller, reference), request)
+    return encode_message((REG_SEND, caller, Atom(""), Atom("rex")), message)
+
+
+def answer(packet: bytes, caller: Pid, reference: Reference) -> Raw | None:
+    """The result in a packet that answers this call; None for any other packet."""
+    message = decode_message(packet)
+    to = {SEND: 2, SEND_SENDER: 2}.get(message.control[0])
+    if to is None or message.payload is None or message.control[to:] != (caller,):
+        return None
+    if message.payload[:2] != _PAIR:
+        return None
+    first, result = etf.elements(message.payload)
+    return result if etf.decode(first) == reference else None

@@ -1,0 +1,189 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sockets, framing and one deadline: the only I/O on the wire.
+
+Standard: ERTS User's Guide, "Distribution Protocol": packets have a 2-byte length in the
+handshake and a 4-byte length after it; inside TLS a 4-byte length from the start
+(`inet_tls_dist.erl`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING, Iterator
+
+from .._deadline import Deadline
+from .._errors import Closed, EpmdError, ProtocolError, Refused, TimedOut, TlsFailed, Unreachable
+from .._limits import HANG_UP_SECONDS
+
+if TYPE_CHECKING:
+    from .tls import Tls, Tunnel
+
+_U16 = struct.Struct(">H")
+_U32 = struct.Struct(">I")
+_CHUNK = 1 << 16
+_TLS_ALERT = b"\x15\x03"
+
+
+class Connection:
+    """A TCP connection whose every wait ends at the deadline; with `tls`, TLS inside it.
+
+    Errors of all methods: Unreachable and its kinds, ProtocolError for a length over the limit, TlsFailed.
+    """
+
+    def __init__(self, address: str, port: int, deadline: Deadline, tls: Tls | None = None) -> None:
+        self.deadline = deadline
+        self._tls = tls
+        self._tunnel: Tunnel | None = None
+        self._handshake_length = _U32 if tls else _U16
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            self._socket = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise Unreachable(f"no socket to be had: {error.strerror}") from None
+        try:
+            self._socket.settimeout(deadline.left())
+            self._socket.connect((address, port))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls:
+                self._tunnel = tls.through(self._send, self._receive)
+        except OSError as error:
+            self.close()
+            raise self._translated(error) from None
+        except EpmdError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self.close()
+
+    @property
+    def own_port(self) -> int:
+        """The port from which it comes."""
+        return int(self._socket.getsockname()[1])
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def hang_up(self) -> None:
+        """Close, and let the peer close first if it does so at once.
+
+        A node lends a name to one connection at a time. Whoever connects next, in this run or another,
+        finds it free only when the node has seen the end of this one, and else costs it a new atom.
+        """
+        self.deadline = Deadline(HANG_UP_SECONDS)
+        with self._socket, contextlib.suppress(OSError, ValueError, EpmdError):
+            if self._tunnel:
+                self._tunnel.hang_up()
+            self._socket.shutdown(socket.SHUT_WR)
+            while self._receive(_CHUNK):
+                pass
+
+    @contextlib.contextmanager
+    def _translation(self) -> Iterator[None]:
+        """Errors of the system, and of TLS, become those of this collection."""
+        try:
+            yield
+        except OSError as error:
+            raise self._translated(error) from None
+
+    def _translated(self, error: OSError) -> EpmdError:
+        if isinstance(error, socket.timeout):
+            return TimedOut(f"no answer within {self.deadline.seconds:.3g} s")
+        if self._tls and type(error).__module__ == "ssl":
+            return TlsFailed(self._tls.explain(error))
+        if isinstance(error, ConnectionRefusedError):
+            return Refused("nothing listens there")
+        if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+            return Closed("it closed the connection")
+        return Unreachable(f"it can't be reached: {error.strerror or error}")
+
+    def send(self, data: bytes) -> None:
+        """Send all of these bytes."""
+        if self._tunnel:
+            with self._translation():
+                self._tunnel.send(data)
+        else:
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        self._socket.settimeout(self.deadline.left())
+        with self._translation():
+            self._socket.sendall(data)
+
+    def _receive(self, size: int) -> bytes:
+        self._socket.settimeout(self.deadline.left())
+        with self._translation():
+            return self._socket.recv(size)
+
+    def _take(self, size: int) -> bytes:
+        """Some bytes, up to this many; none when the peer has hung up."""
+        if not self._tunnel:
+            return self._receive(size)
+        with self._translation():
+            return self._tunnel.receive(size)
+
+    def receive_exactly(self, size: int) -> bytes:
+        """This many bytes."""
+        parts = []
+        while size:
+            part = self._take(min(size, _CHUNK))
+            if not part:
+                raise Closed("it closed the connection")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def receive_until_closed(self, limit: int) -> bytes:
+        """All that comes until the peer closes."""
+        data = bytearray()
+        while True:
+            part = self._take(_CHUNK)
+            if not part:
+                return bytes(data)
+            data += part
+            if len(data) > limit:
+                raise ProtocolError(f"more than {limit} bytes of answer")
+
+    def send_handshake(self, *packets: bytes) -> None:
+        """Packets with the length of a handshake."""
+        self.send(b"".join(self._handshake_length.pack(len(packet)) + packet for packet in packets))
+
+    def receive_handshake(self, limit: int) -> bytes:
+        """A packet that came with the length of a handshake."""
+        return self._packet(self._handshake_length, limit)
+
+    def send_packet(self, packet: bytes) -> None:
+        """A packet with a 4-byte length."""
+        self.send(_U32.pack(len(packet)) + packet)
+
+    def receive_packet(self, limit: int) -> bytes:
+        """A packet that came with a 4-byte length. Ticks are answered on the way."""
+        while True:
+            packet = self._packet(_U32, limit)
+            if packet:
+                return packet
+            self.send_packet(b"")
+
+    def _packet(self, length: struct.Struct, limit: int) -> bytes:
+        first = self.receive_exactly(length.size)
+        size = length.unpack(first)[0]
+        if first == _TLS_ALERT:
+            raise ProtocolError("a TLS alert: it speaks TLS distribution (for a port that you give: give tls_certfile)")
+        if size > limit:
+            raise ProtocolError(f"a packet of {size} bytes (its first bytes: {first!r}), more than {limit}")
+        return self.receive_exactly(size)
+
+
+def ask(address: str, port: int, request: bytes, limit: int, deadline: Deadline) -> bytes:
+    """Send a request and take all that comes until the peer closes."""
+    with Connection(address, port, deadline) as connection:
+        connection.send(request)
+        return connection.receive_until_closed(limit)

@@ -1,0 +1,175 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work in children: what comes back, what does not, how many at once, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted, TimedOut
+from ansible_collections.beamops.epmd.plugins.module_utils._host import children
+from ansible_collections.beamops.epmd.plugins.module_utils._host.children import alone, at_once, result_of
+
+SELF = os.getpid()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    before = sorted(os.listdir("/proc/self/fd"))
+    yield
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_the_work_gives_comes_back_from_another_process() -> None:
+    assert result_of(os.getpid, 10) != SELF
+    assert result_of(lambda: {"a": [1, None]}, 10) == {"a": [1, None]}
+    assert result_of(lambda: "x" * 1_000_000, 10) == "x" * 1_000_000
+
+
+@pytest.mark.parametrize("error", [EpmdError("one sentence"), NotPermitted("no"), FileNotFoundError(2, "gone")])
+def test_what_the_work_raises_is_raised_here(error: Exception) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        result_of(work, 10)
+    assert str(caught.value) == str(error)
+
+
+def test_a_defect_of_ours_is_one_sentence_that_says_where() -> None:
+    with pytest.raises(EpmdError, match=r"ZeroDivisionError: .* \(at test_children.py line \d+; .* report it\)"):
+        result_of(lambda: 1 // 0, 10)
+    with pytest.raises(EpmdError, match=r"\(at children.py line \d+; .* report it\)"):
+        result_of(lambda: lambda: None, 10)
+
+
+def test_work_that_hangs_or_dies_has_an_end() -> None:
+    with pytest.raises(EpmdError, match=r"did not end within 0.2 s: run again"):
+        result_of(lambda: time.sleep(3600), 0.2)
+    with pytest.raises(EpmdError, match="did not end"):
+        result_of(lambda: os.kill(os.getpid(), 9), 3600)
+
+
+def test_a_child_that_sends_too_much_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "MAX_CHILD_RESULT", 1000)
+    with pytest.raises(EpmdError, match="did not end"):
+        result_of(lambda: "x" * 1_000_000, 3600)
+
+
+def test_no_more_than_the_limit_run_at_once_and_all_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(children, "MAX_AT_ONCE", 3)
+
+    def work(number: int) -> int:
+        (tmp_path / f"runs-{number}").touch()
+        peers = len(list(tmp_path.glob("runs-*")))
+        (tmp_path / f"runs-{number}").unlink()
+        assert peers <= 3
+        return number * number
+
+    assert at_once(work, range(20), 60) == [number * number for number in range(20)]
+
+
+def test_they_really_run_at_once() -> None:
+    """Each of two waits for what only the other one says."""
+    one, two = os.pipe(), os.pipe()
+
+    def work(number: int) -> bytes:
+        mine, other = (one, two) if number else (two, one)
+        os.write(other[1], b"x")
+        return os.read(mine[0], 1)
+
+    try:
+        assert at_once(work, [0, 1], 60) == [b"x", b"x"]
+    finally:
+        for descriptor in one + two:
+            os.close(descriptor)
+
+
+def test_one_that_hangs_or_fails_takes_nothing_from_the_others() -> None:
+    def work(number: int) -> int:
+        if number == 1:
+            time.sleep(3600)
+        if number == 2:
+            raise EpmdError("no")
+        return number
+
+    first, hung, failed, last = at_once(work, range(4), 1)
+    assert (first, last) == (0, 3)
+    assert "did not end within 1 s" in str(hung)
+    assert str(failed) == "no"
+
+
+def test_no_process_to_be_had_is_an_error_of_one_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork = os.fork
+    left = [True, False, True]
+
+    def sometimes() -> int:
+        if left.pop():
+            return fork()
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", sometimes)
+    one, two, three = at_once(lambda number: number, [1, 2, 3], 60)
+    assert (one, three) == (1, 3)
+    assert str(two) == "no process to be had (Resource temporarily unavailable): run again"
+
+
+def test_an_interrupt_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(children, "_collect", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        at_once(lambda _item: time.sleep(3600), [1, 2], 3600)
+
+
+class TestAlone:
+    def test_siblings_take_turns(self, tmp_path: Path) -> None:
+        def work(_number: int) -> int:
+            with alone(Deadline(60)):
+                (tmp_path / "here").touch(exist_ok=False)
+                (tmp_path / "here").unlink()
+            return _number
+
+        assert at_once(work, range(30), 60) == list(range(30))
+
+    def test_the_turn_is_given_back_after_an_error(self) -> None:
+        def work(number: int) -> int:
+            with alone(Deadline(60)):
+                raise EpmdError(f"no {number}")
+
+        assert [str(error) for error in at_once(work, [1, 2, 3], 60)] == ["no 1", "no 2", "no 3"]
+
+    def test_nobody_waits_longer_than_the_deadline(self) -> None:
+        reading, writing = os.pipe()
+
+        def work(number: int) -> None:
+            if number:
+                os.read(reading, 1)  # until the other one has its turn
+                with alone(Deadline(0.1)):
+                    pass
+            else:
+                with alone(Deadline(60)):
+                    os.write(writing, b"x")
+                    time.sleep(3600)
+
+        try:
+            _hung, waited = at_once(work, [0, 1], 2)
+        finally:
+            os.close(reading)
+            os.close(writing)
+        assert isinstance(waited, TimedOut)
+
+    def test_who_has_no_siblings_does_not_wait(self) -> None:
+        with alone(Deadline(60)), alone(Deadline(60)):
+            pass

@@ -1,0 +1,94 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that somebody else may have put there: read if they are files, and nothing is waited for or set off."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._host import files
+
+
+@pytest.mark.parametrize("size", [0, 99, 100, 101, 1000])
+def test_a_file_is_read_up_to_one_byte_more_than_the_limit(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * size)
+    (tmp_path / "link").symlink_to("file")
+    for name in ("file", "link"):
+        found = files.read(str(tmp_path / name), 100)
+        assert found is not None
+        assert found.content == b"x" * min(size, 101)
+        assert (found.status.st_ino, found.status.st_size) == (path.stat().st_ino, size)
+
+
+def test_what_is_no_regular_file_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    opened: list[str] = []
+    real = os.open
+
+    def watched(path: str, flags: int) -> int:
+        if not flags & os.O_PATH:
+            opened.append(path)
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", watched)
+    for name in ("fifo", "device", "."):
+        assert files.read(str(tmp_path / name), 100) is None
+    assert opened == []
+
+
+@pytest.mark.parametrize("name", ["missing", "a\0b", "a\ud800b", "x" * 5000])
+def test_a_name_that_no_file_has_is_an_error_of_the_system(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OSError) as caught:  # noqa: PT011 # any
+        files.read(str(tmp_path / name), 100)
+    assert caught.value.strerror
+    assert isinstance(caught.value, FileNotFoundError) == (name == "missing")
+
+
+@pytest.fixture
+def leased(tmp_path: Path) -> Iterator[Path]:
+    """A file whose owner wants to be asked before anybody else opens it, and does not answer."""
+    path = tmp_path / "leased"
+    path.write_text("x")
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    with path.open("r+") as file:
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError:
+            pytest.skip("this file system has no leases")
+        yield path
+    signal.signal(signal.SIGIO, before)
+
+
+def test_a_lease_is_not_waited_for(leased: Path) -> None:
+    with pytest.raises(BlockingIOError):
+        files.read(str(leased), 100)
+
+
+def test_a_file_is_read_also_where_proc_does_not_know_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another root there may be no /proc, or that of another process namespace."""
+    (tmp_path / "file").write_text("x")
+    held: list[int] = []
+    monkeypatch.setattr(files, "_own_descriptors", held)
+    files.before_another_root()
+    real = os.open
+
+    def elsewhere(path: str, flags: int, dir_fd: int | None = None) -> int:
+        assert not path.startswith("/proc")
+        return real(path, flags, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", elsewhere)
+    try:
+        found = files.read(str(tmp_path / "file"), 10)
+    finally:
+        os.close(held[0])
+    assert found is not None
+    assert found.content == b"x"

@@ -1,0 +1,439 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is seen of a node, and said of it: the node is this very process, or a child that has its listener too."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Callable
+from unittest import mock
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, diagnose, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted, TimedOut
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, listeners, owners, processes
+from ansible_collections.beamops.epmd.plugins.module_utils._host.processes import Vm
+from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, epmd, hang, node, rpc, say
+
+SAID = ["-sname", "vic", "-setcookie", "MonsterCookie"]
+WEB = say(b"HTTP/1.1 400 Bad Request\r\n")
+US = f"pid {os.getpid()} of user "
+Runs = Callable[..., Vm]
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """Have an Erlang VM run, with these flags and variables; it is this process."""
+    found: list[Vm] = []
+    monkeypatch.setattr(processes, "find_vms", lambda: found)
+
+    def run(*flags: str, pid: int = os.getpid(), **environment: str) -> Vm:
+        said = command_line.parse(["beam.smp", "--", *flags], environment)
+        found.append(Vm(pid, os.geteuid(), "vic", None, said))
+        return found[-1]
+
+    return run
+
+
+def vic() -> NodePeer:
+    return NodePeer("vic@web1")
+
+
+def see_to(default: int, *names: str, check_mode: bool = False, **options: Any) -> Outcome:
+    """The whole way, for nodes that use the epmd that is the default."""
+    with mock.patch.object(epmd, "DEFAULT_PORT", default):
+        return ensure(Options(list(names), timeout=60, **options), check_mode)
+
+
+def check(default: int, *names: str, **options: Any) -> Outcome:
+    return see_to(default, *names, check_mode=True, **options)
+
+
+def verdict(outcome: Outcome) -> tuple[str, str]:
+    (found,) = outcome.nodes
+    return found["verdict"], found["msg"]
+
+
+def test_a_name_on_the_nodes_own_connection_is_registered(runs: Runs) -> None:
+    runs(*SAID)
+    names: dict[str, int] = {}
+    with FakeServer(node(hang, vic())) as peer, FakeServer(epmd(names)) as daemon:
+        names["vic"] = peer.port
+        with socket.create_connection(("127.0.0.1", daemon.port)):
+            outcome = check(daemon.port)
+    assert verdict(outcome) == ("registered", f"epmd has the name vic with port {peer.port}")
+    assert (outcome.changed, outcome.failed, outcome.warnings) == (False, False, [])
+    (found,) = outcome.nodes
+    assert (found["name"], found["pid"], found["address"]) == ("vic@web1", os.getpid(), "127.0.0.1")
+
+
+def test_a_name_that_no_connection_of_the_node_holds_is_borrowed(runs: Runs) -> None:
+    runs(*SAID)
+    names: dict[str, int] = {}
+    with FakeServer(node(hang, vic())) as peer, FakeServer(epmd(names)) as daemon:
+        names["vic"] = peer.port
+        outcome = check(daemon.port)
+    assert verdict(outcome)[0] == "borrowed"
+    assert outcome.nodes[0]["registered"]
+    (warning,) = outcome.warnings
+    assert warning.startswith(f"vic@web1 (pid {os.getpid()}): epmd has the name vic, but not from the node itself")
+    assert warning.endswith("its holder can't be seen: run with become")
+
+
+@pytest.mark.parametrize(("holder", "expected"), [("own", "registered"), ("nobody", "registered"), ("1", "borrowed")])
+def test_where_a_node_has_one_of_many_connections_epmd_says_whose_the_name_is(
+    runs: Runs, holder: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs(*SAID)
+    names = {"other": 1, "another": 2}
+    with FakeServer(node(hang, vic())) as peer, FakeServer(epmd(names)) as daemon:
+        names["vic"] = peer.port
+        with socket.create_connection(("127.0.0.1", daemon.port)) as own:
+            ports = {"own": own.getsockname()[1], "nobody": None}
+            monkeypatch.setattr(holder, "port_of", lambda *_given: ports.get(holder, 1))
+            outcome = check(daemon.port)
+    assert verdict(outcome)[0] == expected
+
+
+TWO_CLIENTS = """
+import socket, sys
+held = [socket.create_connection((address, int(sys.argv[1]))) for address in ("127.0.0.1", "::1")]
+print(held[0].getsockname()[1], flush=True)
+input()
+"""
+
+
+def test_a_connection_of_either_family_counts_for_whose_a_name_is(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node has one that holds no name; of the two others, one is over IPv6."""
+    runs(*SAID)
+    names = {"six": 1}
+    with FakeServer(node(hang, vic())) as peer, FakeServer(epmd(names)) as daemon:
+        names["vic"] = peer.port
+        with FakeServer(epmd(names), daemon.port, "::1"), socket.create_connection(("127.0.0.1", daemon.port)):
+            command = [sys.executable, "-c", TWO_CLIENTS, str(daemon.port)]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+                assert other.stdout
+                holder = int(other.stdout.readline())
+                monkeypatch.setattr(holder, "port_of", lambda *_given: holder)
+                outcome = check(daemon.port)
+                other.kill()
+    assert verdict(outcome)[0] == "borrowed"
+
+
+@contextmanager
+def child_with(server: FakeServer) -> Iterator[int]:
+    """The pid of a process that has this listener too, and nothing of what comes in there."""
+    with subprocess.Popen(["sleep", "3600"], pass_fds=[server._listener.fileno()]) as child:
+        try:
+            yield child.pid
+        finally:
+            child.kill()
+
+
+def test_a_node_uses_its_own_epmd_whatever_else_is_asked_for(runs: Runs) -> None:
+    runs(*SAID)
+    with FakeServer(node(hang, vic())), FakeServer(epmd({})) as daemon, FakeServer(epmd({})) as other:
+        outcome = check(daemon.port, epmd_port=other.port)
+    assert outcome.failed
+    words = f"epmd has no name vic (on port {daemon.port}); the node uses no other, so leave out epmd_port={other.port}"
+    assert verdict(outcome) == ("missing", words)
+    assert other.accepted == 0
+
+
+def test_who_holds_a_borrowed_name_is_said(runs: Runs) -> None:
+    names: dict[str, int] = {}
+    with FakeServer(node(hang, vic())) as peer, FakeServer(epmd(names)) as daemon, child_with(peer) as child:
+        runs(*SAID, pid=child)
+        names["vic"] = peer.port
+        with socket.create_connection(("127.0.0.1", daemon.port)):
+            kind, msg = verdict(check(daemon.port))
+    assert kind == "borrowed"
+    assert f"; its holder is one of {US}" in msg
+
+
+def test_who_is_in_the_way_is_said(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners, "listening_emulator", lambda _port: "/usr/lib/erlang/erts/bin/beam.smp")
+    names = {"vic": 1}
+    with FakeServer(node(hang, vic())) as peer, FakeServer(epmd(names)) as daemon, child_with(peer) as child:
+        runs(*SAID, pid=child)
+        with FakeServer(node(hang, NodePeer("thief@web1"))) as thief:
+            names["vic"] = thief.port
+            with socket.create_connection(("127.0.0.1", daemon.port)):
+                outcome = check(daemon.port)
+    kind, msg = verdict(outcome)
+    assert kind == "conflict"
+    assert outcome.failed
+    assert msg.startswith(f"epmd has the name vic with port {thief.port}, but the node listens on port {peer.port}; ")
+    assert f"; its holder is one of {US}" in msg
+    assert f"; port {thief.port} belongs to {US}" in msg
+    assert msg.endswith(", where a node answers that calls itself thief@web1")
+
+
+def test_a_process_other_than_the_nodes_gets_no_digest(runs: Runs) -> None:
+    """A child of the node may have its listener; a digest is enough to guess a cookie from."""
+    digests: list[bytes] = []
+
+    class Curious(NodePeer):
+        def on_reply(self, packet: bytes) -> bytes:
+            digests.append(packet)
+            return super().on_reply(packet)
+
+    with FakeServer(node(hang, Curious("vic@web1"))) as peer, FakeServer(epmd({})) as daemon, child_with(peer) as child:
+        runs(*SAID, pid=child)
+        outcome = see_to(daemon.port)
+    assert outcome.failed
+    where = f"127.0.0.1 port {peer.port} is answered by another process than the node's"
+    assert verdict(outcome) == ("missing", f"{where}, so the cookie was not used: run again")
+    assert digests == []
+
+
+def test_the_process_of_the_node_gets_it_and_registers(runs: Runs) -> None:
+    runs(*SAID)
+    names: dict[str, int] = {}
+    held: list[socket.socket] = []
+
+    def register(_module: str, _function: str, arguments: list[Any]) -> Any:
+        names["vic"] = arguments[1]
+        held.append(socket.create_connection(("127.0.0.1", daemon.port)))
+        return (Atom("ok"), 1)
+
+    with FakeServer(node(rpc(register), vic())) as peer, FakeServer(epmd(names)) as daemon:
+        outcome = see_to(daemon.port)
+        held.pop().close()
+    assert (outcome.failed, outcome.changed, outcome.msg) == (False, True, "registered: vic@web1")
+    assert names == {"vic": peer.port}
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["-epmd_module", "my_epmd"], "it finds other nodes with its own -epmd_module my_epmd"),
+        (["-dist_listen", "false"], "no other node can connect to it"),
+        (["-name", "undefined"], "no other node can connect to it"),
+    ],
+)
+def test_a_node_without_use_for_epmd_is_not_even_connected_to(runs: Runs, flags: list[str], words: str) -> None:
+    runs(*flags)
+    with FakeServer(hang) as peer, FakeServer(epmd({})) as daemon:
+        kind, msg = verdict(check(daemon.port))
+    assert kind == "not_applicable"
+    assert words in msg
+    assert (peer.accepted, daemon.accepted) == (0, 0)
+
+
+def test_a_node_that_needs_no_epmd_is_none_of_ours_while_there_is_none(runs: Runs) -> None:
+    with FakeServer(hang) as daemon:
+        free = daemon.port
+    runs(*SAID, "-erl_epmd_port", "4711")
+    with FakeServer(node(hang, vic())):
+        outcome = check(free)
+    assert verdict(outcome) == (
+        "not_applicable",
+        "it runs with -erl_epmd_port 4711, and there is no epmd: it needs none",
+    )
+    assert outcome.epmd == []
+
+
+def test_other_services_are_not_asked(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs(*SAID)
+    with FakeServer(hang) as service, FakeServer(epmd({})) as daemon:
+        services = {service.port, daemon.port}
+        monkeypatch.setattr(distribution_port, "KNOWN_SERVICES", distribution_port.KNOWN_SERVICES | services)
+        kind, msg = verdict(check(daemon.port))
+        assert service.accepted == 0
+    assert kind == "not_applicable"
+    assert msg.startswith("it listens only for other services (port ")
+    assert str(service.port) in msg
+
+
+def test_one_service_after_the_other_is_asked_until_a_node_answers(runs: Runs) -> None:
+    runs(*SAID)
+    servers = [FakeServer(handler) for handler in (lambda _connection: None, WEB, node(hang, vic()))]
+    with servers[0] as closing, servers[1] as web, servers[2] as peer, FakeServer(epmd({})) as daemon:
+        (found,) = check(daemon.port).nodes
+    assert (found["name"], found["port"], found["verdict"]) == ("vic@web1", peer.port, "missing")
+    # Nodes before OTP 23 hang up on the new handshake, so who hangs up is asked twice.
+    assert (closing.accepted, web.accepted, daemon.accepted) == (2, 1, 2)
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for each node is over before it answers, however fast this machine is."""
+
+    def wait(*_given: Any) -> None:
+        raise TimedOut("no answer within 10 s")
+
+    monkeypatch.setattr(NodeConnection, "open", wait)
+
+
+@pytest.mark.usefixtures("silence")
+def test_a_node_that_hangs_is_not_repaired_and_says_why(runs: Runs) -> None:
+    runs(*SAID)
+    with FakeServer(hang) as peer, FakeServer(epmd({})) as daemon:
+        outcome = check(daemon.port)
+    kind, msg = verdict(outcome)
+    assert (kind, outcome.failed) == ("missing", True)
+    assert msg.startswith(f"epmd has no name vic, but the node does not answer: 127.0.0.1 port {peer.port}: no answer")
+
+
+def test_a_node_that_refuses_us_says_why(runs: Runs) -> None:
+    runs(*SAID)
+    with FakeServer(say(b"\0\x0csnot_allowed")) as peer, FakeServer(epmd({})) as daemon:
+        kind, msg = verdict(check(daemon.port))
+    assert kind == "missing"
+    assert f"the node does not answer: 127.0.0.1 port {peer.port}: " in msg
+    assert "it does not allow us to connect" in msg
+
+
+@pytest.mark.usefixtures("silence")
+@pytest.mark.parametrize(("names", "failed"), [([], False), (["vic"], True)])
+def test_a_vm_without_a_name_that_hangs_may_be_the_one_that_was_asked_for(
+    runs: Runs, names: list[str], failed: bool
+) -> None:
+    runs("-setcookie", "MonsterCookie")
+    with FakeServer(hang), FakeServer(epmd({})) as daemon:
+        outcome = check(daemon.port, *names)
+    assert verdict(outcome)[0] == "unidentified"
+    assert outcome.failed == failed
+    said = outcome.msg if failed else " ".join(outcome.warnings)
+    assert f"an Erlang VM (pid {os.getpid()}): no node answers, 127.0.0.1 port" in said
+    assert ("vic: no such node runs here" in outcome.msg) == failed
+
+
+def test_a_vm_without_a_name_that_is_no_node_is_none_of_ours(runs: Runs) -> None:
+    runs()
+    with FakeServer(WEB), FakeServer(epmd({})) as daemon:
+        kind, msg = verdict(check(daemon.port))
+    assert kind == "not_applicable"
+    assert msg.startswith("it was started without a name, and is no node now (127.0.0.1 port ")
+
+
+def test_a_node_that_can_not_be_looked_at_is_told(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm = runs(*SAID)
+
+    def refuse(*_given: Any) -> None:
+        raise processes.not_permitted(vm)
+
+    monkeypatch.setattr(listeners, "of", refuse)
+    outcome = check(1)
+    assert verdict(outcome)[0] == "unidentified"
+    assert (outcome.failed, outcome.epmd) == (True, [])
+    assert outcome.msg == f"vic (pid {vm.pid}): {NotPermitted(processes.not_permitted(vm))}"
+
+
+def test_a_node_that_speaks_tls_needs_files_that_can_be_used(runs: Runs) -> None:
+    runs(*SAID, "-proto_dist", "inet_tls", "-ssl_dist_optfile", "/no/such/file")
+    with FakeServer(hang) as peer, FakeServer(epmd({})) as daemon:
+        outcome = check(daemon.port)
+        assert peer.accepted == 0
+    assert outcome.nodes[0]["tls"]
+    assert verdict(outcome)[1].endswith("/no/such/file can't be read (No such file or directory): give tls_certfile")
+
+
+def test_a_node_of_tls_that_speaks_none_is_asked_once(runs: Runs) -> None:
+    runs(*SAID, "-proto_dist", "inet_tls")
+    with FakeServer(WEB) as first, FakeServer(hang) as second, FakeServer(epmd({})) as daemon:
+        kind, msg = verdict(check(daemon.port))
+    assert kind == "missing"
+    assert f"127.0.0.1 port {first.port}: it does not speak TLS" in msg
+    assert (first.accepted, second.accepted) == (1, 0)
+
+
+def test_a_port_that_is_given_is_the_only_one_that_is_asked(runs: Runs) -> None:
+    runs(*SAID)
+    with FakeServer(hang) as service, FakeServer(node(hang, vic())) as peer, FakeServer(epmd({})) as daemon:
+        outcome = check(daemon.port, "vic", port=peer.port)
+    assert verdict(outcome) == ("missing", "would be registered")
+    assert (service.accepted, peer.accepted) == (0, 1)
+
+
+def test_a_port_that_no_vm_listens_on_belongs_to_none(runs: Runs) -> None:
+    runs(*SAID)
+    with FakeServer(hang) as daemon:
+        free = daemon.port
+    outcome = check(1, "vic", port=free)
+    assert (outcome.failed, outcome.nodes) == (True, [])
+    assert outcome.msg == f"vic: port {free} does not belong to it; no Erlang node is running"
+
+
+@pytest.mark.parametrize("flags", [SAID, ["-sname", "other", *SAID[2:]], SAID[2:]])
+def test_a_node_that_nobody_asked_for_is_only_listed(runs: Runs, flags: list[str]) -> None:
+    """Its command line alone may tell, or only its challenge."""
+    runs(*flags)
+    answers = NodePeer("other@web1")
+    with FakeServer(node(hang, answers)) as peer, FakeServer(epmd({})) as daemon:
+        outcome = check(daemon.port, "vic")
+    name = "other" if "other" in flags else "other@web1"
+    assert (outcome.failed, outcome.nodes) == (True, [])
+    assert outcome.msg == f"vic: no such node runs here; running: {name}"
+    assert peer.accepted == (name == "other@web1")
+
+
+def test_whose_an_epmd_is_that_gives_no_table_is_said(runs: Runs) -> None:
+    runs(*SAID)
+    with FakeServer(node(hang, vic())), FakeServer(answer(b"x")) as daemon:
+        outcome = check(daemon.port)
+    kind, msg = verdict(outcome)
+    assert (kind, outcome.failed) == ("epmd_unresponsive", True)
+    assert msg.startswith("epmd gives no table: its table has 1 bytes")
+    assert f"; port {daemon.port} belongs to {US}" in msg
+
+
+class TestFacts:
+    """The same, with what is known of the epmds."""
+
+    @pytest.fixture(autouse=True)
+    def daemon(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeServer, dict[str, int]]]:
+        """An epmd on the port that nodes use who say nothing else, and its table."""
+        names: dict[str, int] = {}
+        with FakeServer(epmd(names)) as server:
+            monkeypatch.setattr(epmd, "DEFAULT_PORT", server.port)
+            yield server, names
+
+    @pytest.mark.usefixtures("runs")
+    def test_an_epmd_is_told_also_where_no_node_runs(self, daemon: tuple[FakeServer, dict[str, int]]) -> None:
+        server, names = daemon
+        names["squatter"] = 1
+        outcome = diagnose(None, 60)
+        assert (outcome.failed, outcome.nodes, outcome.epmd) == (False, [], [])
+        assert outcome.msg.startswith("no Erlang node runs here")
+        (found,) = outcome.daemons
+        assert (found["port"], found["addresses"], found["names"]) == (server.port, ["127.0.0.1"], {"squatter": 1})
+        assert found["foreign"] == [{"name": "squatter", "port": 1, "pid": None, "user": None}]
+
+    def test_a_lost_node_is_only_told(self, runs: Runs, daemon: tuple[FakeServer, dict[str, int]]) -> None:
+        runs(*SAID)
+        server, names = daemon
+        names["other"] = 1
+        with FakeServer(node(hang, vic())):
+            outcome = diagnose(None, 60)
+        assert verdict(outcome) == ("missing", "epmd has no name vic")
+        assert (outcome.failed, outcome.changed) == (False, False)
+        assert outcome.msg == "1 missing; nothing to do"
+        assert [found["port"] for found in outcome.daemons] == [server.port]
+        assert names == {"other": 1}
+
+
+def test_several_nodes_are_told_in_their_order(runs: Runs) -> None:
+    """Each is foretold, and so are both lines in the table that they share."""
+    nodes = [FakeServer(node(hang, NodePeer(f"{name}@web1"))) for name in ("vic", "wim")]
+    with nodes[0] as one, nodes[1] as two, child_with(one) as first, child_with(two) as second:
+        runs(*SAID, pid=first)
+        runs("-sname", "wim", *SAID[2:], pid=second)
+        with FakeServer(epmd({})) as daemon:
+            outcome = check(daemon.port)
+    assert [found["name"] for found in outcome.nodes] == ["vic@web1", "wim@web1"]
+    assert outcome.msg == "would register: vic@web1, wim@web1"
+    assert outcome.diff["after"].endswith(f"name vic at port {one.port}\nname wim at port {two.port}\n")

@@ -1,0 +1,203 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole repair, of a node and an epmd that are honest: what is done, what is told, and what is not touched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, processes
+from ansible_collections.beamops.epmd.plugins.module_utils._host.processes import Vm
+from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Term
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, node, rpc
+
+COOKIE = "MonsterCookie"
+DONE = (Atom("ok"), 3)
+ALREADY = (Atom("error"), Atom("already_registered"))
+SOCKET: Term = (Atom("$inet"), Atom("gen_tcp_socket"), 5)
+
+
+class Lost:
+    """A node `vic` that epmd has not. It answers to `register_node` with one reply after the other."""
+
+    def __init__(self, *replies: Term, held: Term = -1) -> None:
+        self.names: dict[str, int] = {"other": 1}
+        self.asked: list[str] = []
+        self.port = 0
+        self.epmd_port = 0
+        self._replies = list(replies)
+        self._held = held
+        self._connections: list[socket.socket] = []
+
+    def _answer(self, _module: str, function: str, arguments: list[Any]) -> Term:
+        self.asked.append(function)
+        if function == "get_state":
+            return (Atom("state"), self._held, 4711)
+        if function != "register_node":
+            return Atom("ok")
+        reply = self._replies.pop(0)
+        if reply == DONE:
+            self.have("".join(map(chr, arguments[0])), arguments[1])
+        return reply
+
+    def have(self, name: str, port: int) -> None:
+        """Let epmd have this name, on a connection of the node's."""
+        self.names[name] = port
+        self._connections.append(socket.create_connection(("127.0.0.1", self.epmd_port)))
+
+    def ensure(self, check_mode: bool = False, cookie: str = COOKIE, known: bool = False) -> Outcome:
+        """known: its process was found, which is this one; else it is given by its port and cookie."""
+        with FakeServer(node(rpc(self._answer), NodePeer("vic@web1"))) as peer, FakeServer(epmd(self.names)) as daemon:
+            self.port, self.epmd_port = peer.port, daemon.port
+            options = Options(["vic"], port=peer.port, cookie=cookie, epmd_port=daemon.port, timeout=60)
+            if known:
+                options = options._replace(port=None, cookie=None)
+            flags = ["-sname", "vic", "-setcookie", cookie, "-epmd_port", str(daemon.port)]
+            vm = Vm(os.getpid(), os.geteuid(), "vic", None, command_line.parse(["beam.smp", "--", *flags], {}))
+            with mock.patch.object(processes, "find_vms", return_value=[vm]), contextlib.ExitStack() as stack:
+                outcome = ensure(options, check_mode)
+                for connection in self._connections:
+                    stack.enter_context(connection)
+                return outcome
+
+
+def told(outcome: Outcome) -> tuple[str, bool, bool, str]:
+    (found,) = outcome.nodes
+    assert found["name"] == "vic@web1"
+    assert outcome.changed == found["changed"]
+    return found["verdict"], found["registered"], found["changed"], found["msg"]
+
+
+def test_a_node_that_is_lost_registers_itself_and_epmd_has_it() -> None:
+    lost = Lost(DONE)
+    outcome = lost.ensure()
+    assert told(outcome) == ("missing", True, True, "registered")
+    assert (outcome.failed, outcome.msg, outcome.warnings) == (False, "registered: vic@web1", [])
+    assert lost.asked == ["register_node"]
+    assert lost.names == {"other": 1, "vic": lost.port}
+    (daemon,) = outcome.epmd
+    assert (daemon["port"], daemon["started"], daemon["names"]) == (lost.epmd_port, False, lost.names)
+    head = f"epmd: up and running on port {lost.epmd_port} with data:\nname other at port 1\n"
+    assert outcome.diff == {"before": head, "after": f"{head}name vic at port {lost.port}\n"}
+
+
+def test_check_mode_tells_the_same_and_asks_the_node_for_nothing() -> None:
+    lost = Lost()
+    outcome = lost.ensure(check_mode=True)
+    assert told(outcome) == ("missing", False, True, "would be registered")
+    assert outcome.msg == "would register: vic@web1"
+    assert outcome.diff["after"] == f"{outcome.diff['before']}name vic at port {lost.port}\n"
+    assert (lost.asked, lost.names) == ([], {"other": 1})
+
+
+def test_a_node_that_is_there_is_left_alone() -> None:
+    lost = Lost()
+    with FakeServer(node(rpc(lost._answer), NodePeer("vic@web1"))) as peer, FakeServer(
+        epmd({"vic": peer.port})
+    ) as daemon:
+        options = Options(["vic"], port=peer.port, cookie=COOKIE, epmd_port=daemon.port, timeout=60)
+        outcome = ensure(options, check_mode=False)
+    assert told(outcome)[:3] == ("registered", True, False)
+    assert outcome.msg == "1 registered; nothing to do"
+    assert outcome.diff["before"] == outcome.diff["after"]
+    assert lost.asked == []
+
+
+def test_a_socket_to_an_epmd_that_is_gone_is_cut() -> None:
+    lost = Lost(ALREADY, ALREADY, DONE, held=SOCKET)
+    words = "registered, after its dead connection to an earlier epmd was cut"
+    assert told(lost.ensure(known=True)) == ("missing", True, True, words)
+    assert lost.asked == ["register_node", "get_state", "register_node", "shutdown", "register_node"]
+
+
+def test_behind_a_port_alone_nothing_is_cut() -> None:
+    """It may lead to another host, whose node has a connection to an epmd of its own."""
+    lost = Lost(ALREADY, held=SOCKET)
+    again = "run without port, on its own host, with psutil there and become"
+    words = f"the node believes that it is registered, but epmd on port {{}} does not have its name: {again}"
+    outcome = lost.ensure()
+    assert told(outcome) == ("missing", False, False, words.format(lost.epmd_port))
+    assert lost.asked == ["register_node"]
+
+
+def test_a_node_that_has_registered_itself_meanwhile_keeps_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was between two tries of its own; the name is in epmd's table by the time that this is looked at."""
+    lost = Lost(ALREADY, held=SOCKET)
+    real = lost._answer
+
+    def answer(module: str, function: str, arguments: list[Any]) -> Term:
+        if function == "get_state":
+            lost.have("vic", lost.port)
+        return real(module, function, arguments)
+
+    monkeypatch.setattr(lost, "_answer", answer)
+    assert told(lost.ensure(known=True)) == ("missing", True, False, "registered by itself meanwhile")
+    assert lost.asked == ["register_node", "get_state"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (
+            (Atom("error"), Atom("duplicate_name")),
+            "epmd on port {} gave the name vic to somebody else meanwhile: run again",
+        ),
+        ((Atom("error"), Atom("econnrefused")), "the node can't reach epmd on port {} at the loopback address"),
+        (
+            (Atom("badrpc"), (Atom("EXIT"), Atom("undef"))),
+            "the node has no erl_epmd to register with (('badrpc', ('EXIT', 'undef'))): "
+            "with its own epmd_module it needs no epmd",
+        ),
+        (
+            (Atom("error"), Atom("etimedout")),
+            "the node answered ('error', 'etimedout'), and epmd on port {} does not have its name: run again",
+        ),
+    ],
+)
+def test_why_a_node_is_not_registered_is_said(reply: Term, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erl_epmd, "FORGET_SECONDS", 0)
+    lost = Lost(reply, reply)
+    outcome = lost.ensure()
+    words = words.format(lost.epmd_port)
+    assert told(outcome) == ("missing", False, False, words)
+    assert outcome.failed
+    assert outcome.msg == f"vic@web1: {words}"
+
+
+def test_a_wrong_cookie_leaves_all_as_it_is() -> None:
+    lost = Lost()
+    outcome = lost.ensure(cookie="wrong")
+    assert outcome.failed
+    verdict, registered, changed, msg = told(outcome)
+    assert (verdict, registered, changed) == ("missing", False, False)
+    assert msg == (
+        f"it refused the cookie (at 127.0.0.1 port {lost.port}, with the cookie from the option cookie): "
+        "give the node's own cookie or cookie_file"
+    )
+    assert (lost.asked, lost.names) == ([], {"other": 1})
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_an_epmd_that_is_down_and_may_not_be_started(check_mode: bool) -> None:
+    with FakeServer(epmd({})) as daemon:
+        free = daemon.port
+    with FakeServer(node(rpc(Lost()._answer), NodePeer("vic@web1"))) as peer:
+        options = Options(["vic"], port=peer.port, cookie=COOKIE, epmd_port=free, start_epmd=False, timeout=60)
+        outcome = ensure(options, check_mode)
+    assert told(outcome) == (
+        "epmd_down",
+        False,
+        False,
+        f"epmd is down on port {free}, and start_epmd=false: start it",
+    )
+    assert outcome.diff["after"] == "epmd: Cannot connect to local epmd\n"

@@ -1,0 +1,76 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asking an epmd that may lie, or whose clients do."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd, epmd_client
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd import Alive2, Names, NamesReply, PortPlease2
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, Table
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, Handler, answer
+
+
+def an_epmd(names: bytes, ports: Mapping[str, int]) -> Handler:
+    """Handle a connection as an epmd does that has this table."""
+
+    def handler(connection: socket.socket) -> None:
+        request = epmd.decode_request(connection.recv(1024))
+        if request == Names():
+            connection.sendall(epmd.encode_names_reply(NamesReply(4369, {})) + names)
+        else:
+            assert isinstance(request, PortPlease2)
+            port = ports.get(request.name)
+            connection.sendall(epmd.encode_port_reply(None if port is None else Alive2(request.name, port)))
+
+    return handler
+
+
+def ask(handler: Handler, name: str) -> tuple[Table, int]:
+    with FakeServer(handler) as server:
+        found = epmd_client.ask_about(Daemon("127.0.0.1", server.port), name, Deadline(60))
+    return found, server.accepted
+
+
+VIC = b"name vic at port 4711\n"
+FORGED = b"name x at port 1\nname vic at port 666\n"
+
+
+@pytest.mark.parametrize("names", [VIC, VIC + FORGED, FORGED + VIC, FORGED])
+def test_what_epmd_says_of_one_name_counts_for_more_than_its_table(names: bytes) -> None:
+    others = {} if names == VIC else {"x": 1}
+    assert ask(an_epmd(names, {"vic": 4711}), "vic") == (Table({**others, "vic": 4711}), 2)
+    assert ask(an_epmd(names, {}), "vic") == (Table(others), 2)
+
+
+def test_a_name_that_came_after_the_table_is_there() -> None:
+    assert ask(an_epmd(VIC, {"other": 5}), "other") == (Table({"vic": 4711, "other": 5}), 2)
+    assert ask(an_epmd(VIC, {}), "other") == (Table({"vic": 4711}), 2)
+
+
+def test_an_epmd_that_hangs_up_at_a_name_does_not_have_it() -> None:
+    """That of OTP does so for a name that is no UTF-8."""
+    answers = iter([answer(epmd.encode_names_reply(NamesReply(4369, {"vic": 4711}))), answer(b"")])
+
+    def handler(connection: socket.socket) -> None:
+        next(answers)(connection)
+
+    assert ask(handler, "\xe9") == (Table({"vic": 4711}), 2)
+
+
+@pytest.mark.parametrize("name", ["", "\u0416", "x" * 256])
+def test_what_is_no_name_is_not_asked_for(name: str) -> None:
+    assert ask(an_epmd(VIC, {}), name) == (Table({"vic": 4711}), 1)
+
+
+def test_an_epmd_that_says_nonsense_of_a_name_gives_no_table() -> None:
+    found, asked = ask(answer(epmd.encode_names_reply(NamesReply(4369, {})) + VIC), "vic")
+    assert found.names == {}
+    assert "its answer about a name" in found.trouble
+    assert asked == 2

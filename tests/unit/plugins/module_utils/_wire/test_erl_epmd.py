@@ -1,0 +1,140 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of erl_epmd inside of a node, of a node that answers from a table."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd, etf
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.erl_epmd import ALREADY_REGISTERED
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Raw, Term
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
+
+ALREADY = (Atom("error"), Atom("already_registered"))
+DONE = (Atom("ok"), 3)
+SOCKET: Term = (Atom("$inet"), Atom("gen_tcp_socket"), 5)
+HOLDING: Term = (Atom("state"), SOCKET, 4711)
+
+
+class FakeNode:
+    """A node whose erl_epmd has this state, and lets go of its socket when it is asked in one of these ways."""
+
+    def __init__(
+        self, state: Term = HOLDING, lets_go: tuple[str, ...] = (), replies: dict[str, Term] | None = None
+    ) -> None:
+        self.asked: list[tuple[str, str, list[Term]]] = []
+        self._state = state
+        self._lets_go = lets_go
+        self._replies = replies or {}
+        self._free = False
+
+    def call(self, module: str, function: str, arguments: list[Term]) -> Raw:
+        self.asked.append((module, function, arguments))
+        self._free = self._free or function in self._lets_go
+        reply: dict[str, Term] = {
+            "register_node": DONE if self._free else ALREADY,
+            "get_state": self._state,
+            **self._replies,
+        }
+        return Raw(etf.encode(reply.get(function, Atom("ok"))))
+
+    @property
+    def connection(self) -> NodeConnection:
+        return cast("NodeConnection", self)
+
+    @property
+    def functions(self) -> list[str]:
+        return [function for _module, function, _arguments in self.asked]
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way is tried a second time, and no more."""
+    monkeypatch.setattr(erl_epmd, "FORGET_SECONDS", 0.001)
+    monkeypatch.setattr(erl_epmd, "POLL_SECONDS", 0.002)
+
+
+def as_bytes(term: Term) -> Raw:
+    return Raw(etf.encode(term))
+
+
+@pytest.mark.parametrize(("inet6", "more"), [(False, []), (True, ["inet6"])])
+def test_a_name_is_registered_character_by_character(inet6: bool, more: list[Any]) -> None:
+    node = FakeNode(lets_go=("register_node",))
+    assert erl_epmd.register(node.connection, "vé", 4711, inet6) == DONE
+    assert node.asked == [("erl_epmd", "register_node", [[ord("v"), ord("é")], 4711, *more])]
+
+
+@pytest.mark.parametrize(
+    ("state", "held"),
+    [
+        (HOLDING, as_bytes(SOCKET)),
+        ((Atom("state"), -1, -1), None),
+        ((Atom("state"), Atom("undefined")), None),
+        ((Atom("state"),), None),
+    ],
+)
+def test_the_socket_is_the_second_element_of_the_state(state: Term, held: Raw | None) -> None:
+    node = FakeNode(state)
+    assert erl_epmd.socket_of(node.connection) == held
+    assert node.asked == [("sys", "get_state", ["erl_epmd"])]
+
+
+def test_a_state_that_is_no_record_is_an_error() -> None:
+    with pytest.raises(ProtocolError):
+        erl_epmd.socket_of(FakeNode([1, 2]).connection)
+
+
+@pytest.mark.parametrize(
+    ("lets_go", "asked", "reply"),
+    [
+        (("register_node",), set(), DONE),
+        (("shutdown",), {"shutdown"}, DONE),
+        (("send",), {"shutdown", "send", "close"}, DONE),
+        ((), {"shutdown", "send", "close"}, ALREADY_REGISTERED),
+    ],
+)
+def test_it_is_asked_to_forget_a_dead_socket_the_mild_way_first(
+    lets_go: tuple[str, ...], asked: set[str], reply: Term
+) -> None:
+    node = FakeNode(lets_go=lets_go)
+    assert erl_epmd.register_without(node.connection, as_bytes(SOCKET), "vic", 4711, False) == reply
+    assert set(node.functions) == asked | {"register_node"}
+    assert node.functions[0] == "register_node"
+
+
+def test_without_a_dead_socket_nothing_is_forgotten() -> None:
+    node = FakeNode()
+    assert erl_epmd.register_without(node.connection, None, "vic", 4711, False) == ALREADY_REGISTERED
+    assert node.functions == ["register_node"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "port"),
+    [
+        (Atom("error"), 4369),
+        ((Atom("ok"), [[[ord(digit) for digit in "4370"]]]), 4370),
+        ((Atom("ok"), [[[ord(digit) for digit in "4371"], [49]], [[49]]]), 4371),
+        ((Atom("ok"), [[[ord(letter) for letter in "many"]]]), None),
+        ((Atom("ok"), [[[49] * 6]]), None),
+        ((Atom("ok"), []), None),
+        ((Atom("badrpc"), Atom("nodedown")), None),
+        (Atom("ok"), None),
+    ],
+)
+def test_which_epmd_it_uses_is_asked_of_its_flags(reply: Term, port: int | None) -> None:
+    node = FakeNode(replies={"get_argument": reply})
+    assert erl_epmd.epmd_port(node.connection) == port
+    assert node.asked == [("init", "get_argument", ["epmd_port"])]
+
+
+@pytest.mark.parametrize(("reply", "module"), [(Atom("my_epmd"), "my_epmd"), ((Atom("badrpc"), Atom("x")), None)])
+def test_by_what_it_finds_others_is_asked_of_net_kernel(reply: Term, module: str | None) -> None:
+    node = FakeNode(replies={"epmd_module": reply})
+    assert erl_epmd.epmd_module(node.connection) == module
+    assert node.asked == [("net_kernel", "epmd_module", [])]

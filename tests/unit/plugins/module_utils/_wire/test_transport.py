@@ -1,0 +1,332 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Framing, limits and the deadline, with peers inside of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import (
+    Closed,
+    ProtocolError,
+    Refused,
+    TimedOut,
+    Unreachable,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import transport
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Connection
+
+LONG = 600.0
+SHORT = 0.02
+
+
+class Peer:
+    """The other end of a connection; the kernel keeps what it sends until it is read."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        self.accepted: list[socket.socket] = []
+
+    def connect(self, seconds: float = LONG) -> tuple[Connection, socket.socket]:
+        connection = Connection("127.0.0.1", self.port, Deadline(seconds))
+        there, _address = self.listener.accept()
+        self.accepted.append(there)
+        return connection, there
+
+    def close(self) -> None:
+        for end in (self.listener, *self.accepted):
+            end.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    with contextlib.closing(Peer()) as found:
+        yield found
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still: its one element is the time."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+def read(there: socket.socket, size: int) -> bytes:
+    return there.recv(size, socket.MSG_WAITALL)
+
+
+def test_a_deadline_counts_down_and_then_raises(clock: list[float]) -> None:
+    deadline = Deadline(10)
+    assert deadline.left() == 10
+    clock[0] += 9.5
+    assert deadline.left() == 0.5
+    clock[0] += 0.5
+    with pytest.raises(TimedOut, match="no answer within 10 s"):
+        deadline.left()
+    clock[0] += 1000
+    with pytest.raises(TimedOut):
+        deadline.left()
+
+
+@pytest.mark.parametrize("seconds", [0, -1, -0.5])
+def test_a_deadline_without_time_is_over_at_once(clock: list[float], seconds: float) -> None:
+    assert clock
+    with pytest.raises(TimedOut):
+        Deadline(seconds).left()
+
+
+def test_a_share_is_a_part_of_what_is_left(clock: list[float]) -> None:
+    deadline = Deadline(10)
+    clock[0] += 4
+    assert deadline.share(3).left() == 2
+    assert deadline.left() == 6
+    clock[0] += 6
+    with pytest.raises(TimedOut):
+        deadline.share(3)
+
+
+def test_packets_have_the_lengths_of_the_standard(peer: Peer) -> None:
+    connection, there = peer.connect()
+    with connection:
+        connection.send(b"abc")
+        connection.send_handshake(b"N1")
+        connection.send_packet(b"\x70")
+        connection.send_packet(b"")
+        assert read(there, 16) == b"abc" + b"\0\x02N1" + b"\0\0\0\x01\x70" + b"\0\0\0\0"
+
+
+def test_packets_are_taken_whole_however_they_come(peer: Peer) -> None:
+    connection, there = peer.connect()
+    with connection:
+        there.sendall(b"\0\x02sokay" + b"\0")
+        assert connection.receive_handshake(100) == b"so"
+        assert connection.receive_exactly(3) == b"kay"
+        there.sendall(b"\0\0")
+        there.sendall(b"\x03a")
+        there.sendall(b"bcd")
+        assert connection.receive_packet(100) == b"abc"
+        assert connection.receive_exactly(1) == b"d"
+        assert connection.receive_exactly(0) == b""
+
+
+@pytest.mark.parametrize("size", [1, 99, 100])
+def test_a_packet_up_to_the_limit_is_taken(peer: Peer, size: int) -> None:
+    connection, there = peer.connect()
+    with connection:
+        there.sendall(struct.pack(">H", size) + b"x" * size + struct.pack(">I", size) + b"y" * size)
+        assert connection.receive_handshake(100) == b"x" * size
+        assert connection.receive_packet(100) == b"y" * size
+
+
+@pytest.mark.parametrize("size", [101, 0xFFFF])
+def test_a_length_over_the_limit_of_a_handshake_is_a_protocol_error_at_once(peer: Peer, size: int) -> None:
+    connection, there = peer.connect()
+    with connection:
+        there.sendall(struct.pack(">H", size))
+        with pytest.raises(ProtocolError, match=f"a packet of {size} bytes"):
+            connection.receive_handshake(100)
+
+
+@pytest.mark.parametrize("size", [101, 0xFFFFFFFF, int.from_bytes(b"HTTP", "big")])
+def test_a_length_over_the_limit_is_a_protocol_error_at_once(peer: Peer, size: int) -> None:
+    connection, there = peer.connect()
+    with connection:
+        there.sendall(struct.pack(">I", size))
+        with pytest.raises(ProtocolError, match=f"a packet of {size} bytes"):
+            connection.receive_packet(100)
+
+
+def test_an_empty_packet_of_a_handshake_is_no_tick(peer: Peer) -> None:
+    connection, there = peer.connect()
+    with connection:
+        there.sendall(b"\0\0")
+        assert connection.receive_handshake(100) == b""
+
+
+def test_ticks_are_answered_on_the_way_to_a_packet(peer: Peer) -> None:
+    connection, there = peer.connect()
+    with connection:
+        there.sendall(bytes(4) * 3 + b"\0\0\0\x01x" + bytes(4))
+        assert connection.receive_packet(100) == b"x"
+        connection.send_packet(b"end")
+        assert read(there, 3 * 4 + 7) == bytes(4) * 3 + b"\0\0\0\x03end"
+
+
+def test_ticks_for_ever_end_at_the_deadline(peer: Peer, clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, there = peer.connect(10)
+    send = connection.send
+
+    def slow(data: bytes) -> None:
+        clock[0] += 4
+        send(data)
+
+    monkeypatch.setattr(connection, "send", slow)
+    there.sendall(bytes(4) * 3)
+    with connection:
+        with pytest.raises(TimedOut):
+            connection.receive_packet(100)
+        assert read(there, 8) == bytes(8)
+
+
+@pytest.mark.parametrize("what", ["receive_handshake", "receive_packet", "receive_exactly", "receive_until_closed"])
+@pytest.mark.parametrize("sent", [b"", b"\0"])
+def test_a_silent_peer_ends_at_the_deadline(peer: Peer, what: str, sent: bytes) -> None:
+    connection, there = peer.connect()
+    there.sendall(sent)
+    connection.deadline = Deadline(SHORT)
+    with connection, pytest.raises(TimedOut, match=r"no answer within 0\.02 s"):
+        getattr(connection, what)(100)
+
+
+def test_a_peer_that_stops_within_a_packet_ends_at_the_deadline(peer: Peer) -> None:
+    connection, there = peer.connect()
+    there.sendall(b"\0\0\0\x64half")
+    connection.deadline = Deadline(SHORT)
+    with connection, pytest.raises(TimedOut):
+        connection.receive_packet(100)
+
+
+def test_a_peer_that_does_not_read_ends_at_the_deadline(peer: Peer) -> None:
+    connection, _there = peer.connect()
+    connection.deadline = Deadline(SHORT)
+    with connection, pytest.raises(TimedOut):
+        connection.send(bytes(1 << 26))
+
+
+def test_nothing_is_sent_or_waited_for_after_the_deadline(peer: Peer, clock: list[float]) -> None:
+    connection, there = peer.connect(10)
+    there.sendall(b"\0\x01x")
+    clock[0] += 10
+    with connection:
+        with pytest.raises(TimedOut):
+            connection.send(b"x")
+        with pytest.raises(TimedOut):
+            connection.receive_handshake(100)
+        with pytest.raises(BlockingIOError):
+            there.recv(1, socket.MSG_DONTWAIT)
+    with pytest.raises(TimedOut):
+        Connection("127.0.0.1", peer.port, connection.deadline)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0", b"\0\0\0\x04", b"\0\0\0\x04abc"])
+def test_a_peer_that_closes_early_is_closed(peer: Peer, sent: bytes) -> None:
+    for what in ("receive_packet", "receive_handshake"):
+        connection, there = peer.connect()
+        there.sendall(sent[2:] if what == "receive_handshake" else sent)
+        there.close()
+        with connection, pytest.raises(Closed):
+            getattr(connection, what)(100)
+
+
+def reset(there: socket.socket) -> None:
+    """Close without a goodbye: the other end sees a reset."""
+    there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    there.close()
+
+
+def test_a_connection_that_is_reset_is_closed(peer: Peer) -> None:
+    for what in ("receive_packet", "receive_handshake", "receive_until_closed", "receive_exactly"):
+        connection, there = peer.connect()
+        reset(there)
+        with connection, pytest.raises(Closed):
+            getattr(connection, what)(100)
+
+
+def test_sending_to_a_connection_that_is_reset_is_closed(peer: Peer) -> None:
+    connection, there = peer.connect()
+    reset(there)
+    with connection, pytest.raises(Closed):
+        connection.send(b"x")
+
+
+def test_all_that_comes_until_the_peer_closes(peer: Peer) -> None:
+    connection, there = peer.connect()
+    there.sendall(b"x" * 100)
+    there.close()
+    with connection:
+        assert connection.receive_until_closed(100) == b"x" * 100
+
+
+def test_more_than_the_limit_until_the_peer_closes_is_a_protocol_error(peer: Peer) -> None:
+    connection, there = peer.connect()
+    there.sendall(b"x" * 101)
+    with connection, pytest.raises(ProtocolError, match="more than 100 bytes"):
+        connection.receive_until_closed(100)
+
+
+def test_a_port_where_nothing_listens_is_refused(peer: Peer) -> None:
+    peer.listener.close()
+    with pytest.raises(Refused):
+        Connection("127.0.0.1", peer.port, Deadline(LONG))
+
+
+@pytest.mark.parametrize("address", ["255.255.255.255", "ff02::1:2:3:4:5%lo"])
+def test_an_address_that_no_connection_can_have_is_unreachable(address: str) -> None:
+    with pytest.raises(Unreachable):
+        Connection(address, 1, Deadline(LONG))
+
+
+def test_a_connection_hangs_up_when_it_is_left(peer: Peer) -> None:
+    connection, there = peer.connect()
+    with connection:
+        pass
+    assert read(there, 1) == b""
+
+
+def test_a_peer_that_sees_the_end_at_once_is_not_waited_for(peer: Peer, clock: list[float]) -> None:
+    assert clock
+    connection, there = peer.connect()
+    there.sendall(b"x" * 1000)
+    there.shutdown(socket.SHUT_WR)
+    connection.hang_up()
+    assert read(there, 1) == b""
+
+
+def test_a_peer_that_goes_on_after_the_end_is_left_at_that(
+    peer: Peer, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, there = peer.connect()
+    there.sendall(b"x" * 100)
+    receive, taken = connection._receive, []
+
+    def one_byte(_size: int) -> bytes:
+        clock[0] += 0.1
+        taken.append(receive(1))
+        return taken[-1]
+
+    monkeypatch.setattr(connection, "_receive", one_byte)
+    connection.hang_up()
+    assert len(taken) == 2
+    with pytest.raises(ConnectionError):
+        there.sendall(bytes(1 << 26))
+
+
+def test_a_question_is_sent_and_answered(peer: Peer) -> None:
+    class Answering(Connection):
+        """Has the peer answer as soon as it was asked."""
+
+        def send(self, data: bytes) -> None:
+            super().send(data)
+            there, _address = peer.listener.accept()
+            assert read(there, len(data)) == data
+            there.sendall(b"answer")
+            there.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport, "Connection", Answering)
+        assert transport.ask("127.0.0.1", peer.port, b"question", 100, Deadline(LONG)) == b"answer"
+
+
+def test_a_question_that_is_not_answered_ends_at_the_deadline(peer: Peer) -> None:
+    with pytest.raises(TimedOut):
+        transport.ask("127.0.0.1", peer.port, b"question", 100, Deadline(SHORT))
