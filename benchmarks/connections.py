@@ -105,11 +105,11 @@ def measure(smoke: bool) -> Result:
     note = ""
     if max(counts) > largest:
         note = (
-            f"The machine allows a process {limit:,} descriptors: of the {max(counts):,} connections the node has "
-            f"{largest:,}, and other processes of the host the rest. Both ends are on the host, so its table has twice "
-            "as many entries. The node has a user of its own, as packages have it, so that only its oldest descriptors "
-            "are looked at; where it shares its user with other services, as one of root may, each of them is, which "
-            "takes 6 microseconds for each."
+            f"The machine allows {limit:,} descriptors for a process: the node has {largest:,} of the {max(counts):,} "
+            "connections, and other processes of the host have the rest. Both ends are on the host, so its table has "
+            "twice as many entries. The node has a user of its own, as with the usual packages, so the module reads "
+            "only its oldest descriptors. For a node that shares its user with other services, as one that runs as "
+            "root may, it reads all of them, which takes 6 microseconds for each."
         )
     table = Table("The process of the module", ("idle host", "this host", "more"), ("ms", "ms"), rows, note)
     return Result(NAME, f"One node with {listed(counts)} connections, and {processes:,} processes", [table])

@@ -97,7 +97,7 @@ def measure(smoke: bool) -> Result:
         f"pipelining {pipelining}: {', '.join(f'{number} with {hosts} hosts' for hosts, number in each.items())}"
         for pipelining, each in size.rounds.items()
     )
-    note = f"Rounds, {rounds}. All hosts share the processors of the controller, which none of a real fleet does."
+    note = f"Rounds, {rounds}. All hosts share the processors of the controller, unlike the hosts of a real fleet."
     return Result(
         NAME,
         f"A fleet of {listed(hosts)} hosts over ssh",

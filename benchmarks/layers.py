@@ -109,7 +109,7 @@ def measure(smoke: bool) -> Result:
     ]
     rows.append(Row({"layer": "all of it"}, totals["healthy"], totals["lost"], [100.0] * rounds))
     head = ("nothing to repair", "one to repair", "share of the latter")
-    note = "A target keeps no compiled code of what Ansible sends, so an import is mostly compiling."
+    note = "Ansible keeps no compiled code on a target, so an import is mostly compiling."
     table = Table("The process of the module", head, ("ms", "%"), rows, note)
     return Result(NAME, "Where the time goes on a host", [table])
 

@@ -28,9 +28,9 @@ HEAD = """..
 What it costs
 =============
 
-Written by ``make bench``. Everything is measured against something else, in turns in one run: each round does all of it
-once, one after the other. A cell is the median of the rounds, with the lowest and the highest in brackets. What is
-compared is compared within each round; a goal is met if the median meets it.
+``make bench`` writes this page. Everything is measured together with what it is compared with, in the same run: each
+round does each of them once, in turn. A cell shows the median of all rounds, with the lowest and the highest value in
+brackets. Ratios and differences are taken within each round. A goal is met if the median meets it.
 
 """
 
