@@ -51,9 +51,10 @@ coverage: ## which lines and branches tests/unit takes; fails under 95 % of bran
 	@echo '== coverage: which lines and branches tests/unit takes'
 	@$(tools)/coverage 95
 
-mutation: ## small changes to the pure rooms that no unit test notices; takes hours, and is no part of test
-	@echo '== mutation: small changes to the pure rooms that no unit test notices'
-	@$(tools)/mutation _command_line _control _diagnosis _epmd _erlang_terms _etf _handshake _legible _search
+mutation: ## small changes to the pure files that no unit test notices; takes hours, and is no part of test
+	@echo '== mutation: small changes to the pure files that no unit test notices'
+	@$(tools)/mutation _host/command_line _host/erlang_terms _legible _steps/diagnose _steps/distribution_port \
+		_wire/control _wire/epmd _wire/etf _wire/handshake
 
 integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 on private hosts
 	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'

@@ -47,7 +47,7 @@ def begins(event, said):
         if said[0] == "ansible.module_utils.basic":
             return "basic"
         if said[0].startswith("ansible_collections.beamops.epmd.plugins.module_utils."):
-            return "repair" if said[0].endswith("._repair") else "ours"
+            return "repair" if said[0].endswith("._steps.repair") else "ours"
     elif event == "os.listdir" and "options" in marks:
         return "walk" if said[0] == "/proc" else None
     elif event == "socket.__new__" and said[1] == netlink:
