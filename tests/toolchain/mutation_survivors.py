@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""mutation_survivors.py FILE DUMP EXPLAINED: report which changes to a file no test noticed; fails if one is unexplained.
+"""mutation_survivors.py FILE DUMP EXPLAINED: report the changes that no test noticed; fails if one is unexplained.
 
 Standard: `cosmic-ray dump` prints a line of JSON for each change: the change, and the result of the tests. EXPLAINED is
 TOML, a list `survivor` of `file`, `was`, `now` (lines of code, without their indentation), `why`.

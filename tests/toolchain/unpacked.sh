@@ -42,8 +42,8 @@ unpack() {
     done
 }
 
-# unpack_libraries FOLDER PACKAGE...: unpack every shared library that these packages depend on, with the C library and its
-# loader.
+# unpack_libraries FOLDER PACKAGE...: unpack every shared library that these packages depend on, with the C library and
+# its loader.
 unpack_libraries() {
     compat=$1
     shift
