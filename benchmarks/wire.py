@@ -81,8 +81,8 @@ def measure(smoke: bool) -> Result:
         _row("all of the module", "ansible.builtin.command with erl_call", samples, "command", "module", None),
     ]
     note = (
-        "erl_call needs the port, shows the cookie on its command line, and is not on every host; it is a process of its "
-        "own, while the work on the wire is a part of the module's process."
+        "erl_call needs the port, shows the cookie on its command line, and is not on every host; it is a process of "
+        "its own, while the work on the wire is a part of the module's process."
     )
     return Result(
         NAME,
