@@ -108,8 +108,8 @@ def measure(smoke: bool) -> Result:
             f"This machine allows {limit:,} descriptors for each process: of the {max(counts):,} connections, the node "
             f"has {largest:,}, and other processes of the host have the rest. Both ends are on the host, so its table "
             "has twice as many entries. The node has a user of its own, as with packages, so only its oldest "
-            "descriptors are looked at. Where it shares its user with other services, as root's may, all of them are, which takes "
-            "6 microseconds each."
+            "descriptors are looked at. Where it shares its user with other services, as root's may, all of them are, "
+            "which takes 6 microseconds each."
         )
     table = Table("The process of the module", ("idle host", "this host", "more"), ("ms", "ms"), rows, note)
     return Result(NAME, f"One node with {listed(counts)} connections, and {processes:,} processes", [table])

@@ -31,8 +31,8 @@ LAYERS = {
     "ours": "import of our code",
     "options": "AnsibleModule reads its options",
     "walk": "the Erlang VMs among the processes (/proc)",
+    "epmd": "asking epmd for its table",
     "sockets": "the sockets of the node (sock_diag)",
-    "epmd": "asking epmd",
     "node": "asking the node for its name",
     "repair": "import of the code that repairs; registering the node, and the proof",
     "result": "the result is printed, and Python ends",
@@ -51,7 +51,8 @@ def begins(event, arguments):
     elif event == "os.listdir" and "options" in marks:
         return "walk" if arguments[0] == "/proc" else None
     elif event == "socket.__new__" and arguments[1] == netlink:
-        return "sockets"
+        # The first only shows that the kernel answers.
+        return "sockets" if "walk" in marks else None
     elif event == "socket.connect" and isinstance(arguments[1], tuple):
         return {epmd: "epmd", node: "node"}.get(arguments[1][1])
 def marked(name, method):
