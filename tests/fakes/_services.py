@@ -12,7 +12,8 @@ import socket
 from typing import Any, Callable, Mapping
 
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
-from ansible_collections.beamops.epmd.plugins.module_utils._wire import control, epmd, etf
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import control, etf
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd as codec
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Term
 
 from ._server import Handler
@@ -26,16 +27,16 @@ def epmd(names: Mapping[str, int]) -> Handler:
 
     def handler(connection: socket.socket) -> None:
         try:
-            request = epmd.decode_request(connection.recv(1024))
+            request = codec.decode_request(connection.recv(1024))
         except ProtocolError:
             return
-        if isinstance(request, epmd.PortPlease2):
+        if isinstance(request, codec.PortPlease2):
             port = names.get(request.name)
-            found = None if port is None else epmd.Alive2(request.name, port)
-            connection.sendall(epmd.encode_port_reply(found))
+            found = None if port is None else codec.Alive2(request.name, port)
+            connection.sendall(codec.encode_port_reply(found))
         else:
-            shown = dict(names) if isinstance(request, epmd.Names) else {}
-            connection.sendall(epmd.encode_names_reply(epmd.NamesReply(4369, shown)))
+            shown = dict(names) if isinstance(request, codec.Names) else {}
+            connection.sendall(codec.encode_names_reply(codec.NamesReply(4369, shown)))
 
     return handler
 
@@ -51,8 +52,9 @@ def rpc(answer: Answer) -> Handler:
             message = control.decode_message(connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
             asked: Any = etf.decode(message.payload or b"")
             _call, (caller, reference), (_kind, module, function, arguments, _leader) = asked
-            control = (control.SEND, Atom(""), caller)
-            packet = control.encode_message(control, (reference, answer(module, function, arguments)))
+            packet = control.encode_message(
+                (control.SEND, Atom(""), caller), (reference, answer(module, function, arguments))
+            )
             connection.sendall(len(packet).to_bytes(4, "big") + packet)
 
     return handler

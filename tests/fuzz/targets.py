@@ -22,7 +22,12 @@ from unittest import mock
 from ansible_collections.beamops.epmd.plugins.module_utils import _legible, _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, ProtocolError
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, erlang_terms, sock_diag
+from ansible_collections.beamops.epmd.plugins.module_utils._host import (
+    certificates,
+    command_line,
+    erlang_terms,
+    sock_diag,
+)
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons, start_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
     control,
@@ -32,7 +37,6 @@ from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
     etf,
     handshake,
     node,
-    tls,
     transport,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Pid, Reference
@@ -74,7 +78,7 @@ def refused(*kinds: type[Exception]) -> Any:
     assert "\n" not in said
 
 
-def etf(data: bytes) -> None:
+def one_term(data: bytes) -> None:
     """One term: decoded, encoded again, taken apart, and shown to a person."""
     with refused(ProtocolError):
         parts = etf.elements(data)
@@ -90,7 +94,7 @@ def etf(data: bytes) -> None:
             assert etf.decode(etf.encode(value)) == value
 
 
-def etf_split(data: bytes) -> None:
+def many_terms(data: bytes) -> None:
     """Terms that follow one another."""
     with refused(ProtocolError):
         terms = etf.split(data)
@@ -99,7 +103,7 @@ def etf_split(data: bytes) -> None:
             etf.decode(term)
 
 
-def epmd(data: bytes) -> None:
+def epmd_replies(data: bytes) -> None:
     """Every message of epmd's, and of its clients: what is understood is what would be sent."""
     with refused(ProtocolError):
         assert epmd.encode_request(epmd.decode_request(data)) == data
@@ -136,7 +140,7 @@ _NEXT = {
 }
 
 
-def handshake(data: bytes) -> None:
+def handshake_packets(data: bytes) -> None:
     """A sequence of packets, each with its length before it, and of our own steps (a length of 0xffff)."""
     machine = _MAKERS[data[0] % len(_MAKERS) if data else 0]()
     machine.start()
@@ -173,7 +177,7 @@ def handshake(data: bytes) -> None:
             assert not any(ord(character) < 32 for character in name)
 
 
-def control(data: bytes) -> None:
+def control_message(data: bytes) -> None:
     """A message between connected nodes, which may be the answer to our call."""
     with refused(ProtocolError):
         message = control.decode_message(data)
@@ -183,7 +187,7 @@ def control(data: bytes) -> None:
         assert answer is None or data.endswith(answer)
 
 
-def sock_diag(data: bytes) -> None:
+def kernel_answer(data: bytes) -> None:
     """An answer of the kernel about its sockets."""
     with contextlib.suppress(OSError):
         found, _is_last = sock_diag.decode(data)
@@ -191,27 +195,27 @@ def sock_diag(data: bytes) -> None:
         assert all(0 <= socket_.port < 65536 and socket_.inode >= 0 for socket_ in found)
 
 
-def erlang_terms(data: bytes) -> None:
+def terms_in_a_file(data: bytes) -> None:
     """A file of terms in text."""
     with refused(EpmdError):
         repr(erlang_terms.consult(data.decode("utf-8", "replace")))
 
 
-def tls(data: bytes) -> None:
+def certificate_options(data: bytes) -> None:
     """The file of -ssl_dist_optfile, and the pairs of -ssl_dist_opt."""
     text = data.decode("utf-8", "replace")
     words = [os.fsdecode(word) for word in data.split(b"\0")]
     with refused(EpmdError):
-        _check_files(tls.choose(tls.sections(text, "the file"), "the file"))
-    _check_files(tls.choose(tls.from_arguments(dict(zip(words[::2], words[1::2]))), ""))
+        _check_files(certificates.choose(certificates.sections(text, "the file"), "the file"))
+    _check_files(certificates.choose(certificates.from_arguments(dict(zip(words[::2], words[1::2]))), ""))
 
 
-def _check_files(files: tls.Files) -> None:
+def _check_files(files: certificates.Files) -> None:
     assert all(value is None or isinstance(value, str) for value in files)
     assert files.certfile or files == files._replace(certfile=None, keyfile=None, password="")
 
 
-def command_line(data: bytes) -> None:
+def command_line_and_environment(data: bytes) -> None:
     """A command line and an environment: the first word says how many words are of the command line."""
     words = [os.fsdecode(word) for word in data.split(b"\0")]
     count = len(words[0])
@@ -295,7 +299,7 @@ def peers(data: bytes) -> Any:
         yield wires
 
 
-def node(data: bytes) -> None:
+def conversation_with_a_node(data: bytes) -> None:
     """A whole conversation with a node: its challenge, the proof of the cookie, what is asked of it, and the end."""
     ticks = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: next(ticks) / 10, sleep=lambda _seconds: None)
@@ -318,15 +322,16 @@ def node(data: bytes) -> None:
         assert COOKIE not in wire.sent
 
 
-def table(data: bytes) -> None:
+def conversation_with_an_epmd(data: bytes) -> None:
     """A whole conversation with an epmd, of its table and of one name."""
     with peers(data) as wires:
         found = epmd_client.ask_about(epmd_client.Daemon("127.0.0.1", 4369), "vic", Deadline(60))
     with peers(data):
         epmd_client.ask_descriptors(epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
-    assert found.names is not None
     assert len(found.names) <= _limits.MAX_EPMD_NAMES
-    assert not found.trouble or not found.names
+    assert found.state is not epmd_client.State.DOWN
+    assert bool(found.trouble) == (found.state is epmd_client.State.MUTE)
+    assert found.state is epmd_client.State.UP or not found.names
     assert len(found.trouble) <= SENTENCE
     assert len(wires) <= 2
 
@@ -345,16 +350,24 @@ _UNITS = b"""Id=epmd.service Id=epmd.socket LoadState=loaded LoadState=masked Li
     Environment=ERL_EPMD_PORT= 4369 0::/ 1:name=systemd:/ .service""".split()
 
 TARGETS = {
-    "etf": Target(etf, 4, [*_TAGS, *_LETTERS]),
-    "etf_split": Target(etf_split, 2, [*_TAGS, *_LETTERS]),
-    "epmd": Target(epmd, 2, [*_TABLE, b"w\0", b"v\0", b"y\0", b"\0\1n", b"z", b"x", *_LETTERS]),
-    "handshake": Target(handshake, 3, [b"\xff\xff", b"\0\3", b"\0\x11", *_CONVERSATION]),
-    "control": Target(control, 3, [*_ANSWER, *_TAGS]),
-    "sock_diag": Target(sock_diag, 1, [struct.pack("=IHHII", 72, 20, 2, 1, 0), b"\2\x0a", b"\x0a\x0a"]),
-    "erlang_terms": Target(erlang_terms, 2, [*_TEXT, b"16#ff", b"1.5e3", b"/utf8"]),
-    "tls": Target(tls, 1, [*_TEXT, b"client", b"server", b"certfile", b"keyfile", b"certs_keys", b"client_certfile\0"]),
-    "command_line": Target(command_line, 1, [*_FLAGS, b"\0"]),
+    "etf": Target(one_term, 4, [*_TAGS, *_LETTERS]),
+    "etf_split": Target(many_terms, 2, [*_TAGS, *_LETTERS]),
+    "epmd": Target(epmd_replies, 2, [*_TABLE, b"w\0", b"v\0", b"y\0", b"\0\1n", b"z", b"x", *_LETTERS]),
+    "handshake": Target(handshake_packets, 3, [b"\xff\xff", b"\0\3", b"\0\x11", *_CONVERSATION]),
+    "control": Target(control_message, 3, [*_ANSWER, *_TAGS]),
+    "sock_diag": Target(kernel_answer, 1, [struct.pack("=IHHII", 72, 20, 2, 1, 0), b"\2\x0a", b"\x0a\x0a"]),
+    "erlang_terms": Target(terms_in_a_file, 2, [*_TEXT, b"16#ff", b"1.5e3", b"/utf8"]),
+    "certificates": Target(
+        certificate_options,
+        1,
+        [*_TEXT, b"client", b"server", b"certfile", b"keyfile", b"certs_keys", b"client_certfile\0"],
+    ),
+    "command_line": Target(command_line_and_environment, 1, [*_FLAGS, b"\0"]),
     "units": Target(units, 1, [*_UNITS, b"\n", b"\n\n", b" "]),
-    "node": Target(node, 3, [*_CONVERSATION, *_ANSWER, b"\0\0\0\0", b"\xff\xff\xff\xfe", b"\0\0\0\x50", b"\0\x11"]),
-    "table": Target(table, 1, [*_TABLE, b"\xff\xff\xff\xfe", b"w\0"]),
+    "node": Target(
+        conversation_with_a_node,
+        3,
+        [*_CONVERSATION, *_ANSWER, b"\0\0\0\0", b"\xff\xff\xff\xfe", b"\0\0\0\x50", b"\0\x11"],
+    ),
+    "table": Target(conversation_with_an_epmd, 1, [*_TABLE, b"\xff\xff\xff\xfe", b"w\0"]),
 }

@@ -14,9 +14,14 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, erlang_terms, sock_diag
+from ansible_collections.beamops.epmd.plugins.module_utils._host import (
+    certificates,
+    command_line,
+    erlang_terms,
+    sock_diag,
+)
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import start_epmd
-from ansible_collections.beamops.epmd.plugins.module_utils._wire import control, epmd, etf, tls
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import control, epmd, etf
 from ansible_collections.beamops.epmd.tests.fakes import HOSTILE_MEBIBYTES, grows_by_less_than
 from ansible_collections.beamops.epmd.tests.fuzz import targets
 
@@ -47,7 +52,7 @@ def answer(packet: bytes) -> None:
 
 def consult(text: bytes) -> None:
     with contextlib.suppress(EpmdError):
-        tls.choose(tls.sections(text.decode(), "x"), "x")
+        certificates.choose(certificates.sections(text.decode(), "x"), "x")
 
 
 def names(data: bytes) -> None:

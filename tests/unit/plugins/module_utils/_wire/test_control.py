@@ -32,8 +32,8 @@ CALL = (
 )
 
 
-def message(control: Term, payload: Term = None) -> bytes:
-    sent = b"\x70\x83" + etf.encode(control)
+def message(operation: Term, payload: Term = None) -> bytes:
+    sent = b"\x70\x83" + etf.encode(operation)
     return sent if payload is None else sent + b"\x83" + etf.encode(payload)
 
 
@@ -118,8 +118,8 @@ def test_a_message_of_something_else_shows_how_it_starts() -> None:
 
 @pytest.mark.parametrize("result", [Atom("ok"), (Atom("ok"), 4), [], b"", (Atom("badrpc"), Atom("nodedown")), CALLER])
 def test_an_answer_is_found_and_kept_as_it_came(result: Term) -> None:
-    for control in [(2, Atom(""), CALLER), (22, SOMEBODY, CALLER)]:
-        found = control.answer(message(control, (REFERENCE, result)), CALLER, REFERENCE)
+    for operation in [(2, Atom(""), CALLER), (22, SOMEBODY, CALLER)]:
+        found = control.answer(message(operation, (REFERENCE, result)), CALLER, REFERENCE)
         assert found == etf.encode(result)
         assert isinstance(found, Raw)
 

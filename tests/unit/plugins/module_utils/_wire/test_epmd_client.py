@@ -13,8 +13,8 @@ import pytest
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd, epmd_client
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd import Alive2, Names, NamesReply, PortPlease2
-from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, Table
-from ansible_collections.beamops.epmd.tests.fakes import FakeServer, Handler, answer
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import DOWN, Daemon, State, Table
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, Handler, answer, hang
 
 
 def an_epmd(names: bytes, ports: Mapping[str, int]) -> Handler:
@@ -45,13 +45,13 @@ FORGED = b"name x at port 1\nname vic at port 666\n"
 @pytest.mark.parametrize("names", [VIC, VIC + FORGED, FORGED + VIC, FORGED])
 def test_what_epmd_says_of_one_name_counts_for_more_than_its_table(names: bytes) -> None:
     others = {} if names == VIC else {"x": 1}
-    assert ask(an_epmd(names, {"vic": 4711}), "vic") == (Table({**others, "vic": 4711}), 2)
-    assert ask(an_epmd(names, {}), "vic") == (Table(others), 2)
+    assert ask(an_epmd(names, {"vic": 4711}), "vic") == (Table(State.UP, {**others, "vic": 4711}), 2)
+    assert ask(an_epmd(names, {}), "vic") == (Table(State.UP, others), 2)
 
 
 def test_a_name_that_came_after_the_table_is_there() -> None:
-    assert ask(an_epmd(VIC, {"other": 5}), "other") == (Table({"vic": 4711, "other": 5}), 2)
-    assert ask(an_epmd(VIC, {}), "other") == (Table({"vic": 4711}), 2)
+    assert ask(an_epmd(VIC, {"other": 5}), "other") == (Table(State.UP, {"vic": 4711, "other": 5}), 2)
+    assert ask(an_epmd(VIC, {}), "other") == (Table(State.UP, {"vic": 4711}), 2)
 
 
 def test_an_epmd_that_hangs_up_at_a_name_does_not_have_it() -> None:
@@ -61,16 +61,55 @@ def test_an_epmd_that_hangs_up_at_a_name_does_not_have_it() -> None:
     def handler(connection: socket.socket) -> None:
         next(answers)(connection)
 
-    assert ask(handler, "\xe9") == (Table({"vic": 4711}), 2)
+    assert ask(handler, "\xe9") == (Table(State.UP, {"vic": 4711}), 2)
 
 
 @pytest.mark.parametrize("name", ["", "\u0416", "x" * 256])
 def test_what_is_no_name_is_not_asked_for(name: str) -> None:
-    assert ask(an_epmd(VIC, {}), name) == (Table({"vic": 4711}), 1)
+    assert ask(an_epmd(VIC, {}), name) == (Table(State.UP, {"vic": 4711}), 1)
 
 
 def test_an_epmd_that_says_nonsense_of_a_name_gives_no_table() -> None:
     found, asked = ask(answer(epmd.encode_names_reply(NamesReply(4369, {})) + VIC), "vic")
-    assert found.names == {}
+    assert (found.state, found.names) == (State.MUTE, {})
     assert "its answer about a name" in found.trouble
     assert asked == 2
+
+
+def test_where_nothing_listens_epmd_is_down() -> None:
+    with FakeServer(hang) as server:
+        free = server.port
+    assert epmd_client.ask_about(Daemon("127.0.0.1", free), "vic", Deadline(60)) == DOWN
+    assert Table(State.DOWN, {}, "") == DOWN
+
+
+def test_an_epmd_that_hangs_is_mute_and_is_not_asked_for_a_name() -> None:
+    with FakeServer(hang) as server:
+        found = epmd_client.ask_about(Daemon("127.0.0.1", server.port), "vic", Deadline(0.1))
+    assert found == Table(State.MUTE, {}, "no answer within 0.1 s")
+    assert server.accepted == 1
+
+
+def test_an_epmd_that_hangs_only_at_a_name_is_mute_too() -> None:
+    answers = iter([answer(epmd.encode_names_reply(NamesReply(4369, {"other": 1}))), hang])
+
+    def handler(connection: socket.socket) -> None:
+        next(answers)(connection)
+
+    with FakeServer(handler) as server:
+        found = epmd_client.ask_about(Daemon("127.0.0.1", server.port), "vic", Deadline(0.2))
+    assert found == Table(State.MUTE, {}, "no answer within 0.2 s")
+
+
+def test_an_epmd_that_ends_before_it_is_asked_for_a_name_is_down() -> None:
+    table = Table(State.UP, {"vic": 4711})
+    with FakeServer(hang) as server:
+        free = server.port
+    assert epmd_client.confirm(Daemon("127.0.0.1", free), table, "vic", Deadline(60)) == DOWN
+
+
+@pytest.mark.parametrize("table", [DOWN, Table(State.MUTE, {}, "no answer within 5 s")])
+def test_an_epmd_without_a_table_is_not_asked_for_a_name(table: Table) -> None:
+    with FakeServer(hang) as server:
+        assert epmd_client.confirm(Daemon("127.0.0.1", server.port), table, "vic", Deadline(60)) is table
+    assert server.accepted == 0
