@@ -9,9 +9,10 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, Outcome
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, PsutilMissing
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register
 
 NODE = {"name": "vic@host", "changed": True}

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is in the way of a node, or has the name of one that does not run: said of real sockets, which this process has."""
+"""Who is in the way of a node, or has the name of one that does not run. The sockets are real, and of this process."""
 
 from __future__ import annotations
 

@@ -16,12 +16,13 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted, TimedOut
 from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port, holders
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd as codec
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection

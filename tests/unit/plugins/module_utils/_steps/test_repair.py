@@ -13,10 +13,11 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Term
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, node, rpc
