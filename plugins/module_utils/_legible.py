@@ -24,7 +24,7 @@ def legible(text: str, limit: int = MAX_SENTENCE) -> str:
 
 
 def all_legible(value: Any) -> Any:
-    """The same value, with every text in its lists and dicts made legible, keys too: Ansible shows a result as it is."""
+    """The same value with every text in it made legible, keys too: Ansible shows a result as it is."""
     if isinstance(value, str):
         return legible(value)
     if isinstance(value, list):

@@ -22,7 +22,7 @@ MAX_HANDSHAKE_PACKET = 2048
 """The longest handshake packet has a name of 255 characters in UTF-8 and some numbers."""
 
 MAX_MESSAGE = 1 << 14
-"""Replies have a few hundred bytes. Decoding can take 70 bytes of memory for each: about 1 MiB, and 0.1 s, at most."""
+"""Replies have a few hundred bytes. Decoding can take 70 bytes of memory for each: about 1 MiB."""
 
 MAX_DEPTH = 64
 """Levels of a term: those that we ask for have 5 to 10. Each takes four frames, and Python has 1000."""
@@ -54,13 +54,13 @@ MAX_DIGITS = 1000
 """Characters of a number in such a file: ports have five. int() gets slow, and refuses more than 4300."""
 
 MAX_COMMAND_LINE = 1 << 18
-"""The `-pa` flags of a large release have 50 KiB. The kernel allows 6 MiB, which would take 390 MiB to parse."""
+"""The `-pa` flags of a large release have 50 KiB. Parsing can take 75 bytes of memory for each: 20 MiB."""
 
 MAX_ENVIRONMENT = 1 << 20
 """Each service of a Kubernetes cluster can add 500 bytes. The kernel allows 6 MiB here, too."""
 
 MAX_COMMAND_OUTPUT = 1 << 16
-"""What systemctl shows of two units has 2 KiB. In a container, the program is the container's and prints what it likes."""
+"""What systemctl shows of two units has 2 KiB. In a container it is another program, which may print anything."""
 
 MAX_CHILD_RESULT = 1 << 24
 """A full table of epmd is 1 MiB, and a result has it a few times."""
