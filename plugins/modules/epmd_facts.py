@@ -226,10 +226,13 @@ ansible_facts:
   sample: {"epmd": {"daemons": [], "nodes": []}}
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._ensure import diagnose
+from ..module_utils._ensure import Mode, ensure
 from ..module_utils._errors import EpmdError
+from ..module_utils._options import Options
 
 
 def main() -> None:
@@ -242,13 +245,17 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        outcome = diagnose(module.params["epmd_port"], module.params["timeout"])
+        outcome = ensure(Options([], **module.params), Mode.DIAGNOSE)
     except EpmdError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), reason=error.reason)
     for warning in outcome.warnings:
         module.warn(warning)
-    nodes = [{key: value for key, value in node.items() if key != "changed"} for node in outcome.nodes]
-    module.exit_json(ansible_facts={"epmd": {"daemons": outcome.daemons, "nodes": nodes}})
+    facts = {"nodes": _without(outcome.nodes, "changed"), "daemons": _without(outcome.daemons, "started")}
+    module.exit_json(msg=outcome.msg, ansible_facts={"epmd": facts})
+
+
+def _without(records: list[dict[str, t.Any]], key: str) -> list[dict[str, t.Any]]:
+    return [{name: value for name, value in record.items() if name != key} for record in records]
 
 
 if __name__ == "__main__":

@@ -270,7 +270,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._ensure import ensure
+from ..module_utils._ensure import Mode, ensure
 from ..module_utils._errors import EpmdError
 from ..module_utils._options import Options
 
@@ -291,21 +291,27 @@ def main() -> None:
             "tls_cafile": {"type": "path"},
         },
         mutually_exclusive=[("cookie", "cookie_file")],
+        required_by={"port": ["name"], "tls_keyfile": ["tls_certfile"]},
         supports_check_mode=True,
     )
     options = Options(**{**module.params, "name": module.params["name"] or []})
     try:
-        outcome = ensure(options, module.check_mode)
+        outcome = ensure(options, Mode.PREDICT if module.check_mode else Mode.REPAIR)
     except EpmdError as error:
-        module.fail_json(msg=str(error), nodes=[], epmd=[])
-    result: dict[str, t.Any] = outcome._asdict()
-    del result["daemons"]
-    for warning in result.pop("warnings"):
+        module.fail_json(msg=str(error), reason=error.reason, nodes=[], daemons=[], missing=[])
+    for warning in outcome.warnings:
         module.warn(warning)
-    if not module._diff:
-        del result["diff"]
-    if result.pop("failed"):
-        module.fail_json(**result)
+    result: dict[str, t.Any] = {
+        "changed": outcome.changed,
+        "msg": outcome.msg,
+        "nodes": outcome.nodes,
+        "daemons": outcome.daemons,
+        "missing": outcome.missing,
+    }
+    if module._diff:
+        result["diff"] = outcome.diff
+    if outcome.failed:
+        module.fail_json(reason=outcome.reason, **result)
     module.exit_json(**result)
 
 

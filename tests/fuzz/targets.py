@@ -26,9 +26,10 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host import (
     certificates,
     command_line,
     erlang_terms,
+    linux,
     sock_diag,
+    systemd,
 )
-from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons, start_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
     control,
     epmd,
@@ -194,7 +195,7 @@ def kernel_answer(data: bytes) -> None:
     with contextlib.suppress(OSError):
         found, _is_last = sock_diag.decode(data)
         assert len(found) <= len(data) // 72
-        assert all(0 <= socket_.port < 65536 and socket_.inode >= 0 for socket_ in found)
+        assert all(0 <= socket_.port < 65536 and (socket_.inode or 0) >= 0 for socket_ in found)
 
 
 def terms_in_a_file(data: bytes) -> None:
@@ -222,9 +223,9 @@ def command_line_and_environment(data: bytes) -> None:
     words = [os.fsdecode(word) for word in data.split(b"\0")]
     count = len(words[0])
     arguments, settings = words[1 : 1 + count], words[1 + count :]
-    said = command_line.parse(arguments, dict(zip(settings[::2], settings[1::2])))
-    assert said.epmd_port is None or 0 < said.epmd_port < 65536
-    assert said.listen_range is None or all(0 < port < 65536 for port in said.listen_range)
+    line = command_line.parse(arguments, dict(zip(settings[::2], settings[1::2])))
+    assert line.epmd_port is None or 0 < line.epmd_port < 65536
+    assert line.listen_range is None or all(0 < port < 65536 for port in line.listen_range)
     place = count // 2
     shown = command_line.shown([*arguments[:place], "-setcookie", SECRET, *arguments[place:]], limit=1 << 20)
     assert SECRET not in shown
@@ -233,11 +234,21 @@ def command_line_and_environment(data: bytes) -> None:
     shown.encode("utf-8")
 
 
+def files_of_a_process(data: bytes) -> None:
+    """The files cmdline and environ of /proc/PID, which any process may fill as it likes."""
+    text = os.fsdecode(data)
+    arguments, environment = linux._arguments(text), linux._environment(text)
+    assert len(" ".join(arguments)) <= len(text)
+    assert all(key and "=" not in key and "\0" not in key + value for key, value in environment.items())
+    command_line.parse(arguments, environment)
+    assert len(command_line.shown(arguments)) <= _limits.MAX_SHOWN_COMMAND
+
+
 def units(data: bytes) -> None:
-    """What systemctl says in a container, and what stands in a cgroup file."""
+    """The output of systemctl in a container, and the text of a cgroup file."""
     text = data.decode("utf-8", "replace")
-    assert start_epmd.choose_unit(text, 4369) in (None, *start_epmd.UNITS)
-    unit = daemons.unit_in(text)
+    assert systemd.choose_unit(text, 4369) in (None, *systemd.EPMD_UNITS)
+    unit = systemd.unit_in(text)
     assert unit is None or "/" not in unit
 
 
@@ -365,6 +376,7 @@ TARGETS = {
         [*_TEXT, b"client", b"server", b"certfile", b"keyfile", b"certs_keys", b"client_certfile\0"],
     ),
     "command_line": Target(command_line_and_environment, 1, [*_FLAGS, b"\0"]),
+    "proc": Target(files_of_a_process, 1, [*_FLAGS, b"\0", b"\0\0", b" ", b"="]),
     "units": Target(units, 1, [*_UNITS, b"\n", b"\n\n", b" "]),
     "node": Target(
         conversation_with_a_node,

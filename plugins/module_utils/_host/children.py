@@ -1,30 +1,34 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work that is done in children of this process: several at once, each with an end, what came of it sent back.
+"""Work done in children of this process: several at once, each with an end, its result sent back.
 
-Standard: fork(2), pipe(7). Never threads: some of the work forks, too, to enter the place of a node, and what one
-thread has locked while another forks (an import, a codec) is locked in the child for ever.
+Standard: fork(2), pipe(7), record locks of fcntl(2). Never threads: some of the work forks, too, to enter the place of
+a node, and what one thread has locked while another forks (an import, a codec) is locked in the child for ever. Private
+to the collection.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import pickle
 import select
 import signal
-import sys
+import tempfile
 import time
 from typing import Any, Callable, Generic, Iterator, Sequence, TypeVar
 
 from .._deadline import Deadline
-from .._errors import EpmdError
+from .._errors import EpmdError, TimedOut
 from .._limits import MAX_AT_ONCE, MAX_CHILD_RESULT
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+LOCK_POLL_SECONDS = 0.01
 
 _CHUNK = 1 << 16
 
@@ -53,23 +57,33 @@ class _Child(Generic[T]):
         return max(0.0, self._end - time.monotonic())
 
     def take(self) -> bool:
-        """Take what it has sent; whether that was all."""
+        """Read what it has sent; whether that was all, or too much."""
         part = os.read(self.reading, _CHUNK)
         self._data += part
         return not part or len(self._data) > MAX_CHILD_RESULT
 
-    def close(self) -> None:
-        """End it. Usually it has ended; it must not outlive its time."""
+    def close(self) -> int:
+        """End it, and give its status as waitpid(2) does. Usually it has ended; it must not outlive its time."""
         os.close(self.reading)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        return os.waitpid(self._pid, 0)[1]
 
     def outcome(self, in_time: bool) -> T | Exception:
-        """What came of it."""
-        if not in_time or not 0 < len(self._data) <= MAX_CHILD_RESULT:
-            return EpmdError(f"the work on it did not end within {self._seconds:g} s: run again")
-        return pickle.loads(bytes(self._data))  # type: ignore[no-any-return]
+        """End it, and give its result or its error."""
+        status = self.close()
+        if not in_time:
+            return TimedOut(f"the work on it did not end within {self._seconds:g} s: run again")
+        if len(self._data) > MAX_CHILD_RESULT:
+            return EpmdError(
+                f"the work on it gave a result of more than {MAX_CHILD_RESULT >> 20} MiB "
+                "(this is a defect of the collection: report it)"
+            )
+        try:
+            return pickle.loads(bytes(self._data))  # type: ignore[no-any-return]
+        except (EOFError, pickle.UnpicklingError):
+            how = f"was killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended"
+            return EpmdError(f"the process that worked on it {how} before it had a result: run again")
 
 
 def result_of(work: Callable[[], T], seconds: float) -> T:
@@ -81,15 +95,15 @@ def result_of(work: Callable[[], T], seconds: float) -> T:
 
 
 def at_once(work: Callable[[T], U], items: Sequence[T], seconds: float) -> list[U | Exception]:
-    """What the work gives for each item, or its error, in their order.
+    """The result of the work on each item, or its error, in their order.
 
-    Each has a child of its own, so many at once, and is given up after so many seconds; then, and where a child
-    broke, the error is an EpmdError.
+    Each has a child of its own, of which MAX_AT_ONCE run at the same time; `seconds`: when a child is given up. The
+    errors are EpmdError and OSError only: any other is told by `defect`.
     """
     outcomes: dict[int, U | Exception] = {}
     waiting = list(enumerate(items))[::-1]
     running: dict[int, _Child[U]] = {}
-    with _turns() if len(items) > 1 else contextlib.nullcontext():
+    with _locks() if len(items) > 1 else contextlib.nullcontext():
         try:
             while waiting or running:
                 while waiting and len(running) < MAX_AT_ONCE:
@@ -97,7 +111,7 @@ def at_once(work: Callable[[T], U], items: Sequence[T], seconds: float) -> list[
                     try:
                         running[place] = _Child(lambda item=item: work(item), seconds)  # type: ignore[misc]
                     except OSError as error:
-                        outcomes[place] = EpmdError(f"no process to be had ({error.strerror}): run again")
+                        outcomes[place] = EpmdError(f"no process could be started ({error.strerror}): run again")
                 if running:
                     _collect(running, outcomes)
         finally:
@@ -113,65 +127,70 @@ def _collect(running: dict[int, _Child[U]], outcomes: dict[int, U | Exception]) 
     for place, child in list(running.items()):
         ended = child.reading in sent and child.take()
         if ended or not child.left():
+            del running[place]
             outcomes[place] = child.outcome(ended)
-            running.pop(place).close()
 
 
-_turn: list[tuple[int, int]] = []
-"""The pipe with the one token of our siblings; empty in a process that has none."""
-
-
-@contextlib.contextmanager
-def _turns() -> Iterator[None]:
-    """Children that are made in here are siblings for `alone`."""
-    outer, pipe = _turn[:], os.pipe()
-    os.set_blocking(pipe[0], False)
-    os.write(pipe[1], b"x")
-    _turn[:] = [pipe]
-    try:
-        yield
-    finally:
-        _turn[:] = outer
-        os.close(pipe[0])
-        os.close(pipe[1])
+_lock_file: list[int] = []
+"""The descriptor of the file whose bytes are the locks of `alone`; empty in a process that works alone."""
 
 
 @contextlib.contextmanager
-def alone(deadline: Deadline) -> Iterator[None]:
-    """In here while none of our siblings is. Errors: TimedOut."""
-    if not _turn:
+def _locks() -> Iterator[None]:
+    """A file without a name for the locks of the children that are forked in this block, and of theirs."""
+    if _lock_file:
         yield
         return
-    reading, writing = _turn[0]
-    token = b""
-    while not token:
-        select.select([reading], [], [], deadline.left())
-        with contextlib.suppress(BlockingIOError):  # another one was faster
-            token = os.read(reading, 1)
+    with tempfile.TemporaryFile() as file:
+        _lock_file[:] = [file.fileno()]
+        try:
+            yield
+        finally:
+            _lock_file.clear()
+
+
+@contextlib.contextmanager
+def alone(key: int, deadline: Deadline) -> Iterator[None]:
+    """A block that only one of the children of an `at_once` is in at a time, for each key (0 or higher).
+
+    A child that is killed in it leaves it. Errors: TimedOut.
+    """
+    while _lock_file:
+        try:
+            fcntl.lockf(_lock_file[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, key)
+            break
+        except (BlockingIOError, PermissionError):  # another one has it: EAGAIN or EACCES
+            time.sleep(LOCK_POLL_SECONDS)
+        try:
+            deadline.left()
+        except TimedOut:
+            seconds = f"{deadline.seconds:g} s"
+            raise TimedOut(f"the same work for another node did not end within {seconds}: run again") from None
     try:
         yield
     finally:
-        os.write(writing, token)
+        if _lock_file:
+            fcntl.lockf(_lock_file[0], fcntl.LOCK_UN, 1, key)
 
 
 def _live(writing: int, work: Callable[[], Any]) -> None:
     """The life of a child, which never returns."""
     try:
-        said = pickle.dumps(work())
+        result = pickle.dumps(work())
     except BaseException as error:
-        said = pickle.dumps(_tellable(error))
+        result = pickle.dumps(defect(error))
     try:
         with open(writing, "wb") as pipe:
-            pipe.write(said)
+            pipe.write(result)
     finally:
         os._exit(0)
 
 
-def _tellable(error: BaseException) -> Exception:
-    """One that can be sent as it is, and who reads it knows what to do with."""
+def defect(error: BaseException) -> Exception:
+    """An EpmdError or OSError as it is; for any other, which is a mistake of ours, an EpmdError that says where."""
     if isinstance(error, (EpmdError, OSError)):
         return error
-    trace = sys.exc_info()[2]
+    trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f"{os.path.basename(trace.tb_frame.f_code.co_filename)} line {trace.tb_lineno}" if trace else "?"

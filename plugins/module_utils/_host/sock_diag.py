@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Asks the kernel for a few TCP sockets, where reading all of them would take longer the busier the host is.
 
-Standard: sock_diag(7); `struct inet_diag_req_v2` and `inet_diag_msg` in linux/inet_diag.h.
+Standard: sock_diag(7); `struct inet_diag_req_v2` and `inet_diag_msg` in linux/inet_diag.h. Private to the collection.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import errno
 import os
 import socket
 import struct
-from typing import Iterator, NamedTuple
 
 from .._limits import KERNEL_SECONDS
+from .interface import Socket
 
 ESTABLISHED = 1
 LISTEN = 10
@@ -33,40 +33,43 @@ _REST_OFFSET = _MESSAGE.size + _SOCKET_ID.size
 _BUFFER = 1 << 16
 
 
-class Found(NamedTuple):
-    """A socket: its own address and port, its user, and the inode that a descriptor of its process shows.
-
-    backlog: of a listening socket, the connections that may wait for it. remote_port: of a connection.
-    """
-
-    address: str
-    port: int
-    uid: int
-    inode: int
-    backlog: int
-    remote_port: int
-
-
-def sockets(family: socket.AddressFamily, state: int, remote_port: int = 0, local_port: int = 0) -> Iterator[Found]:
+def sockets(state: int, local_port: int = 0, remote_port: int = 0) -> list[Socket]:
     """The TCP sockets of this network namespace in this state, with these ports (0: any).
 
     Errors: OSError where the kernel does not offer this.
     """
+    return [
+        found for family in (socket.AF_INET, socket.AF_INET6) for found in _dump(family, state, local_port, remote_port)
+    ]
+
+
+def check() -> None:
+    """Ask for next to nothing. Errors: OSError where the kernel does not offer this."""
+    # A real question: sock_diag may be there, and its part for TCP may not. Hardly anything listens on port 1.
+    _dump(socket.AF_INET, LISTEN, local_port=1, remote_port=0)
+
+
+def _dump(family: socket.AddressFamily, state: int, local_port: int, remote_port: int) -> list[Socket]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(KERNEL_SECONDS)
         ports = _SOCKET_ID.pack(local_port, remote_port, b"", b"")
         body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 1 << state) + ports
         size = _HEADER.size + len(body)
         netlink.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_AND_DUMP, 1, 0) + body)
+        found: list[Socket] = []
         is_last = False
         while not is_last:
-            found, is_last = decode(netlink.recv(_BUFFER))
-            yield from found
+            part, is_last = decode(netlink.recv(_BUFFER))
+            found += part
+        return found
 
 
-def decode(data: bytes) -> tuple[list[Found], bool]:
-    """The sockets in one answer of the kernel, and whether it is the last. Errors: OSError, for what is none too."""
-    found: list[Found] = []
+def decode(data: bytes) -> tuple[list[Socket], bool]:
+    """The sockets in one answer of the kernel, and whether it is the last.
+
+    Errors: OSError, with the kernel's own reason or for a malformed answer.
+    """
+    found: list[Socket] = []
     start = 0
     try:
         while start < len(data):
@@ -76,16 +79,25 @@ def decode(data: bytes) -> tuple[list[Found], bool]:
             if kind == _NLMSG_ERROR:
                 code = -struct.unpack_from("=i", data, start + _HEADER.size)[0]
                 raise OSError(code, os.strerror(code))
-            found.append(_found(data[start + _HEADER.size : start + size]))
+            found.append(_socket(data[start + _HEADER.size : start + size]))
             start += size + -size % 4
     except (struct.error, ValueError, IndexError, OverflowError):
-        raise OSError(errno.EBADMSG, "the kernel's answer about its sockets is none") from None
+        raise OSError(errno.EBADMSG, "the kernel's answer about its sockets is malformed") from None
     return found, False
 
 
-def _found(message: bytes) -> Found:
-    family = message[0]
-    port, remote_port, address, _remote = _SOCKET_ID.unpack_from(message, _MESSAGE.size)
+def _socket(message: bytes) -> Socket:
+    family, state = _MESSAGE.unpack_from(message)
+    port, remote_port, address, remote = _SOCKET_ID.unpack_from(message, _MESSAGE.size)
     _waiting, backlog, uid, inode = _REST.unpack_from(message, _REST_OFFSET)
-    text = socket.inet_ntop(family, address[: 4 if family == socket.AF_INET else 16])
-    return Found(text, port, uid, inode, backlog, remote_port)
+    length = 4 if family == socket.AF_INET else 16
+    return Socket(
+        address=socket.inet_ntop(family, address[:length]),
+        port=port,
+        remote_address=socket.inet_ntop(family, remote[:length]) if remote_port else "",
+        remote_port=remote_port,
+        uid=uid,
+        # Of a connection, this is what waits to be sent.
+        backlog=backlog if state == LISTEN else None,
+        inode=inode,
+    )

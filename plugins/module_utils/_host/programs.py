@@ -1,0 +1,129 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a program in the place where a node lives, which may be a container.
+
+Standard: execve(2), environ(7). The program may be somebody else's, so it gets an environment and a session of its own,
+and in a container no more rights than the container has (`inside.py`). Private to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+from typing import IO, Mapping, NamedTuple
+
+from .._deadline import Deadline
+from .._errors import CannotStart, TimedOut
+from .._limits import MAX_COMMAND_OUTPUT
+from . import inside, namespaces, systemd
+from .vms import Vm
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Place(NamedTuple):
+    """Where a node lives, and whether its init is systemd.
+
+    container: the pid of the node, where it has a root directory or processes of its own. network: its network
+    namespace as a file, where systemd is outside of that.
+    """
+
+    systemd: bool
+    container: int | None
+    network: str
+
+
+def place_of(vm: Vm, deadline: Deadline) -> Place:
+    """The place of a node; ours where only its port is known. Errors: NotPermitted, EpmdError where it has ended."""
+    if vm.pid is None or not namespaces.is_container(vm.pid):
+        network = f"/proc/{vm.pid}/ns/net" if vm.namespace is not None else ""
+        return Place(systemd.is_booted(), None, network)
+    booted = inside.with_files_of(vm.pid, deadline.left(), systemd.is_booted)
+    return Place(booted and not namespaces.shares(vm.pid, "pid"), vm.pid, "")
+
+
+def find(place: Place, program: str, directories: list[str], deadline: Deadline) -> str | None:
+    """The path of a program in these directories or on the PATH, in this place. Errors: EpmdError."""
+    paths = [os.path.join(directory, program) for directory in (*directories, *PATH.split(":"))]
+
+    def first() -> str | None:
+        return next((path for path in paths if os.access(path, os.X_OK)), None)
+
+    return first() if place.container is None else inside.with_files_of(place.container, deadline.left(), first)
+
+
+def run(place: Place, command: list[str], deadline: Deadline, failure: str) -> str:
+    """The output of a command, which runs as root of a container, else as we do.
+
+    Errors: CannotStart, with the failure and the first line of the output, where systemctl has the cause.
+    """
+    environment = {"PATH": PATH, "LANG": "C"}
+    with _started(place, command, environment, False, subprocess.PIPE, failure) as child:
+        try:
+            output = _output(child.stdout, deadline)
+            code = child.wait(deadline.left())
+        except (TimedOut, subprocess.TimeoutExpired):
+            raise CannotStart(f"{failure}: {command[0]} did not end within {deadline.seconds:g} s") from None
+        finally:
+            child.kill()
+    if code != 0:
+        first = (output.strip().splitlines() or [f"exit code {code}"])[0]
+        hint = "" if os.geteuid() == 0 else "; run with become"
+        raise CannotStart(f"{failure}: {first}{hint}")
+    return output
+
+
+def run_as_node(
+    place: Place, command: list[str], environment: Mapping[str, str], deadline: Deadline, shown: str
+) -> None:
+    """Run a command that goes into the background: as the user of a container's node, else as we do.
+
+    shown: the command as a person knows it. Errors: CannotStart; one that stays in the foreground is ended.
+    """
+    child = _started(place, command, environment, True, subprocess.DEVNULL, f"{shown} could not be started")
+    try:
+        code = child.wait(deadline.left())
+    except (TimedOut, subprocess.TimeoutExpired):
+        child.kill()
+        child.wait()
+        raise CannotStart(f"{shown} did not go into the background within {deadline.seconds:g} s") from None
+    if code != 0:
+        raise CannotStart(f"{shown} ended with exit code {code}")
+
+
+def _started(
+    place: Place, command: list[str], environment: Mapping[str, str], as_itself: bool, output: int, failure: str
+) -> subprocess.Popen[bytes]:
+    """A running command, without our environment and our terminal."""
+    try:
+        enter = None if place.container is None else inside.entrance(place.container, as_itself)
+        # AnsibleModule.run_command has no timeout, and no limit for what a command prints.
+        return subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            command,
+            cwd="/",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=enter,  # noqa: PLW1509  # pylint: disable=subprocess-popen-preexec-fn
+        )
+    except OSError as error:
+        raise CannotStart(f"{failure}: {error.strerror}") from None
+    except subprocess.SubprocessError:
+        raise CannotStart(f"{failure}: its container can't be entered") from None
+
+
+def _output(pipe: IO[bytes] | None, deadline: Deadline) -> str:
+    """What a command prints until it ends, up to the limit: in a container it may be more than memory can hold."""
+    data = bytearray()
+    while pipe:
+        if not select.select([pipe], [], [], deadline.left())[0]:
+            continue
+        part = os.read(pipe.fileno(), MAX_COMMAND_OUTPUT)
+        if not part:
+            break
+        data += part[: MAX_COMMAND_OUTPUT - len(data)]
+    return data.decode("utf-8", "replace")
