@@ -13,13 +13,13 @@ import pytest
 from ansible_collections.beamops.epmd.tests.integration import tables
 from ansible_collections.beamops.epmd.tests.integration.tables import Line, Table
 
-HEAD = """Faults, and what the module makes of them
-=========================================
+HEAD = """Faults, and how the module handles them
+=======================================
 
-Written by the integration tests (``make test-all``), from what they saw on real nodes; ``make test`` checks it on a
-part of the releases. In each case the module ended within its timeout plus one second; the node, its log and the
-registrations of others were as before; and the next run after the fault had gone found the node registered, or
-registered it. Numbers in what it said are left out. The seconds are those of one run of the module's own code, with the
+The integration tests write this page (``make test-all``) from what they saw on real nodes. ``make test`` checks it on
+some of the releases. In each case the module ended within its timeout plus one second. The node, its log and the
+registrations of others were as before. After the fault was over, the next run found the node registered, or registered
+it. In the messages, numbers are replaced by N. The seconds are the time of one run of the module's own code, with the
 timeout of that test.
 
 """

@@ -15,9 +15,8 @@ from ansible_collections.beamops.epmd.tests.integration.tables import Line, Tabl
 HEAD = """Kinds of nodes, and what was seen
 =================================
 
-Written by the integration tests (``make test-all``), from what they saw on real systems; ``make test`` checks it on a
-part of the releases. A cell without words was not tested: that kind does not exist in that release, or can't be had
-there.
+The integration tests write this page (``make test-all``) from what they saw on real systems. ``make test`` checks it on
+some of the releases. An empty cell was not tested: that kind does not exist in that release, or is not available there.
 
 """
 
