@@ -22,7 +22,7 @@ requirements:
 options:
   epmd_port:
     description:
-      - The port of one more epmd to look at. 4369, and the port of each node's epmd (E(ERL_EPMD_PORT) at its start), are
+      - The port of one more epmd to look at. 4369 and the ports that nodes use (E(ERL_EPMD_PORT) at their start) are
         looked at anyway.
     type: int
   timeout:
