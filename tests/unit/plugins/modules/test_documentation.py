@@ -74,6 +74,11 @@ EVERY_VALUE = pytest.mark.parametrize(
 )
 
 
+def is_of(value: Any, kind: str) -> bool:
+    """Whether a value is exactly of this documented type: a bool is no int."""
+    return type(value) is TYPES[kind]
+
+
 def described(value: dict[str, Any]) -> str:
     return " ".join(value["description"])
 
@@ -129,7 +134,7 @@ def test_check_mode_is_supported(taken: dict[str, Any]) -> None:
 def test_every_returned_value_is_documented_with_a_sample_of_its_type(value: dict[str, Any]) -> None:
     assert value["description"]
     assert value["returned"]
-    assert type(value["sample"]) is TYPES[value["type"]]
+    assert is_of(value["sample"], value["type"])
 
 
 @EVERY_VALUE
@@ -138,10 +143,10 @@ def test_a_sample_of_a_list_has_all_that_its_elements_contain(value: dict[str, A
         parts: dict[str, dict[str, Any]] = value.get("contains", {})
         assert value["sample"]
         for element in value["sample"]:
-            assert type(element) is TYPES[value["elements"]]
+            assert is_of(element, value["elements"])
             assert (list(element) if parts else []) == list(parts)
             for name, part in parts.items():
-                assert type(element[name]) is TYPES[part["type"]]
+                assert is_of(element[name], part["type"])
 
 
 @pytest.mark.parametrize(("records", "added"), [("nodes", "changed"), ("daemons", "started")])
