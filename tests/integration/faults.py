@@ -13,14 +13,14 @@ import pytest
 from ansible_collections.beamops.epmd.tests.integration import tables
 from ansible_collections.beamops.epmd.tests.integration.tables import Line, Table
 
-HEAD = """Faults, and how the module reacts
-=================================
+HEAD = """Faults, and how the module handles them
+=======================================
 
-Written by the integration tests (``make test-all``), from their results on real nodes; ``make test`` checks it for some
-of the releases. In each case the module ended within its timeout plus one second; the node, its log and other
-registrations were unchanged; and when the fault was gone, the next run found the node registered, or registered it.
-Numbers in messages are replaced by N. The seconds are those of one run of the module's own code, with the timeout of
-the test.
+The integration tests write this page (``make test-all``) from what they saw on real nodes. ``make test`` checks it on
+some of the releases. In each case the module ended within its timeout plus one second. The node, its log and the
+registrations of others were as before. After the fault was over, the next run found the node registered, or registered
+it. In the messages, numbers are replaced by N. The seconds are the time of one run of the module's own code, with the
+timeout of that test.
 
 """
 

@@ -15,8 +15,8 @@ from ansible_collections.beamops.epmd.tests.integration.tables import Line, Tabl
 HEAD = """Kinds of nodes, and what was seen
 =================================
 
-Written by the integration tests (``make test-all``), from their results on real systems; ``make test`` checks it for
-some of the releases. An empty cell was not tested: that kind does not exist in that release, or is not available.
+The integration tests write this page (``make test-all``) from what they saw on real systems. ``make test`` checks it on
+some of the releases. An empty cell was not tested: that kind does not exist in that release, or is not available there.
 
 """
 

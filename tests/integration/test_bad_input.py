@@ -147,7 +147,9 @@ def test_a_port_with_another_protocol(epmd: Epmd, register: Register, handler: A
     ],
     ids=["hangs", "garbage", "http", "closes"],
 )
-def test_something_else_on_the_port_of_epmd(epmd: Epmd, node: Node, register: Register, handler: Any, words: list[str]) -> None:
+def test_something_else_on_the_port_of_epmd(
+    epmd: Epmd, node: Node, register: Register, handler: Any, words: list[str]
+) -> None:
     forget(epmd, node)
     before = life(node)
     with FakeServer(handler, port=epmd.port):

@@ -60,9 +60,7 @@ def test_a_lost_node_is_registered_again(otp: Otp, box: Container, register: Reg
 
 
 @pytest.mark.parametrize("user", ["root", "ejabberd"])
-def test_epmd_is_started_where_the_node_lives(
-    otp: Otp, box: Container, register: Register, user: str
-) -> None:
+def test_epmd_is_started_where_the_node_lives(otp: Otp, box: Container, register: Register, user: str) -> None:
     with box.node("vic", release=otp.release, cookie=COOKIE, user=user) as node:
         box.kill_epmd()
         done = register(name="vic")
@@ -198,9 +196,7 @@ def test_a_network_of_its_own_alone(otp: Otp, register: Register, saw: Saw) -> N
     ],
     ids=["to-enter", "to-see"],
 )
-def test_without_the_rights(
-    otp: Otp, box: Container, register: Register, missing: list[str], words: str
-) -> None:
+def test_without_the_rights(otp: Otp, box: Container, register: Register, missing: list[str], words: str) -> None:
     without = ["setpriv", f"--bounding-set=-{',-'.join(missing)}", f"--inh-caps=-{',-'.join(missing)}"]
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
         lose_inside(box, otp.release)

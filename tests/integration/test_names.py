@@ -56,9 +56,7 @@ def accepted(node: Node) -> str:
     ],
     ids=lambda value: value.replace(" ", "-"),
 )
-def test_a_name_of_every_form(
-    otp: Otp, epmd: Epmd, register: Register, saw: Saw, kind: str, name: str
-) -> None:
+def test_a_name_of_every_form(otp: Otp, epmd: Epmd, register: Register, saw: Saw, kind: str, name: str) -> None:
     if name.endswith(".org"):
         with pytest.raises(socket.gaierror):
             socket.getaddrinfo(name.partition("@")[2], None)
@@ -119,9 +117,7 @@ def test_several_epmds_of_which_one_has_lost_a_name(
         saw("several epmds on one host (ERL_EPMD_PORT)", otp.release, "only the lost one is registered again")
 
 
-def test_the_wrong_epmd_port_changes_nothing(
-    otp: Otp, epmd: Epmd, node: Node, register: Register
-) -> None:
+def test_the_wrong_epmd_port_changes_nothing(otp: Otp, epmd: Epmd, node: Node, register: Register) -> None:
     """A node only uses the epmd that it was started with."""
     with otp.epmd() as other:
         before, connection = life(node), holders(epmd.port)

@@ -189,9 +189,7 @@ def test_port_name_and_cookie_suffice_where_nothing_lists_sockets(
     assert not register(name="vic").changed
 
 
-def test_the_started_epmd_is_the_nodes_own_and_outlives_the_run(
-    open_otp: Otp, epmd: Epmd, register: Register
-) -> None:
+def test_the_started_epmd_is_the_nodes_own_and_outlives_the_run(open_otp: Otp, epmd: Epmd, register: Register) -> None:
     with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False) as node:
         forget(epmd, node)
         kept = register(name="vic", start_epmd=False)
@@ -222,7 +220,9 @@ def test_a_name_with_another_port_is_a_conflict(epmd: Epmd, node: Node, register
         assert life(node) == before
 
 
-def test_the_node_that_answers_on_the_port_of_a_conflict_is_named(otp: Otp, epmd: Epmd, node: Node, register: Register) -> None:
+def test_the_node_that_answers_on_the_port_of_a_conflict_is_named(
+    otp: Otp, epmd: Epmd, node: Node, register: Register
+) -> None:
     with otp.node("other", epmd_port=epmd.port) as other, squatted(epmd, node, other.port):
         done = register(name="vic")
         assert done.failed

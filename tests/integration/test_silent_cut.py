@@ -13,7 +13,9 @@ from ansible_collections.beamops.epmd.tests.lab import Otp, cut_silently, holder
 
 
 @pytest.mark.parametrize("backend", ["inet", "socket"])
-def test_the_dead_connection_is_cut_and_the_node_registered(otp: Otp, register: Register, saw: Saw, backend: str) -> None:
+def test_the_dead_connection_is_cut_and_the_node_registered(
+    otp: Otp, register: Register, saw: Saw, backend: str
+) -> None:
     with (
         otp.epmd() as epmd,
         otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=["-kernel", "inet_backend", backend]) as node,

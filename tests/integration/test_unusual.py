@@ -87,7 +87,9 @@ def test_a_node_that_is_named_outside_its_command_line(
 
 
 @pytest.mark.parametrize("what", ["replaced by a title", "cut before its name"])
-def test_a_node_whose_command_line_lacks_its_name(otp: Otp, epmd: Epmd, register: Register, saw: Saw, what: str) -> None:
+def test_a_node_whose_command_line_lacks_its_name(
+    otp: Otp, epmd: Epmd, register: Register, saw: Saw, what: str
+) -> None:
     with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False) as node:
         line = Path(f"/proc/{node.pid}/cmdline")
         cut = line.read_bytes().partition(b"-sname")[0]

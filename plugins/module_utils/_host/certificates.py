@@ -1,11 +1,12 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which certificate to show to a node that speaks TLS distribution. Private to the collection.
+"""Which certificate to show to a node that speaks TLS distribution.
 
 Standard: "Using TLS for Erlang Distribution" of ssl; `inet_tls_dist.erl`: `-ssl_dist_optfile` comes before
 `-ssl_dist_opt`. We show what the node itself shows to other nodes, else what it shows as a server. Who the node is, is
 proved by its cookie and by its process, which owns the port; its certificate is looked at only with `tls_cafile`.
+Private to the collection.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ import tempfile
 from typing import IO, Any, Mapping, NamedTuple
 
 from .._deadline import Deadline
-from .._errors import EpmdError
+from .._errors import EpmdError, TlsFailed
 from .._limits import MAX_OPTFILE, MAX_PEM_FILE
 from .._wire.tls import Tls
 from . import erlang_terms, files, inside
-from .processes import Vm
+from .command_line import CommandLine
+from .vms import Vm
 
 
 class Files(NamedTuple):
-    """Certificate, key and CA as paths; None where there is none. `source`: who says so."""
+    """Certificate, key and CA as paths, None where there is none; the key's password. source: where they are named."""
 
     certfile: str | None
     keyfile: str | None
@@ -35,26 +37,32 @@ class Files(NamedTuple):
 
 
 def prepare(vm: Vm, options: Files, deadline: Deadline) -> Tls:
-    """What a connection to this node needs. Errors: EpmdError, which names the file."""
-    files = options if options.certfile else _own(vm, deadline)
-    read = _Reader(vm.pid if files is not options else None, deadline)
+    """The TLS settings for a connection to this node. Errors: TlsFailed, which names the file; `inside.with_files_of`.
+
+    options: those of the module, which come before the node's own.
+    """
+    if options.certfile:
+        chosen, read = options, _FileReader(None, deadline)
+    else:
+        read = _FileReader(vm.pid, deadline)
+        chosen = _own(vm.command_line, read)
     # Any context of a client will do: TLS 1.2 and newer, and the certificate of the peer is no proof of anything here.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    if files.certfile:
-        _load(context, files, read)
+    if chosen.certfile:
+        _load(context, chosen, read)
     if options.cafile:
         try:
             context.load_verify_locations(options.cafile)
         except OSError as error:
-            raise EpmdError(f"tls_cafile {options.cafile} can't be used ({_reason(error)})") from None
+            raise TlsFailed(f"tls_cafile {options.cafile} can't be used ({_reason(error)})") from None
         context.verify_mode = ssl.CERT_REQUIRED
-    return Tls(context, files.certfile or "")
+    return Tls(context, chosen.certfile or "")
 
 
-class _Reader:
-    """Reads files where they are meant: in the root of the node, relative to its directory; or here."""
+class _FileReader:
+    """Reads files as a process does: in its root, relative to its directory. pid: None for our own."""
 
     def __init__(self, pid: int | None, deadline: Deadline) -> None:
         self._pid = pid
@@ -66,11 +74,11 @@ class _Reader:
         try:
             found = inside.with_files_of(self._pid, self._deadline.left(), lambda: files.read(full, limit))
         except OSError as error:
-            raise EpmdError(f"the {what} {full} can't be read ({error.strerror}): give tls_certfile") from None
+            raise TlsFailed(f"the {what} {full} can't be read ({error.strerror}): give tls_certfile") from None
         if found is None:
-            raise EpmdError(f"the {what} {full} is no regular file: give tls_certfile")
+            raise TlsFailed(f"the {what} {full} is not a regular file: give tls_certfile")
         if len(found.content) > limit:
-            raise EpmdError(f"the {what} {full} has more than {limit} bytes: give tls_certfile")
+            raise TlsFailed(f"the {what} {full} has more than {limit} bytes: give tls_certfile")
         return found.content
 
 
@@ -85,8 +93,8 @@ def _directory(pid: int | None) -> str:
     return directory[len(root) :] or "/" if root != "/" and directory.startswith(root) else directory
 
 
-def _load(context: ssl.SSLContext, files: Files, read: _Reader) -> None:
-    """Certificate and key, through files without a name: OpenSSL takes only paths, and these may lie elsewhere."""
+def _load(context: ssl.SSLContext, chosen: Files, read: _FileReader) -> None:
+    """Load certificate and key through files without a name: OpenSSL takes paths only, and these are the node's."""
     with contextlib.ExitStack() as stack:
 
         def held(path: str, what: str) -> str:
@@ -95,15 +103,15 @@ def _load(context: ssl.SSLContext, files: Files, read: _Reader) -> None:
             file.flush()
             return f"/proc/self/fd/{file.fileno()}"
 
-        certificate = held(str(files.certfile), f"certificate file of {files.source}")
-        key = held(files.keyfile, f"key file of {files.source}") if files.keyfile else None
+        certificate = held(str(chosen.certfile), f"certificate file of {chosen.source}")
+        key = held(chosen.keyfile, f"key file of {chosen.source}") if chosen.keyfile else None
         try:
             # Always a password, or OpenSSL would ask a person for one.
-            context.load_cert_chain(certificate, key, password=lambda: files.password)
+            context.load_cert_chain(certificate, key, password=lambda: chosen.password)
         except (ssl.SSLError, ValueError) as error:
-            raise EpmdError(
-                f"certificate {files.certfile} and key {files.keyfile or files.certfile} of {files.source} can't be "
-                f"used ({_reason(error)}): give tls_certfile and tls_keyfile"
+            raise TlsFailed(
+                f"certificate {chosen.certfile} and key {chosen.keyfile or chosen.certfile} of {chosen.source} "
+                f"can't be used ({_reason(error)}): give tls_certfile and tls_keyfile"
             ) from None
 
 
@@ -112,29 +120,27 @@ def _reason(error: Exception) -> str:
     return str(reason).lower().replace("_", " ")
 
 
-def _own(vm: Vm, deadline: Deadline) -> Files:
+def _own(line: CommandLine, read: _FileReader) -> Files:
     """What the node itself uses."""
-    said = vm.said
-    if said.tls_optfile:
-        source = f"-ssl_dist_optfile {said.tls_optfile}"
-        data = _Reader(vm.pid, deadline)(said.tls_optfile, "file of -ssl_dist_optfile", MAX_OPTFILE)
-        text = data.decode("utf-8", "replace")
+    if line.tls_optfile:
+        source = f"-ssl_dist_optfile {line.tls_optfile}"
+        text = read(line.tls_optfile, "file of -ssl_dist_optfile", MAX_OPTFILE).decode("utf-8", "replace")
         return choose(sections(text, source), source)
-    return choose(from_arguments(said.tls_options), "-ssl_dist_opt")
+    return choose(from_arguments(line.tls_options), "-ssl_dist_opt")
 
 
 def sections(text: str, source: str) -> list[Mapping[str, Any]]:
-    """From the text of an optfile: the options of the client, then those of the server. Errors: EpmdError."""
+    """From the text of an optfile: the options of the client, then those of the server. Errors: TlsFailed."""
     try:
         terms = erlang_terms.consult(text)
     except EpmdError as error:
-        raise EpmdError(f"{source} can't be understood, {error}: give tls_certfile") from None
+        raise TlsFailed(f"{source} can't be understood, {error}: give tls_certfile") from None
     found = _properties(terms[0] if terms else [])
     return [_properties(found.get(side, [])) for side in ("client", "server")]
 
 
 def _properties(terms: Any) -> dict[str, Any]:
-    """A property list as a dict; what is no pair does not matter here."""
+    """A property list as a dict; the elements that are not pairs are left out."""
     if isinstance(terms, dict):
         return terms
     pairs = [term for term in terms if isinstance(term, tuple) and len(term) == 2] if isinstance(terms, list) else []
@@ -150,7 +156,7 @@ def from_arguments(options: Mapping[str, str]) -> list[Mapping[str, Any]]:
 
 
 def choose(sides: list[Mapping[str, Any]], source: str) -> Files:
-    """The first certificate among these; none at all is no error, since a node need not want one."""
+    """The first certificate among these options. None is not an error, since not every node demands one."""
     for options in sides:
         for found in (options, *_pairs(options.get("certs_keys"))):
             certificate, key = _path(found.get("certfile")), _path(found.get("keyfile"))

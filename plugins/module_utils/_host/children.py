@@ -17,7 +17,6 @@ import os
 import pickle
 import select
 import signal
-import sys
 import tempfile
 import time
 from typing import Any, Callable, Generic, Iterator, Sequence, TypeVar
@@ -77,7 +76,8 @@ class _Child(Generic[T]):
             return TimedOut(f"the work on it did not end within {self._seconds:g} s: run again")
         if len(self._data) > MAX_CHILD_RESULT:
             return EpmdError(
-                f"the work on it gave more than {MAX_CHILD_RESULT} bytes (this is a defect of the collection: report it)"
+                f"the work on it gave a result of more than {MAX_CHILD_RESULT >> 20} MiB "
+                "(this is a defect of the collection: report it)"
             )
         try:
             return pickle.loads(bytes(self._data))  # type: ignore[no-any-return]
@@ -164,7 +164,8 @@ def alone(key: int, deadline: Deadline) -> Iterator[None]:
         try:
             deadline.left()
         except TimedOut:
-            raise TimedOut(f"the same work for another node took longer than {deadline.seconds:g} s: run again") from None
+            seconds = f"{deadline.seconds:g} s"
+            raise TimedOut(f"the same work for another node did not end within {seconds}: run again") from None
     try:
         yield
     finally:

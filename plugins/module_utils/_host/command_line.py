@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the command line and the environment of an Erlang VM say. Pure.
 
-Standard: `erlexec.c` of erts, which writes the command line; `init.erl` and `auth.erl` of
-kernel and stdlib, which read it. A flag is `-name value ...`, up to the next flag or `--`.
+Standard: `erlexec.c` of erts, which writes the command line; `init.erl` and `auth.erl` of kernel and stdlib, which read
+it. A flag is `-name value ...`, up to the next flag or `--`. Private to the collection.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from .._limits import MAX_SHOWN_COMMAND
 
 BLANK = "***"
 
-# What has a cookie behind it: -setcookie, --cookie, --erlang-cookie= (rabbitmqctl), RELEASE_COOKIE= (env).
+# What is followed by a cookie: -setcookie, --cookie, --erlang-cookie= (rabbitmqctl), RELEASE_COOKIE= (env).
 _COOKIE = re.compile("(?i)[^=]*cookie[^=]*(=)?")
 
-
-# What registers at epmd; any other -proto_dist is a module of somebody's, which does as it likes.
+# The -proto_dist that registers at epmd; any other is a module of its own, which does as it likes.
 _PROTOCOLS = ("", "inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
 
 
 class CommandLine(NamedTuple):
-    """What a node was told at its start. None or empty: it was not told.
+    """The options that a node was started with; None or empty where one was not given.
 
-    name: `vic` or `vic@host`. epmd_port: also from ERL_EPMD_PORT. cookie, cookie_source: see
-    `_cookies.py`; never to be shown. release_root: the Elixir release that may have its cookie. no_epmd: the flag that
-    says that it uses none. erl_epmd_port: also from erl_epmd_node_listen_port, its name since OTP 27.
-    tls_optfile, tls_options: `-ssl_dist_optfile` and the pairs of `-ssl_dist_opt`.
+    name: `vic` or `vic@host`. epmd_port: also from ERL_EPMD_PORT. cookie, cookie_source: see `cookies.py`; never to be
+    shown. release_root: the Elixir release that may have its cookie. no_epmd: the flag by which it uses no epmd.
+    erl_epmd_port: also from erl_epmd_node_listen_port, its name since OTP 27. tls_optfile, tls_options:
+    `-ssl_dist_optfile` and the pairs of `-ssl_dist_opt`. listen_range: the first and last port that it may listen on.
     """
 
     name: str | None
@@ -66,7 +65,7 @@ def _flags(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
     for argument in arguments[start:]:
         if argument == "-extra":
             break
-        if argument.startswith("-"):  # and of `-` and `--` as well, whose values are nobody's
+        if argument.startswith("-"):  # also `-` and `--`, whose values belong to no flag
             values = []
             flags.append((argument[1:], values))
         else:
@@ -90,19 +89,16 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
 
     name = first("sname") or first("name")
     if name is not None:
-        # A byte that is no UTF-8 is a character of Latin-1, as the node takes it.
+        # The node takes a byte that is not UTF-8 for a character of Latin-1.
         name = re.sub("[\udc80-\udcff]", lambda match: chr(ord(match.group()) - 0xDC00), name)
     # With two values it is the cookie of another node.
     cookies = [values for values in every("setcookie") if len(values) < 2]
-    # The script of a release gives its cookie on the command line, which may be cut or rewritten since.
+    # The script of a release gives its cookie on the command line, which may be cut or rewritten since then.
     release = environment if _is_release(name, environment) and not cookies else {}
     kernel = {key: value for values in every("kernel") for key, value in zip(values[::2], values[1::2])}
     cookie, source = _cookie(cookies, release)
     protocol = first("proto_dist") or ""
-    low, high = (
-        _number(kernel.get("inet_dist_listen_min")),
-        _number(kernel.get("inet_dist_listen_max")),
-    )
+    low, high = _number(kernel.get("inet_dist_listen_min")), _number(kernel.get("inet_dist_listen_max"))
     return CommandLine(
         name=name,
         cookie=cookie,
@@ -127,16 +123,16 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
 
 
 def _is_release(name: str | None, environment: Mapping[str, str]) -> bool:
-    """Whether RELEASE_* in an environment are of the script that started this node.
+    """Whether RELEASE_* in an environment come from the script that started this node.
 
-    That always sets RELEASE_NODE. A node that was started by another inherits its variables.
+    That script always sets RELEASE_NODE. A node that was started by another node inherits the other's variables.
     """
     alive = environment.get("RELEASE_NODE", "").partition("@")[0]
     return bool(alive) and (name is None or name.partition("@")[0] == alive)
 
 
 def _cookie(setcookie: list[list[str]], release: Mapping[str, str]) -> tuple[str | None, str]:
-    # auth.erl: there must be one, with a value; else the file counts.
+    # auth.erl: exactly one -setcookie, with a value; else the file counts.
     if len(setcookie) == 1 and setcookie[0]:
         return setcookie[0][0], "-setcookie on its command line"
     if release.get("RELEASE_COOKIE"):

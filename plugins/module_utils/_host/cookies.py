@@ -3,13 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the cookie of a node is.
 
-Standard: `auth.erl` of kernel: the command line, else `.erlang.cookie` in the home that the
-node was started with, else (OTP 25 and newer) in `erlang` under XDG_CONFIG_HOME; the file is
-regular, of the node's user, and for nobody else to read. An Elixir release is started with
-RELEASE_COOKIE or with what stands in `releases/COOKIE` (Mix.Tasks.Release). Options of the user
-come before all.
+Standard: `auth.erl` of kernel: the command line, else `.erlang.cookie` in the home that the node was started with, else
+(OTP 25 and newer) in `erlang` under XDG_CONFIG_HOME; the file is regular, of the node's user, and for nobody else to
+read. An Elixir release is started with RELEASE_COOKIE or with the content of `releases/COOKIE` (Mix.Tasks.Release).
+Options of the user come before all. Private to the collection.
 
-The cookie leaves this room only for the digest. No message here has it in it.
+The cookie is for the digest alone: no message of this file contains it.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ import re
 from typing import NamedTuple
 
 from .._deadline import Deadline
-from .._errors import EpmdError
+from .._errors import NoCookie
 from .._limits import MAX_COOKIE_FILE
 from . import files, inside
-from .processes import Vm
+from .vms import Vm
 
 # check_cookie in auth.erl: printable characters, then nothing but line ends and spaces.
 _CONTENT = re.compile(rb"([ -~]+)[\r\n ]*")
@@ -40,24 +39,24 @@ class Cookie(NamedTuple):
 
 
 def find(vm: Vm, option: str | None, option_file: str | None, deadline: Deadline) -> Cookie:
-    """The cookie of this node. Errors: EpmdError, which names the place that failed."""
+    """The cookie of this node. Errors: NoCookie, which names the place that failed; as `inside.with_files_of`."""
     if option is not None:
         return Cookie(_encoded(option, "the option cookie"), "the option cookie")
     if option_file is not None:
         return Cookie(_read(option_file, owner=None), option_file)
-    if vm.said.cookie is not None:
-        return Cookie(_encoded(vm.said.cookie, vm.said.cookie_source), vm.said.cookie_source)
+    line = vm.command_line
+    if line.cookie is not None:
+        return Cookie(_encoded(line.cookie, line.cookie_source), line.cookie_source)
     paths = []
-    if vm.said.release_root:
-        paths.append(os.path.join(vm.said.release_root, "releases", "COOKIE"))
-    if vm.said.home:
-        paths.append(os.path.join(vm.said.home, ".erlang.cookie"))
-        config = vm.said.config_home or os.path.join(vm.said.home, ".config")
-        paths.append(os.path.join(config, "erlang", ".erlang.cookie"))
+    if line.release_root:
+        paths.append(os.path.join(line.release_root, "releases", "COOKIE"))
+    if line.home:
+        paths.append(os.path.join(line.home, ".erlang.cookie"))
+        paths.append(os.path.join(line.config_home or os.path.join(line.home, ".config"), "erlang", ".erlang.cookie"))
     found = inside.with_files_of(vm.pid, deadline.left(), lambda: _first(paths, vm))
     if found is None:
         where = " or ".join(paths) or "its command line (and its home is not known)"
-        raise EpmdError(f"no cookie at {where}: give cookie or cookie_file")
+        raise NoCookie(f"no cookie at {where}: give cookie or cookie_file")
     return Cookie(*found)
 
 
@@ -75,32 +74,35 @@ def _encoded(text: str, source: str) -> bytes:
     except UnicodeEncodeError:
         value = b""
     if not value:
-        raise EpmdError(f"the cookie from {source} is empty or has characters that no cookie can have")
+        raise NoCookie(f"the cookie from {source} is empty or has characters that no cookie can have")
     return value
 
 
 def _read(path: str, owner: Vm | None) -> bytes:
-    """A cookie file. With `owner`, it has to be that VM's own; then a missing one is FileNotFoundError."""
+    """A cookie file, which has to be the `owner`'s own where there is one.
+
+    Errors: NoCookie; with an owner, FileNotFoundError where it is missing.
+    """
     try:
         found = files.read(path, MAX_COOKIE_FILE)
     except FileNotFoundError:
         if owner is not None:
             raise
-        raise EpmdError(f"the cookie file {path} does not exist") from None
+        raise NoCookie(f"the cookie file {path} does not exist") from None
     except OSError as error:
-        raise EpmdError(f"the cookie file {path} can't be read ({error.strerror}): run with become") from None
+        raise NoCookie(f"the cookie file {path} can't be read ({error.strerror}): run with become") from None
     if found is None:
-        raise EpmdError(f"the cookie file {path} is no regular file")
+        raise NoCookie(f"the cookie file {path} is not a regular file")
     status, content = found
     # Root may have put a release there for its user, and a script that is not Erlang reads its cookie.
     released = os.path.basename(path) == "COOKIE"
     if owner is not None and status.st_uid != owner.uid and not (released and status.st_uid == 0):
-        raise EpmdError(
-            f"the cookie file {path} is not of {owner.user}, whose node this is: give cookie or cookie_file"
+        raise NoCookie(
+            f"the cookie file {path} does not belong to {owner.user}, whose node this is: give cookie or cookie_file"
         )
     if owner is not None and status.st_mode & 0o077 and not released:
-        raise EpmdError(f"the cookie file {path} is open to others than its owner: chmod 400 it, as Erlang wants")
+        raise NoCookie(f"the cookie file {path} must be accessible by its owner only: chmod 400 it, as Erlang demands")
     match = _CONTENT.fullmatch(content)
     if match is None or len(content) > MAX_COOKIE_FILE:
-        raise EpmdError(f"the cookie file {path} holds no cookie: one line of printable characters is due")
+        raise NoCookie(f"the cookie file {path} holds no cookie: it should be one line of printable characters")
     return match.group(1)

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Erlang terms as text -> values, for the configuration of nodes. Pure.
 
-Standard: Erlang Reference Manual, "Data Types"; `file:consult/1`: terms, each with a full stop.
+Standard: Erlang Reference Manual, "Data Types"; `file:consult/1`: terms, each with a full stop. Private to the
+collection.
 
-| Erlang            | here                    |
+| Erlang            | Python                  |
 |-------------------|-------------------------|
 | atom              | Word (a str)            |
 | "string"          | str                     |
@@ -71,7 +72,7 @@ class _Tokens:
         while position < len(self._text):
             match = _TOKEN.match(self._text, position)
             if match is None:
-                raise self.error(f"{self._text[position]!r} has no place there")
+                raise self.error(f"unexpected {self._text[position]!r}")
             self._line += match.group().count("\n")
             position = match.end()
             if match.lastgroup != "space":
@@ -89,11 +90,13 @@ class _Tokens:
 
     def expect(self, mark: str) -> None:
         if not self.accept(mark):
-            raise self.error(f"{mark!r} is due before {self.shown}" if self.kind else f"{mark!r} is due at the end")
+            raise self.error(f"expected {mark!r} before {self.shown}")
 
     @property
     def shown(self) -> str:
-        """What is in view, for a person: a string may be a password, or long."""
+        """The token in view, for a person: a string may be a password, or long."""
+        if not self.kind:
+            return "the end"
         return f"{self.value[:40]!r}" if self.kind in ("mark", "word") else f"a {self.kind}"
 
     def error(self, what: str) -> EpmdError:
@@ -107,7 +110,7 @@ def _term(tokens: _Tokens, depth: int) -> Any:
     if kind == "mark":
         return _compound(tokens, depth + 1)
     if not kind:
-        raise tokens.error("a term is due at the end")
+        raise tokens.error("expected a term before the end")
     tokens.next()
     if kind == "string":
         parts = [_unescaped(value[1:-1])]
@@ -136,7 +139,7 @@ def _number(tokens: _Tokens, kind: str, value: str) -> int | float:
             return int(digits, int(base))
         return int(value.replace("_", ""))
     except ValueError:
-        raise tokens.error(f"{value:.20} is no number") from None
+        raise tokens.error(f"{value:.20} is not a valid number") from None
 
 
 def _compound(tokens: _Tokens, depth: int) -> Any:
@@ -149,7 +152,7 @@ def _compound(tokens: _Tokens, depth: int) -> Any:
         return _map(tokens, depth)
     if tokens.accept("<<"):
         return _binary(tokens)
-    raise tokens.error(f"{tokens.value!r} has no place there")
+    raise tokens.error(f"unexpected {tokens.value!r}")
 
 
 def _items(tokens: _Tokens, end: str, depth: int) -> list[Any]:
@@ -200,7 +203,7 @@ def _binary(tokens: _Tokens) -> bytes:
     while not tokens.accept(">>"):
         kind, value = tokens.kind, tokens.value
         if kind not in ("string", "integer"):
-            raise tokens.error(f"{tokens.shown} has no place in a binary" if kind else "'>>' is due at the end")
+            raise tokens.error(f"expected a string or an integer of a binary before {tokens.shown}")
         tokens.next()
         text = _unescaped(value[1:-1]) if kind == "string" else chr(int(_number(tokens, kind, value)) & 0xFF)
         encoding = "latin-1"

@@ -1,10 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a file that somebody else may have put there, or may be changing: only a regular one, and only so much.
+"""Reads a file that somebody else may have put there, or may be changing: a regular one only, up to a limit.
 
-Standard: open(2), O_PATH; proc(5), /proc/self/fd. To open a FIFO waits for ever, and to open a device does
-something (a watchdog restarts the host), so what is there is looked at before it is opened.
+Standard: open(2), O_PATH; proc(5), /proc/self/fd. To open a FIFO waits for ever, and to open a device does something (a
+watchdog restarts the host), so what is there is looked at before it is opened. Private to the collection.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import stat
 from typing import NamedTuple
 
 _own_descriptors: list[int] = []
+"""Our own /proc/self/fd, where /proc is that of another root directory, or missing."""
 
 
 class File(NamedTuple):
@@ -46,5 +47,5 @@ def read(path: str, limit: int) -> File | None:
 
 
 def before_another_root() -> None:
-    """For a process that is about to change its root: a /proc in there, if there is one, does not know it."""
+    """Call before chroot(2): keeps /proc/self/fd open, since the new root may have no /proc, or another namespace's."""
     _own_descriptors.append(os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

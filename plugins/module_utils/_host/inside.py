@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Work in the place where a node lives: its network namespace, its root directory. Linux only.
 
-Standard: setns(2), chroot(2), prctl(2), cgroups(7). A process that has entered a place can't
-always leave it, so the work is done in a child (`children.py`). Paths of a node are only ever
-resolved inside its own root: a symbolic link in a container must not reach a file of the host.
+Standard: setns(2), chroot(2), prctl(2), cgroups(7). A process that has entered a place can't always leave it, so the
+work is done in a child (`children.py`). Paths of a node are only ever resolved inside its own root: a symbolic link in
+a container must not reach a file of the host. Private to the collection.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ CLONE_NEWNET = 0x40000000
 
 PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 23, 24, 38
 
+CGROUPS = "/sys/fs/cgroup"
+
 
 class Ids(NamedTuple):
     """The user and group of a process, as its own user namespace numbers them."""
@@ -34,9 +36,9 @@ class Ids(NamedTuple):
 
 
 def join_network(pid: int) -> None:
-    """Move this process, for good, into the network namespace of that one.
+    """Move this process into the network namespace of that one; it can't go back.
 
-    Errors: NotPermitted, FileNotFoundError where it has ended.
+    Errors: NotPermitted, FileNotFoundError where that process has ended.
     """
     call = _system_calls()
     with _entering("its network namespace"), open(f"/proc/{pid}/ns/net", "rb") as namespace:
@@ -44,8 +46,7 @@ def join_network(pid: int) -> None:
 
 
 def _system_calls() -> Callable[..., int]:
-    """What makes a system call by its name that Python has not; it gives the result. Its errors: OSError."""
-    # Here and not above: files alone need none.
+    """A function that makes a system call by its name, for those that Python lacks. Its errors: OSError."""
     import ctypes  # noqa: PLC0415
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -60,33 +61,41 @@ def _system_calls() -> Callable[..., int]:
 
 
 def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
-    """The result of `work`, done with the root directory, the mounts and the rights of this process.
+    """The result of `work`, done with the root directory, the mounts and the rights of this process (None: our own).
 
-    `seconds`: when to give up on it. Errors: NotPermitted, EpmdError where it has ended, and those of `work`.
+    `seconds`: when to give up on it. Errors: EpmdError where the process has ended, NotPermitted, TimedOut, and those
+    of `work`.
     """
     if pid is None:
         return work()
     theirs = rights.of_process(pid)
-    here = shares_root(pid) and (shares(pid, "mnt") or os.geteuid() != 0)
+    is_ours = shares_root(pid) and (shares(pid, "mnt") or os.geteuid() != 0)
 
-    def there() -> T:
+    def work_there() -> T:
         with _entering("its root directory"):
-            if not here:
+            if not is_ours:
                 # What would be imported from now on would be a file of theirs.
                 sys.meta_path.clear()
                 files.before_another_root()
-                os.chroot(f"/proc/{pid}/root")
-                os.chdir("/")
+                _change_root(pid)
             rights.take(theirs)
         return work()
 
     # A child also for a root that is ours: a file system that hangs must not take us along.
-    return children.result_of(there, seconds)
+    return children.result_of(work_there, seconds)
+
+
+def _change_root(pid: int) -> None:
+    try:
+        os.chroot(f"/proc/{pid}/root")
+    except FileNotFoundError:
+        raise rights.ended(pid) from None
+    os.chdir("/")
 
 
 @contextlib.contextmanager
 def _entering(place: str) -> Iterator[None]:
-    """What the system says to this, in a sentence."""
+    """The system's refusal to let us into a place of a node, in a sentence."""
     try:
         yield
     except FileNotFoundError:
@@ -99,18 +108,21 @@ def _entering(place: str) -> Iterator[None]:
 
 
 def entrance(pid: int, as_itself: bool) -> Callable[[], None]:
-    """What makes a child that is about to become a program run where this process lives, and with no more than it may.
+    """What a child calls before it becomes a program, to run where this process lives, with no more rights than it.
 
-    That is as its user or as root in there, with its namespaces, root directory, bounding set of capabilities and
-    no_new_privs: the program is theirs, so it must not get what only we have. The network namespace is left out:
-    whoever asks has joined it. For `preexec_fn` of subprocess, in a process of one thread. Errors: OSError, EpmdError.
+    That is as its user or as root of its user namespace, with its namespaces, root directory, bounding set of
+    capabilities and no_new_privs: the program is theirs, so it must not get what only we have. The network namespace is
+    left out: the caller has joined it already. For `preexec_fn` of subprocess, in a process of one thread.
+
+    Errors: OSError, EpmdError where the process has ended.
     """
     # Not in the child: what is imported from now on could be a file of theirs.
     call = _system_calls()
     ids = ids_inside(pid) if as_itself else Ids(0, 0)
-    limits = rights.limits_of(pid)
+    confinement = rights.confinement_of(pid)
     with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
-        excess = [capability for capability in range(int(file.read()) + 1) if not limits.capabilities >> capability & 1]
+        every = range(int(file.read()) + 1)
+    excess = [capability for capability in every if not confinement.capabilities >> capability & 1]
     # The user namespace first: it gives the rights for the others, where they are its own.
     apart = [kind for kind in ("user", "mnt", "uts", "ipc", "pid") if not shares(pid, kind)]
 
@@ -133,7 +145,7 @@ def entrance(pid: int, as_itself: bool) -> Callable[[], None]:
             os.setgroups([])
         os.setgid(ids.gid)
         os.setuid(ids.uid)
-        if limits.no_new_privileges:
+        if confinement.no_new_privileges:
             call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
     return enter
@@ -151,25 +163,40 @@ def _become_first_child() -> None:
 
 
 def ids_inside(pid: int) -> Ids:
-    """The effective user and group of a process, as it sees them itself. Errors: OSError, EpmdError."""
+    """The effective user and group of a process, as it sees them itself. Errors: EpmdError where it has ended."""
     theirs = rights.of_process(pid)
-    return Ids(_mapped(pid, "uid_map", theirs.uid), _mapped(pid, "gid_map", theirs.gid))
+    return Ids(mapped(_map(pid, "uid_map"), theirs.uid), mapped(_map(pid, "gid_map"), theirs.gid))
 
 
-def _mapped(pid: int, file_name: str, number: int) -> int:
-    with open(f"/proc/{pid}/{file_name}", encoding="ascii") as file:
-        for line in file:
-            inside, outside, count = map(int, line.split())
-            if outside <= number < outside + count:
-                return inside + number - outside
-    return number
+def _map(pid: int, name: str) -> str:
+    try:
+        with open(f"/proc/{pid}/{name}", encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        raise rights.ended(pid) from None
+
+
+def mapped(ids: str, outside: int) -> int:
+    """The number inside of a user namespace of a user or group outside, by its map (user_namespaces(7))."""
+    for line in ids.splitlines():
+        first_inside, first_outside, count = map(int, line.split())
+        if first_outside <= outside < first_outside + count:
+            return first_inside + outside - first_outside
+    return outside
 
 
 def move_to_cgroup(pid: int, neighbour: int) -> None:
     """Move a process into the cgroups of another one, as far as that is allowed."""
     with contextlib.suppress(OSError), open(f"/proc/{neighbour}/cgroup", encoding="utf-8") as file:
-        for line in file:
-            _number, controllers, path = line.rstrip("\n").split(":", 2)
-            mounted = controllers.replace("name=", "")
-            with contextlib.suppress(OSError), open(f"/sys/fs/cgroup/{mounted}{path}/cgroup.procs", "w") as procs:
-                procs.write(str(pid))
+        for path in member_files(file.read()):
+            with contextlib.suppress(OSError), open(path, "w", encoding="ascii") as members:
+                members.write(str(pid))
+
+
+def member_files(cgroups: str) -> list[str]:
+    """The files that take a process into each of the cgroups in the text of /proc/PID/cgroup."""
+    found = []
+    for line in cgroups.splitlines():
+        _number, controllers, path = line.split(":", 2)
+        found.append(f"{CGROUPS}/{controllers.replace('name=', '')}{path}/cgroup.procs")
+    return found

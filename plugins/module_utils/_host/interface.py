@@ -76,9 +76,7 @@ class Reader(abc.ABC):
         """The established connections, from this port and to that port, or any."""
 
     @abc.abstractmethod
-    def descriptors(
-        self, pid: int, sockets: Collection[Socket], enough: Collection[Socket] = ()
-    ) -> dict[Socket, int]:
+    def descriptors(self, pid: int, sockets: Collection[Socket], enough: Collection[Socket] = ()) -> dict[Socket, int]:
         """Those of the sockets that a process holds, each with its lowest descriptor.
 
         enough: the sockets that are looked for; once these are found, the others need not be. Empty: all of them.

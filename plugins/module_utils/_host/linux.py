@@ -66,9 +66,7 @@ class Linux(Reader):
         return sock_diag.sockets(sock_diag.ESTABLISHED, local_port or 0, remote_port or 0)
 
     @_of_process
-    def descriptors(
-        self, pid: int, sockets: Collection[Socket], enough: Collection[Socket] = ()
-    ) -> dict[Socket, int]:
+    def descriptors(self, pid: int, sockets: Collection[Socket], enough: Collection[Socket] = ()) -> dict[Socket, int]:
         links = {f"socket:[{socket.inode}]": socket for socket in sockets}
         left = set(enough or sockets)
         found: dict[Socket, int] = {}

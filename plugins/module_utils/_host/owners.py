@@ -74,18 +74,18 @@ def sockets_of(vm: Vm, epmd_port: int) -> Sockets:
 
 def epmds(port: int) -> list[tuple[int | None, list[str]]]:
     """Who listens on an epmd port, each with its addresses: every process called epmd, at last None for all others."""
-    found: list[tuple[int | None, list[str]]] = []
     with _as_far_as_seen():
+        found: list[tuple[int | None, list[str]]] = []
         left = set(reader().listening(port))
         # Most often it is one of those that were there already when the nodes were looked for.
         for look in (reader().known_pids_called, reader().pids_called):
             for pid in look("epmd") if left else ():
                 with contextlib.suppress(OSError):  # not ours to see, or gone
                     held = set(reader().descriptors(pid, left))
-                    left -= held
                     found += [(pid, _addresses(held))] if held else []
-        found = sorted(found) + ([(None, _addresses(left))] if left else [])
-    return found
+                    left -= held
+        return sorted(found) + ([(None, _addresses(left))] if left else [])
+    return []
 
 
 def epmd_pid(port: int) -> int | None:
@@ -163,7 +163,7 @@ def largest_backlog() -> int:
     return 1 << 31
 
 
-def _as_far_as_seen() -> contextlib.AbstractContextManager[None]:
+def _as_far_as_seen() -> contextlib.suppress:
     return contextlib.suppress(OSError, PsutilMissing)
 
 

@@ -80,7 +80,10 @@ class Portable(Reader):
 
     @_translated
     def descriptors(
-        self, pid: int, sockets: Collection[Socket], enough: Collection[Socket] = ()
+        self,
+        pid: int,
+        sockets: Collection[Socket],
+        enough: Collection[Socket] = (),  # noqa: ARG002
     ) -> dict[Socket, int]:
         held = sorted(_tcp(psutil.Process(pid)), key=lambda one: -one.descriptor)
         wanted = set(sockets)
@@ -120,7 +123,12 @@ def _tcp(source: Any) -> list[_Held]:
     """The listeners and established connections of the whole host, or of a `psutil.Process`."""
     read = getattr(source, "net_connections", None) or source.connections  # its name before psutil 6.0
     return [
-        _Held(Socket(*found.laddr, *(found.raddr or ("", 0)), None, None, None), found.fd, getattr(found, "pid", None))
+        _Held(_socket(found), found.fd, getattr(found, "pid", None))
         for found in read(kind="tcp")
         if found.status in (psutil.CONN_LISTEN, psutil.CONN_ESTABLISHED)
     ]
+
+
+def _socket(found: Any) -> Socket:
+    remote_address, remote_port = found.raddr or ("", 0)
+    return Socket(found.laddr.ip, found.laddr.port, remote_address, remote_port, None, None, None)

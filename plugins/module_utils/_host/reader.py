@@ -22,26 +22,25 @@ from .linux import Linux
 @functools.lru_cache(maxsize=None)
 def reader() -> Reader:
     """The way to read this host, chosen at the first call. Errors: PsutilMissing."""
-    missing = _missing()
-    if not missing:
+    obstacle = _obstacle()
+    if not obstacle:
         return Linux()
     try:
         from .portable import Portable  # noqa: PLC0415
     except ImportError:
         raise PsutilMissing(
-            f"{missing}, and psutil, which could stand in, is missing for {sys.executable}: install it "
-            "(python3-psutil), or give name, port and cookie_file"
+            f"psutil is missing for {sys.executable}, and {obstacle}: install it (python3-psutil), or give name, port "
+            "and cookie_file"
         ) from None
     return Portable()
 
 
-def _missing() -> str:
-    """What this kernel lacks, as the start of a sentence; empty where it lacks nothing."""
+def _obstacle() -> str:
+    """Why the kernel can't be asked itself, as a sentence; empty where it can."""
     if sys.platform != "linux":
-        return f"{sys.platform} does not list its processes and sockets as Linux does"
+        return f"{sys.platform} does not show its processes and sockets as Linux does"
     try:
-        # A real question: sock_diag may be there, and its part for TCP may not. No node listens on port 1.
-        sock_diag.sockets(sock_diag.LISTEN, local_port=1)
+        sock_diag.check()
     except OSError as error:
-        return f"this kernel does not list its TCP sockets (sock_diag: {os.strerror(error.errno or 0)})"
+        return f"the kernel of this host does not list its TCP sockets (sock_diag: {os.strerror(error.errno or 0)})"
     return ""

@@ -1,10 +1,11 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what a node points to with the node's own rights, and no more.
+"""The rights of a node: to read the files that it points to, and for programs that are started beside it.
 
-Standard: credentials(7); proc(5), `/proc/PID/status`. A process says itself where its home, its
-release and its certificates are, so any user of a host could have root open somebody else's files.
+Standard: credentials(7), capabilities(7); proc(5), `/proc/PID/status`. A process says itself where its home, its
+release and its certificates are, so any user of a host could have root open somebody else's files. Private to the
+collection.
 """
 
 from __future__ import annotations
@@ -23,11 +24,19 @@ class Rights(NamedTuple):
     groups: list[int]
 
 
-class Limits(NamedTuple):
-    """What limits a program that a process starts: capabilities that it can have, by bits; setuid without effect."""
+class Confinement(NamedTuple):
+    """What no program that a process starts can exceed.
+
+    capabilities: the bounding set, as bits. no_new_privileges: setuid files have no effect.
+    """
 
     capabilities: int
     no_new_privileges: bool
+
+
+def ended(pid: int) -> EpmdError:
+    """The error for a process that is no longer there."""
+    return EpmdError(f"the process {pid} has ended meanwhile: run again")
 
 
 def _status(pid: int) -> dict[str, list[str]]:
@@ -35,13 +44,13 @@ def _status(pid: int) -> dict[str, list[str]]:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
             return {name: words.split() for name, _colon, words in (line.partition(":") for line in file)}
     except OSError:
-        raise EpmdError(f"the process {pid} has ended meanwhile: run again") from None
+        raise ended(pid) from None
 
 
-def limits_of(pid: int) -> Limits:
-    """The limits of a process. Errors: EpmdError where it has ended."""
+def confinement_of(pid: int) -> Confinement:
+    """The confinement of a process. Errors: EpmdError where it has ended."""
     fields = _status(pid)
-    return Limits(int(fields["CapBnd"][0], 16), fields.get("NoNewPrivs", ["0"])[0] == "1")
+    return Confinement(int(fields["CapBnd"][0], 16), fields.get("NoNewPrivs", ["0"])[0] == "1")
 
 
 def of_process(pid: int) -> Rights:
@@ -52,9 +61,10 @@ def of_process(pid: int) -> Rights:
 
 
 def take(rights: Rights) -> None:
-    """Give up all other rights, for good: for a child that reads files. Only root can do this, and has to.
+    """Give up what exceeds these rights, to read files. Who is not root has nothing to give up.
 
-    Errors: NotPermitted.
+    Only the effective ids change: the real user stays root, so that the other one can't trace or signal this process,
+    which therefore must run nothing that it reads. Errors: NotPermitted.
     """
     if os.geteuid() != 0:
         return

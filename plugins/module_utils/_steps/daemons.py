@@ -21,9 +21,6 @@ from . import diagnose
 from .at_once import at_once
 from .records import Epmd, EpmdKey, Finding, Foreign, Repair
 
-Listening = "tuple[int | None, list[str]]"
-"""A process that listens on the port of an epmd: its pid if it is an epmd that can be seen, and its addresses."""
-
 
 class _Place(NamedTuple):
     """A network namespace: a process that lives in it, the epmds that its nodes use, and other ports to look at.
@@ -42,9 +39,10 @@ def describe(
 ) -> list[Epmd]:
     """The epmds that these nodes use, and those on other ports of our own network namespace, as they are now.
 
-    other_vms: those that were not looked at; their names are not foreign. timeout: to ask one for its table, in seconds.
+    other_vms: those that were not looked at; their names are not foreign. timeout: to ask one for its table, in
+    seconds.
     """
-    places = {None: _Place(None, [], set(), other_ports)} if other_ports else {}
+    places: dict[int | None, _Place] = {None: _Place(None, [], set(), other_ports)} if other_ports else {}
     for finding in findings:
         vm = finding.observation.vm
         place = places.setdefault(vm.namespace, _Place(vm, [], set(), ()))

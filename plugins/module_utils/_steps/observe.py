@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at the nodes of a host and at their epmds, and changes nothing: processes, sockets, tables, challenges. Private.
+"""Looks at nodes and at their epmds, and changes nothing: processes, sockets, tables, challenges. Private.
 
 Standard: "Observe" in the way of the data. What is seen goes to `diagnose.py`.
 """

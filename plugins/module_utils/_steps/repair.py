@@ -121,7 +121,8 @@ def _connect(node: Lost, options: Options, deadline: Deadline) -> NodeConnection
     if connection.peer.name != observation.name:
         connection.close()
         raise EpmdError(
-            f"{node.where} is answered by another node now, {connection.peer.name}, so the cookie was not used: run again"
+            f"{node.where} is answered by another node now, {connection.peer.name}, so the cookie was not used: "
+            "run again"
         )
     return connection
 

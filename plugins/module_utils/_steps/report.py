@@ -58,7 +58,8 @@ def outcome(
 ) -> Outcome:
     """The result of a run.
 
-    absent: names that the user gave and no node has; why_absent: sentences that explain it. is_prediction: whether nothing was done yet, in check mode.
+    absent: names that the user gave and no node has; why_absent: sentences that explain it. is_prediction: whether this
+    is check mode, and nothing was done.
     """
     failures: list[_Failure] = []
     warnings: list[str] = []

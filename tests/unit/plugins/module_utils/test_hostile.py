@@ -15,8 +15,9 @@ import pytest
 import trustme
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _limits
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd, etf
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd import Alive2
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
@@ -65,7 +66,7 @@ def ask(at_port: Handler, at_epmd: Handler, words: str, timeout: float = SHORT, 
         )
         with grows_by_less_than(HOSTILE_MEBIBYTES):
             started = time.monotonic()
-            outcome = ensure(options, check_mode=False)
+            outcome = ensure(options, Mode.REPAIR)
             took = time.monotonic() - started
     assert took < timeout + MARGIN
     for sentence in (outcome.msg, *(found["msg"] for found in outcome.nodes)):
