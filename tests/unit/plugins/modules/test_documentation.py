@@ -29,9 +29,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client imp
 from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register
 
 MODULES = {"epmd_register": epmd_register, "epmd_facts": epmd_facts}
-DOCUMENTED: dict[str, dict[str, Any]] = {
-    name: yaml.safe_load(module.DOCUMENTATION) for name, module in MODULES.items()
-}
+DOCUMENTED: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.DOCUMENTATION) for name, module in MODULES.items()}
 RETURNED: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.RETURN) for name, module in MODULES.items()}
 REGISTER, FACTS = RETURNED["epmd_register"], RETURNED["epmd_facts"]["ansible_facts"]["contains"]["epmd"]["contains"]
 TASKS = [task for module in MODULES.values() for task in yaml.safe_load(module.EXAMPLES)]
