@@ -78,7 +78,7 @@ def _judge(attempt: Attempt, table: Table, deadline: Deadline) -> Repair:
         observation = observe.look_again(observation, table, deadline)
         if observation.table.state is State.MUTE:
             trouble = observation.table.trouble
-            raise EpmdError(f"the node was asked to register itself, but epmd gives no table now: {trouble}")
+            raise NotRegistered(f"the node was asked to register itself, but epmd gives no table now: {trouble}")
         if not observation.is_registered or observation.holds is False:
             raise NotRegistered(_explain(observation, attempt.reply))
     except EpmdError as error:

@@ -48,7 +48,7 @@ DOWN = Table(State.DOWN, {})
 
 def ask_names(daemon: Daemon, deadline: Deadline) -> Table:
     """The table of an epmd. Whatever the epmd does ends in a Table, not in an error."""
-    return _table(lambda: epmd.decode_names_reply(_ask(daemon, epmd.Names(), deadline)).names)
+    return _table(lambda: epmd.decode_names_reply(_ask(daemon, epmd.NAMES_REQ, deadline)))
 
 
 def confirm(daemon: Daemon, table: Table, alive: str, deadline: Deadline) -> Table:
@@ -60,11 +60,11 @@ def confirm(daemon: Daemon, table: Table, alive: str, deadline: Deadline) -> Tab
         return table
 
     def names() -> dict[str, int]:
-        data = _ask(daemon, epmd.PortPlease2(alive), deadline)
+        data = _ask(daemon, epmd.encode_port_request(alive), deadline)
         # OTP's epmd registers no name that is not UTF-8, and closes without an answer when it is asked for one.
-        found = epmd.decode_port_reply(data) if data or alive in table.names else None
+        port = epmd.decode_port_reply(data) if data or alive in table.names else None
         others = {name: port for name, port in table.names.items() if name != alive}
-        return {**others, alive: found.port} if found else others
+        return others if port is None else {**others, alive: port}
 
     return _table(names)
 
@@ -86,10 +86,10 @@ def _table(names: Callable[[], dict[str, int]]) -> Table:
 def ask_descriptors(daemon: Daemon, deadline: Deadline) -> dict[str, int]:
     """The file descriptor that epmd has for each name; empty where it gives no dump. No errors, as `ask_names`."""
     try:
-        return epmd.decode_dump_reply(_ask(daemon, epmd.Dump(), deadline))
+        return epmd.decode_dump_reply(_ask(daemon, epmd.DUMP_REQ, deadline))
     except EpmdError:
         return {}
 
 
-def _ask(daemon: Daemon, request: epmd.Request, deadline: Deadline) -> bytes:
-    return transport.ask(daemon.address, daemon.port, epmd.encode_request(request), MAX_EPMD_REPLY, deadline)
+def _ask(daemon: Daemon, request: bytes, deadline: Deadline) -> bytes:
+    return transport.ask(daemon.address, daemon.port, request, MAX_EPMD_REPLY, deadline)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, ProtocolError
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import handshake
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.handshake import Handshake, Peer, State
 from ansible_collections.beamops.epmd.tests.fakes._node_peer import (
@@ -157,14 +157,14 @@ def test_a_node_of_otp_25_closes_on_version_5() -> None:
         NodePeer(version=25).on_name(old().start())
 
 
-def test_the_mandatory_flags_stand_for_themselves_behind_their_digest() -> None:
+def test_the_digest_of_the_mandatory_flags_stands_for_all_of_them() -> None:
     machine = accepted(static)
     flags = MANDATORY_25_DIGEST | NAME_ME
     machine.receive(b"N" + struct.pack(">QIIH", flags, 1, 4, 5) + b"a@web")
     assert machine.peer == Peer("a@web", flags | MANDATORY_DFLAGS_25, 4)
 
 
-def test_without_their_digest_the_mandatory_flags_are_those_that_are_there() -> None:
+def test_without_the_digest_no_mandatory_flag_is_added() -> None:
     machine = accepted(static)
     machine.receive(b"N" + struct.pack(">QIIH", V4_NC | NAME_ME, 1, 4, 5) + b"a@web")
     assert machine.peer == Peer("a@web", V4_NC | NAME_ME, 4)
@@ -190,7 +190,7 @@ def test_a_refusing_status_ends_the_handshake_and_says_why(
     for packet in (b"sok", CHALLENGE, OLD_CHALLENGE, b"a" + bytes(16)):
         with pytest.raises(ProtocolError):
             machine.receive(packet)
-    with pytest.raises(EpmdError):
+    with pytest.raises(RuntimeError):
         machine.reply(COOKIE)
 
 
@@ -210,12 +210,24 @@ def test_an_unknown_status_is_a_protocol_error(make: Callable[[], Handshake], st
     ("packet", "words"),
     [
         (b"s" + b"x" * 21, f"an unknown handshake status {b'x' * 20!r}"),
-        (b"snamed:" + b"x" * 41, f"it lends a name that is none: {b'x' * 40!r}"),
-        (b"x" * 9, f"a packet of 9 bytes that starts with {b'x' * 8!r} where a handshake is name sent"),
-        (CHALLENGE[:20], f"a packet of 20 bytes that starts with {CHALLENGE[:8]!r} where a handshake is name sent"),
+        (b"snamed:\x00\x29" + b"x" * 41 + bytes(4), f"it lends us an invalid name: {'x' * 40!r}"),
+        (
+            b"snamed:\x00\x29" + b"x" * 40,
+            "the name that it lends us is cut off: 41 bytes expected at offset 2, 40 left",
+        ),
+        (b"snamed:\x00\x01x" + bytes(3), "the name that it lends us is cut off: 4 bytes expected at offset 3, 3 left"),
+        (
+            b"x" * 9,
+            f"a packet of 9 bytes that starts with {b'x' * 8!r} is not expected in the handshake's state 'name sent'",
+        ),
+        (
+            CHALLENGE[:20],
+            f"a packet of 20 bytes that starts with {CHALLENGE[:8]!r} is not expected in the handshake's state "
+            "'name sent'",
+        ),
     ],
 )
-def test_a_packet_that_is_shown_is_shown_cut_off(packet: bytes, words: str) -> None:
+def test_a_malformed_packet_is_quoted_only_in_part(packet: bytes, words: str) -> None:
     machine = dynamic()
     machine.start()
     with pytest.raises(ProtocolError) as caught:
@@ -227,15 +239,15 @@ def test_a_packet_that_is_shown_is_shown_cut_off(packet: bytes, words: str) -> N
 def test_a_dynamic_name_has_to_be_lent(status: bytes) -> None:
     machine = dynamic()
     machine.start()
-    with pytest.raises(ProtocolError, match="lend a name"):
+    with pytest.raises(ProtocolError, match="does not lend us a name"):
         machine.receive(status)
 
 
 @pytest.mark.parametrize("make", [static, old])
-def test_a_name_that_nobody_asked_for_is_a_protocol_error(make: Callable[[], Handshake]) -> None:
+def test_a_lent_name_that_we_did_not_ask_for_is_a_protocol_error(make: Callable[[], Handshake]) -> None:
     machine = make()
     machine.start()
-    with pytest.raises(ProtocolError, match="nobody asked for"):
+    with pytest.raises(ProtocolError, match="that we did not ask for"):
         machine.receive(b"snamed:\x00\x0fx@epmd_register" + bytes(4))
 
 
@@ -264,7 +276,7 @@ def test_a_lent_name_that_is_cut_off_is_a_protocol_error(end: int) -> None:
         pytest.param(b"x" * 2000 + b"@epmd_register", id="of 2014 characters"),
     ],
 )
-def test_a_lent_name_that_is_no_node_name_is_a_protocol_error(name: bytes) -> None:
+def test_a_lent_name_that_is_not_valid_is_a_protocol_error(name: bytes) -> None:
     machine = dynamic()
     machine.start()
     with pytest.raises(ProtocolError):
@@ -299,15 +311,15 @@ def test_a_challenge_that_is_cut_off_is_a_protocol_error(make: Callable[[], Hand
 @pytest.mark.parametrize(
     ("challenge", "words"),
     [
-        (CHALLENGE[:18], "a challenge of 18 bytes is cut off"),
-        (CHALLENGE[:19], "a challenge claims a name of 13 bytes and has 0"),
-        (CHALLENGE[:20], "a challenge claims a name of 13 bytes and has 1"),
-        (OLD_CHALLENGE[:10], "a challenge of 10 bytes is cut off"),
-        (OLD_CHALLENGE[:11], "it calls itself '', which is no node name"),
-        (OLD_CHALLENGE[:11] + b"x" * 81, f"it calls itself '{'x' * 80}', which is no node name"),
+        (CHALLENGE[:18], "its challenge is cut off: 19 bytes expected at offset 0, 18 left"),
+        (CHALLENGE[:19], "its challenge is cut off: 13 bytes expected at offset 19, 0 left"),
+        (CHALLENGE[:20], "its challenge is cut off: 13 bytes expected at offset 19, 1 left"),
+        (OLD_CHALLENGE[:10], "its challenge is cut off: 11 bytes expected at offset 0, 10 left"),
+        (OLD_CHALLENGE[:11], "it calls itself '', which is not a valid node name"),
+        (OLD_CHALLENGE[:11] + b"x" * 81, f"it calls itself '{'x' * 80}', which is not a valid node name"),
     ],
 )
-def test_where_a_challenge_is_cut_off_is_said(challenge: bytes, words: str) -> None:
+def test_the_error_says_where_a_challenge_is_cut_off(challenge: bytes, words: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         accepted(old).receive(challenge)
     assert str(caught.value) == words
@@ -344,7 +356,7 @@ def test_an_old_challenge_has_no_place_in_version_6() -> None:
     ],
 )
 @pytest.mark.parametrize("new", [True, False])
-def test_a_challenge_with_a_name_that_no_node_can_have_is_a_protocol_error(name: bytes, new: bool) -> None:
+def test_a_challenge_with_an_invalid_node_name_is_a_protocol_error(name: bytes, new: bool) -> None:
     challenge = b"N" + struct.pack(">QIIH", 0, 1, 4, len(name)) if new else b"n" + struct.pack(">HII", 5, 0, 1)
     with pytest.raises(ProtocolError) as caught:
         accepted(old).receive(challenge + name)
@@ -391,20 +403,21 @@ def test_a_packet_that_is_out_of_order_is_a_protocol_error(make: Callable[[], Ha
 
 
 @KINDS
-def test_steps_of_ours_that_are_out_of_order_are_refused(make: Callable[[], Handshake]) -> None:
+def test_our_own_steps_out_of_order_are_a_defect_and_no_error_of_the_peer(make: Callable[[], Handshake]) -> None:
     machine = make()
-    with pytest.raises(EpmdError):
+    with pytest.raises(RuntimeError, match="the handshake's state is 'new', and has to be 'challenged'"):
         machine.reply(COOKIE)
     machine.start()
-    with pytest.raises(EpmdError):
+    with pytest.raises(RuntimeError, match="the handshake's state is 'name sent', and has to be 'new'"):
         machine.start()
     machine = accepted(make)
-    with pytest.raises(EpmdError):
+    with pytest.raises(RuntimeError):
         machine.reply(COOKIE)
     machine = challenged(make)
     machine.reply(COOKIE)
-    with pytest.raises(EpmdError):
+    with pytest.raises(RuntimeError):
         machine.reply(COOKIE)
+    assert machine.state is State.REPLIED
 
 
 def test_a_node_with_another_cookie_closes() -> None:
