@@ -26,9 +26,16 @@ NOBODY = 65534
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
-RENAMED = "import sys; open('/proc/self/comm', 'w').write(sys.argv[1]); "
+RENAMED = "import sys; open('/proc/self/comm', 'w').write(sys.argv[1])\n"
 WAITS = "print(flush=True); input()"
-LISTENS = "import socket; s = socket.socket(); s.bind((sys.argv[2], 0)); s.listen(7); print(s.getsockname()[1], flush=True); input()"
+LISTENS = """
+import socket
+server = socket.socket()
+server.bind((sys.argv[2], 0))
+server.listen(7)
+print(server.getsockname()[1], flush=True)
+input()
+"""
 
 
 @contextmanager

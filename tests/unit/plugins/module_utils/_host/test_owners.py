@@ -40,6 +40,7 @@ def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Rea
     return found
 
 
+@pytest.mark.usefixtures("host")
 class TestOfVm:
     @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1"])
     def test_it_has_listeners_and_connections_to_epmd(self, host: Reader, address: str) -> None:
@@ -59,36 +60,26 @@ class TestOfVm:
             assert (found.to_epmd, found.clients) == (set(), 0)
 
     @pytest.mark.parametrize("uid", [os.geteuid(), os.geteuid() + 1, None])
-    def test_its_sockets_need_not_be_of_its_user(self, host: Reader, uid: int | None) -> None:
+    def test_its_sockets_need_not_be_of_its_user(self, uid: int | None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
             assert port in {found.port for found in owners.sockets_of(OURS._replace(uid=uid), 1).listeners}
 
-    def test_it_may_have_no_pid_or_have_ended(self, host: Reader) -> None:
+    def test_it_may_have_no_pid_or_have_ended(self) -> None:
         with socket.create_server(("127.0.0.1", 0)):
             assert owners.sockets_of(vms.UNKNOWN, 4369) == Sockets([], set())
             assert owners.sockets_of(OURS._replace(pid=GONE), 4369) == Sockets([], set())
 
     @AS_ROOT
-    def test_it_may_not_be_ours_to_see(self, host: Reader) -> None:
+    def test_it_may_not_be_ours_to_see(self) -> None:
         with listening("beam.smp") as (pid, _port), pytest.raises(NotPermitted, match=f"pid {pid} .* run with become"):
             as_nobody(lambda: owners.sockets_of(OURS._replace(pid=pid), 4369))
 
-    def test_the_system_may_refuse(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(owners, "reader", lambda: Refusing(OSError(errno.ENOBUFS, "No buffer space available")))
-        with pytest.raises(EpmdError, match=r"does not list its TCP sockets \(No buffer space available\): run again"):
-            owners.sockets_of(OURS, 4369)
 
-    @pytest.mark.parametrize(
-        ("address", "dialled"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::1", "::1"), ("192.0.2.1", "192.0.2.1")]
-    )
-    def test_a_listener_is_dialled_on_an_address_that_it_has(self, address: str, dialled: str) -> None:
-        assert Listener(3, address, 4369).reachable == dialled
-
-
+@pytest.mark.usefixtures("host")
 class TestEpmds:
     @pytest.mark.parametrize("name", ["epmd", "beam.smp"])
-    def test_only_a_process_called_epmd_is_one(self, host: Reader, name: str) -> None:
+    def test_only_a_process_called_epmd_is_one(self, name: str) -> None:
         with listening(name) as (pid, port):
             found = pid if name == "epmd" else None
             for _again in range(2):  # at first it is not known yet
@@ -97,7 +88,7 @@ class TestEpmds:
         assert owners.epmds(port) == []
         assert owners.epmd_pid(port) is None
 
-    def test_one_that_serves_two_addresses_is_one(self, host: Reader) -> None:
+    def test_one_that_serves_two_addresses_is_one(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as first:
             port = first.getsockname()[1]
             with socket.create_server(("::1", port), family=socket.AF_INET6):
@@ -110,32 +101,18 @@ class TestEpmds:
                 assert owners.epmds(port) == [(None, ["127.0.0.1", "::1"])]
                 assert owners.addresses(port) == ["127.0.0.1", "::1"]
 
-    def test_of_two_on_one_port_each_has_its_addresses(self, host: Reader) -> None:
+    def test_of_two_on_one_port_each_has_its_addresses(self) -> None:
         with listening("epmd") as (pid, port), socket.create_server(("::1", port), family=socket.AF_INET6):
             assert owners.epmds(port) == [(pid, ["127.0.0.1"]), (None, ["::1"])]
 
     @AS_ROOT
-    def test_one_that_is_hidden_is_not_named(self, host: Reader) -> None:
+    def test_one_that_is_hidden_is_not_named(self) -> None:
         with listening("epmd") as (_pid, port):
             assert as_nobody(lambda: owners.epmds(port)) == [(None, ["127.0.0.1"])]
             assert as_nobody(lambda: owners.epmd_pid(port)) is None
 
-    def test_one_that_is_known_costs_no_second_look_at_all_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        looks: list[str] = []
 
-        class Counting(Linux):
-            def names(self) -> dict[int, str]:
-                looks.append("names")
-                return super().names()
-
-        counting = Counting()
-        monkeypatch.setattr(owners, "reader", lambda: counting)
-        with listening("epmd") as (pid, port):
-            for _again in range(3):
-                assert owners.epmd_pid(port) == pid
-        assert looks == ["names"]
-
-
+@pytest.mark.usefixtures("host")
 class TestListening:
     def test_the_owner_of_a_port(self, host: Reader) -> None:
         with listening("beam.smp") as (pid, port), socket.create_server(("127.0.0.1", 0)) as server:
@@ -153,35 +130,20 @@ class TestListening:
         assert port not in owners.listening_owners()
 
     @AS_ROOT
-    def test_an_owner_that_is_hidden_is_nobody(self, host: Reader) -> None:
+    def test_an_owner_that_is_hidden_is_nobody(self) -> None:
         with listening("beam.smp") as (_pid, port):
             assert as_nobody(lambda: owners.listening_pids(port)) == []
             assert as_nobody(lambda: port in owners.listening_owners()) is False
             assert as_nobody(lambda: owners.listening_emulator(port)) is None
             assert as_nobody(lambda: owners.addresses(port)) == ["127.0.0.1"]
 
-    @pytest.mark.parametrize(("holders", "owner"), [([7, 8], 7), ([1, 8, 9], 8), ([1], 1)])
-    def test_of_several_holders_it_is_the_first_but_not_init(
-        self, holders: list[int], owner: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """systemd keeps the sockets that it hands to its services."""
-
-        class Shared(Linux):
-            def holders(self, sockets: Any) -> dict[Socket, list[int]]:
-                return dict.fromkeys(sockets, holders)
-
-        monkeypatch.setattr(owners, "reader", Shared)
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-            assert owners.listening_pids(port) == [owner]
-            assert owners.listening_owners()[port] == owner
-
-    def test_of_several_owners_of_a_port_it_is_the_lowest(self, host: Reader) -> None:
+    def test_of_several_owners_of_a_port_it_is_the_lowest(self) -> None:
         with listening("epmd") as (pid, port), socket.create_server(("::1", port), family=socket.AF_INET6):
             assert owners.listening_owners()[port] == min(pid, SELF)
             assert owners.listening_pids(port) == sorted([pid, SELF])
 
 
+@pytest.mark.usefixtures("host")
 class TestConnections:
     @pytest.fixture
     def ends(self) -> Iterator[tuple[socket.socket, socket.socket]]:
@@ -191,14 +153,14 @@ class TestConnections:
         ) as client, server.accept()[0] as accepted:
             yield client, accepted
 
-    def test_who_is_connected(self, host: Reader, ends: tuple[socket.socket, socket.socket]) -> None:
-        client, accepted = ends
+    def test_who_is_connected(self, ends: tuple[socket.socket, socket.socket]) -> None:
+        client, _accepted = ends
         port, own_port = client.getpeername()[1], client.getsockname()[1]
         assert owners.connected_pids(port, None) == [SELF]
         assert owners.connected_pids(port, own_port) == [SELF]
         assert owners.connected_pids(port, port) == []
 
-    def test_what_is_at_the_other_end(self, host: Reader, ends: tuple[socket.socket, socket.socket]) -> None:
+    def test_what_is_at_the_other_end(self, ends: tuple[socket.socket, socket.socket]) -> None:
         client, accepted = ends
         port, own_port = client.getpeername()[1], client.getsockname()[1]
         assert owners.peer_port(SELF, accepted.fileno(), port) == own_port
@@ -206,7 +168,7 @@ class TestConnections:
             assert owners.peer_port(SELF, descriptor, port) is None
         assert owners.peer_port(GONE, 3, port) is None
 
-    def test_who_has_accepted_it(self, host: Reader, ends: tuple[socket.socket, socket.socket]) -> None:
+    def test_who_has_accepted_it(self, ends: tuple[socket.socket, socket.socket]) -> None:
         client, _accepted = ends
         port, own_port = client.getpeername()[1], client.getsockname()[1]
         assert owners.accepted(SELF, port, own_port)
@@ -216,7 +178,7 @@ class TestConnections:
             assert not owners.accepted(pid, port, own_port)
 
     @AS_ROOT
-    def test_what_is_hidden_is_nobodys(self, host: Reader, ends: tuple[socket.socket, socket.socket]) -> None:
+    def test_what_is_hidden_is_nobodys(self, ends: tuple[socket.socket, socket.socket]) -> None:
         client, accepted = ends
         port, own_port = client.getpeername()[1], client.getsockname()[1]
         # The child that looks has inherited the sockets.
@@ -232,10 +194,10 @@ class Refusing(Linux):
         super().__init__()
         self._error = error
 
-    def listening(self, port: int | None = None) -> list[Socket]:
+    def listening(self, *_ports: int | None) -> list[Socket]:
         raise self._error
 
-    def connected(self, local_port: int | None = None, remote_port: int | None = None) -> list[Socket]:
+    def connected(self, *_ports: int | None, **_named_ports: int | None) -> list[Socket]:
         raise self._error
 
 
@@ -256,3 +218,49 @@ def test_the_largest_backlog_is_that_of_the_kernel(tmp_path: Path, monkeypatch: 
     assert owners.largest_backlog() > 65535
     (tmp_path / "somaxconn").write_text("garbage\n")
     assert owners.largest_backlog() > 65535
+
+
+def test_a_system_that_does_not_list_its_sockets_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners, "reader", lambda: Refusing(OSError(errno.ENOBUFS, "No buffer space available")))
+    with pytest.raises(EpmdError, match=r"does not list its TCP sockets \(No buffer space available\): run again"):
+        owners.sockets_of(OURS, 4369)
+
+
+@pytest.mark.parametrize(
+    ("address", "dialled"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::1", "::1"), ("192.0.2.1", "192.0.2.1")]
+)
+def test_a_listener_is_dialled_on_an_address_that_it_has(address: str, dialled: str) -> None:
+    assert Listener(3, address, 4369).reachable == dialled
+
+
+def test_an_epmd_that_is_known_costs_no_second_look_at_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+
+    class Counting(Linux):
+        def names(self) -> dict[int, str]:
+            looks.append("names")
+            return super().names()
+
+    counting = Counting()
+    monkeypatch.setattr(owners, "reader", lambda: counting)
+    with listening("epmd") as (pid, port):
+        for _again in range(3):
+            assert owners.epmd_pid(port) == pid
+    assert looks == ["names"]
+
+
+@pytest.mark.parametrize(("holders", "owner"), [([7, 8], 7), ([1, 8, 9], 8), ([1], 1)])
+def test_of_several_holders_of_a_socket_the_owner_is_the_first_but_not_init(
+    holders: list[int], owner: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd keeps the sockets that it hands to its services."""
+
+    class Shared(Linux):
+        def holders(self, sockets: Any) -> dict[Socket, list[int]]:
+            return dict.fromkeys(sockets, holders)
+
+    monkeypatch.setattr(owners, "reader", Shared)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert owners.listening_pids(port) == [owner]
+        assert owners.listening_owners()[port] == owner

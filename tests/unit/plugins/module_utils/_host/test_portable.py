@@ -34,7 +34,7 @@ def test_both_spellings_of_psutil_are_known(spelling: str, monkeypatch: pytest.M
 
 
 def test_a_socket_without_a_holder_that_can_be_seen_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil, "net_connections", lambda kind: [LISTENER])
+    monkeypatch.setattr(psutil, "net_connections", lambda **_options: [LISTENER])
     assert Portable().listening() == [SOCKET]
     assert Portable().holders([SOCKET]) == {}
 
@@ -92,7 +92,7 @@ def test_a_system_whose_psutil_reads_no_environment(monkeypatch: pytest.MonkeyPa
 
 def test_a_process_without_a_name_that_can_be_seen_has_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
     process = SimpleNamespace(pid=1, info={"name": None})
-    monkeypatch.setattr(psutil, "process_iter", lambda attrs: [process])
+    monkeypatch.setattr(psutil, "process_iter", lambda **_options: [process])
     assert Portable().names() == {1: ""}
 
 

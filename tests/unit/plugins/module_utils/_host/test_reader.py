@@ -201,7 +201,7 @@ class TestSockets:
             host.descriptors(GONE, host.listening(four.port))
 
     @AS_ROOT
-    def test_the_sockets_of_others_are_an_error(self, host: Reader, four: Four) -> None:
+    def test_the_sockets_of_others_are_an_error(self, host: Reader) -> None:
         with listening("epmd") as (pid, port):
             with pytest.raises(PermissionError):
                 as_nobody(lambda: host.descriptors(pid, host.listening(port)))
