@@ -1,4 +1,4 @@
-# How to work on the collection: `make` lists the targets.
+# How to work on the collection; `make` lists the targets.
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -17,49 +17,50 @@ demo: ## see a lost node found and registered again
 	@echo '== demo: a lost node is found and registered again'
 	@tests/demo/run
 
-test: ## everything below that checks, cheap first
+test: ## lint, sanity, unit, docs, integration and molecule, the cheap ones first
 	@$(MAKE) --no-print-directory --jobs="$$(nproc)" --output-sync=target lint sanity unit docs
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory molecule
 	@echo '== test: lint, sanity, unit, docs, integration and molecule passed'
 
-test-all: lint sanity-all import unit-all docs integration-all molecule ## the same with every release of OTP; writes the tables of the docs
+test-all: lint sanity-all import unit-all docs integration-all molecule ## the same with every ansible-core, Python and OTP; writes tables of the docs
 	@echo '== test-all: lint, sanity-all, import, unit-all, docs, integration-all and molecule passed'
 
-lint: ## style, types and metadata, from the source alone
-	@echo '== lint: style, types and metadata, from the source alone'
+lint: ## style, types, imports and metadata, from the source alone
+	@echo '== lint: style, types, imports and metadata, from the source alone'
 	@$(run) $(tools)/lint
 	@$(run) reuse --root '$(CURDIR)' lint --quiet
 
 sanity: ## ansible-test sanity, with nothing skipped
-	@echo '== sanity: what Ansible asks of every collection'
+	@echo '== sanity: ansible-test, with nothing skipped'
 	@$(tools)/ansible_test sanity --venv --python "$$($(run) python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 
 sanity-all: ## the same with every ansible-core that the collection supports, and every Python of a target
 	@echo '== sanity-all: every ansible-core that the collection supports, and every Python of a target'
 	@$(tools)/sanity 2.17.14 2.18.19 2.19.14 2.20.10 2.21.5
 
-unit: ## pytest tests/unit
+unit: ## pytest tests/unit, without Erlang
 	@echo '== unit: each part by itself, without Erlang'
 	@$(run) pytest -p no:cacheprovider tests/unit
 
 unit-all: ## the same with every CPython of a target that this machine or a later Debian has
-	@echo '== unit-all: the same with every CPython of a target that this machine or a later Debian has'
+	@echo '== unit-all: each part by itself, with every CPython of a target that this machine or a later Debian has'
 	@$(tools)/unit 3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 
-coverage: ## which lines and branches tests/unit takes; fails under 95 % of branches, and is no part of test
-	@echo '== coverage: which lines and branches tests/unit takes'
+coverage: ## which lines and branches tests/unit covers; fails under 95 % of branches; not a part of test
+	@echo '== coverage: which lines and branches tests/unit covers'
 	@$(tools)/coverage 95
 
-mutation: ## small changes to the pure rooms that no unit test notices; takes hours, and is no part of test
-	@echo '== mutation: small changes to the pure rooms that no unit test notices'
-	@$(tools)/mutation _command_line _control _diagnosis _epmd _erlang_terms _etf _handshake _legible _search
+mutation: ## small changes to the pure files that no unit test notices; takes hours; not a part of test
+	@echo '== mutation: small changes to the pure files that no unit test notices'
+	@$(tools)/mutation _host/command_line _host/erlang_terms _legible _steps/diagnose _steps/distribution_port \
+		_wire/control _wire/epmd _wire/etf _wire/handshake
 
 integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 on private hosts
 	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'
 	@$(tools)/integration 23 25 27
 
-integration-all: ## the same with OTP 29 in addition; writes tables of the docs
+integration-all: ## the same with OTP 29 and more Pythons; writes tables of the docs
 	@echo '== integration-all: real nodes of OTP 23, 25, 27 and 29 on private hosts'
 	@BEAMOPS_RUNS=1000 BEAMOPS_PYTHONS='3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration 23 25 27 29
 
@@ -76,16 +77,16 @@ docs: ## the documentation as a site, in dist/docs
 	@echo '== docs: the documentation as a site, in dist/docs'
 	@$(run) $(tools)/docs "$(CURDIR)/dist/docs"
 
-fuzz: ## ten million hostile inputs for the decoders; takes long, and is no part of test
+fuzz: ## ten million hostile inputs for the decoders; takes half an hour; not a part of test
 	@echo '== fuzz: ten million hostile inputs for the decoders'
 	@$(tools)/fuzz 10000000
 
-bench: ## what it costs, as ratios: into docs/; `make bench ONLY="module wire"` does a part
-	@echo '== bench: what it costs, as ratios'
+bench: ## measure what it costs, and write that into docs/; `make bench ONLY="module wire"` does a part
+	@echo '== bench: what it costs'
 	@$(tools)/bench $(ONLY)
 
-import: ## what Galaxy says of the artifact
-	@echo '== import: what Galaxy says of the artifact'
+import: ## galaxy-importer on the artifact
+	@echo '== import: galaxy-importer on the artifact'
 	@$(tools)/importer
 
 build: ## the artifact for Ansible Galaxy, in dist/

@@ -5,10 +5,11 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sessions of nox for those who know it from other collections; each calls what `make` calls. https://nox.thea.codes/
+"""Sessions of nox, for contributors who know it from other collections; each calls what `make` calls.
 
-antsibull-nox brings the sessions of antsibull-nox.toml. Its others are left out: those of ansible-test want Docker or
-fetch ansible-core from GitHub, and those for style and licences repeat `make lint` with tools that nothing pins.
+antsibull-nox adds the sessions of antsibull-nox.toml. Its others are left out: those for ansible-test need Docker or
+fetch ansible-core from GitHub, and those for style and licences repeat `make lint` with unpinned tools.
+https://nox.thea.codes/
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import antsibull_nox
 import nox
 
-# Each ansible-core with the Python that its controller gets here.
+# Each ansible-core, with the Python that it is tested on as a controller.
 CORES = {"2.17.14": "3.11", "2.18.19": "3.11", "2.19.14": "3.11", "2.20.10": "3.12", "2.21.5": "3.12"}
 
 antsibull_nox.load_antsibull_nox_toml()
@@ -24,7 +25,7 @@ antsibull_nox.load_antsibull_nox_toml()
 
 @nox.session(python=False)
 def lint(session: nox.Session) -> None:
-    """Style, types, spelling, licences and metadata."""
+    """Style, types, imports, spelling, licences and metadata."""
     session.run("make", "lint", external=True)
 
 
@@ -44,7 +45,7 @@ def units(session: nox.Session, core: str) -> None:
 
 @nox.session(python=False, default=False)
 def artifact(session: nox.Session) -> None:
-    """What Galaxy says of the artifact."""
+    """galaxy-importer on the artifact."""
     session.run("make", "import", external=True)
 
 
@@ -57,7 +58,7 @@ def integration(session: nox.Session, otp: int) -> None:
 
 @nox.session(python=False, default=False)
 def molecule(session: nox.Session) -> None:
-    """The scenarios, on several hosts."""
+    """The scenarios of extensions/molecule, on several hosts."""
     session.run("make", "molecule", external=True)
 
 

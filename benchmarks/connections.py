@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Busy hosts: a node with many clients, and many processes beside it. What that adds to a run on an idle host."""
+"""Busy hosts: what many clients of a node, or many processes beside it, add to a run on an idle host."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ NAME = "connections"
 GOAL = 50.0
 CLIENTS_PORT = 5222
 
-# Leaves room for what a process has open beside its connections.
-ROOM = 200
+# The descriptors that a process needs besides those of its connections.
+OWN_DESCRIPTORS = 200
 
-# Of one address. They have ports below those that the kernel gives, since it takes minutes to find the last free ones.
+# For each source address. Their ports are below the kernel's own range, where finding the last free one takes minutes.
 CLIENTS_EACH = 20_000
 CLIENTS_FIRST = 10_000
 
-# The service of the node: it accepts all that come, and lets them be.
+# The service of the node: it accepts every connection, and keeps it open.
 _SERVICE = f"""
 spawn(fun() ->
     {{ok, Listener}} = gen_tcp:listen({CLIENTS_PORT}, [{{active, false}}, {{backlog, 1024}}]),
@@ -43,7 +43,7 @@ spawn(fun() ->
 end).
 """
 
-# Clients, and a service of somebody else's for those connections that one process can't have.
+# The clients, and a service of other processes, for the connections that are too many for one process.
 _CLIENTS = f"""
 import resource, signal, socket, sys
 port, count, address = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -68,19 +68,19 @@ _PROCESSES = 'for number in $(seq "$0"); do sleep infinity & done; echo started;
 
 
 def measure(smoke: bool) -> Result:
-    """The hosts run side by side, and each round measures all of them."""
+    """All hosts run during the whole benchmark; each round measures all of them."""
     rounds = 1 if smoke else 15
     counts = (10, 100) if smoke else (10, 1_000, 100_000)
     processes = 50 if smoke else 2_000
     _soft, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    largest = limit - ROOM
+    largest = limit - OWN_DESCRIPTORS
     arguments = [*SMALL, "+Q", "262144", "-eval", " ".join(_SERVICE.split())]
     plans = [
         Plan("idle"),
         *(Plan(f"connections{count}", arguments=arguments) for count in counts),
         Plan(f"processes{processes}"),
     ]
-    # As packages have it: what else listens or connects on a host belongs to others.
+    # As with packages: the other processes that listen or connect on the host have other users.
     plans = [plan._replace(user="nobody") for plan in plans]
     with scratch() as name:
         directory = Path(name)
@@ -90,7 +90,7 @@ def measure(smoke: bool) -> Result:
             idle, *connected, crowded = fleet.hosts
             for host, count in zip(connected, counts, strict=True):
                 _connect(host, count, largest)
-            _say(crowded, ["sh", "-c", _PROCESSES, str(processes)])
+            _start(crowded, ["sh", "-c", _PROCESSES, str(processes)])
 
             def way(host: Host) -> Callable[[], float]:
                 return lambda: run(files["epmd_register"], changed=False, within=host.command).seconds * 1000
@@ -105,30 +105,30 @@ def measure(smoke: bool) -> Result:
     note = ""
     if max(counts) > largest:
         note = (
-            f"The machine allows a process {limit:,} descriptors: of the {max(counts):,} connections the node has "
-            f"{largest:,}, and other processes of the host the rest. Both ends are on the host, so its table has twice "
-            "as many entries. The node has a user of its own, as packages have it, so that only its oldest descriptors "
-            "are looked at; where it shares its user with other services, as one of root may, each of them is, which "
-            "takes 6 microseconds for each."
+            f"This machine allows {limit:,} descriptors for each process: of the {max(counts):,} connections, the node "
+            f"has {largest:,}, and other processes of the host have the rest. Both ends are on the host, so its table "
+            "has twice as many entries. The node has a user of its own, as with packages, so only its oldest "
+            "descriptors are looked at. Where it shares its user with other services, as root's may, all of them are, "
+            "which takes 6 microseconds each."
         )
     table = Table("The process of the module", ("idle host", "this host", "more"), ("ms", "ms"), rows, note)
     return Result(NAME, f"One node with {listed(counts)} connections, and {processes:,} processes", [table])
 
 
 def _connect(host: Host, count: int, largest: int) -> None:
-    """Connections on the node as far as it may have them, and the rest on other processes."""
-    port, room, place = CLIENTS_PORT, largest, 1
+    """Open connections to the node, as many as it can have, and the rest to other processes."""
+    port, free, place = CLIENTS_PORT, largest, 1
     while count > 0:
-        if not room:
-            port, room = port + 1, largest
-            _say(host, [sys.executable, "-c", _OTHER_SERVICE, str(port)])
-        some = min(count, room, CLIENTS_EACH)
-        _say(host, [sys.executable, "-c", _CLIENTS, str(port), str(some), f"127.0.1.{place}"])
-        count, room, place = count - some, room - some, place + 1
+        if not free:
+            port, free = port + 1, largest
+            _start(host, [sys.executable, "-c", _OTHER_SERVICE, str(port)])
+        some = min(count, free, CLIENTS_EACH)
+        _start(host, [sys.executable, "-c", _CLIENTS, str(port), str(some), f"127.0.1.{place}"])
+        count, free, place = count - some, free - some, place + 1
 
 
-def _say(host: Host, words: list[str]) -> None:
-    """Start a process on the host, which stays, and wait for its first word."""
+def _start(host: Host, words: list[str]) -> None:
+    """Start a lasting process on the host, and wait for its first line."""
     process = host.spawn(words, output=subprocess.PIPE)
     if process.stdout is None or not process.stdout.readline().strip().isalpha():
         raise SystemExit(f"bench: {words[:2]} did not start on {host.name}: {process.communicate()[0]!r}")

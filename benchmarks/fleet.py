@@ -42,10 +42,10 @@ PER_STRATEGY = """
 
 
 class Size(NamedTuple):
-    """How much of it to measure."""
+    """How much to measure."""
 
     rounds: dict[str, dict[int, int]]
-    """For each number of hosts, without pipelining and with it."""
+    """By pipelining ("off", "on") and number of hosts."""
     forks: tuple[int, ...]
     alone: int
     """Rounds with one host."""
@@ -60,9 +60,10 @@ FULL = Size({"off": {10: 2, 50: 2, 100: 2}, "on": {10: 3, 50: 2, 100: 2}}, (10, 
 
 
 class Spent(NamedTuple):
-    """Seconds that passed, and those of the controller's processors: of ansible, and of ssh but for what stays.
+    """What one run took.
 
-    megabytes: the largest process of the controller.
+    seconds: elapsed time. processor: seconds of processor time of `ansible` and the processes that it waited for (not
+    of shared ssh connections, which outlive it). megabytes: its largest process.
     """
 
     seconds: float
@@ -71,7 +72,7 @@ class Spent(NamedTuple):
 
 
 def measure(smoke: bool) -> Result:
-    """All with the same hosts, of which some take part; their connections are open, unless it says otherwise."""
+    """All on the first of the same hosts, over open connections unless stated otherwise."""
     size = SMOKE if smoke else FULL
     hosts = size.rounds["on"]
     plans = [Plan(f"h{number}") for number in range(1, max(hosts) + 1)]
@@ -83,7 +84,7 @@ def measure(smoke: bool) -> Result:
             for pipelining, rounds in size.rounds.items()
             for forks in size.forks
             for number in rounds
-            # With a fork for each host, more forks change nothing.
+            # More forks than hosts make no difference.
             if number >= forks or forks == min(size.forks)
             for row in bench.compare(number, forks, pipelining, rounds[number])
         ]
@@ -97,13 +98,13 @@ def measure(smoke: bool) -> Result:
         f"pipelining {pipelining}: {', '.join(f'{number} with {hosts} hosts' for hosts, number in each.items())}"
         for pipelining, each in size.rounds.items()
     )
-    note = f"Rounds, {rounds}. All hosts share the processors of the controller, which none of a real fleet does."
+    note = f"Rounds, {rounds}. All hosts share the processors of the controller, unlike in a real fleet."
     return Result(
         NAME,
         f"A fleet of {listed(hosts)} hosts over ssh",
         [
             Table("The whole run", head, ("s", ""), growth, note),
-            Table("With a new connection of ssh to each host", head, ("s", ""), again),
+            Table("With a new ssh connection to each host", head, ("s", ""), again),
             Table("A play of two tasks, by strategy", ("linear", "the other", "ratio"), ("s", ""), strategies),
             Table("One host, layer by layer", ("without", "with it", "more"), ("ms", "ms"), layers),
         ],
@@ -118,7 +119,7 @@ class _Bench:
         self._fleet = fleet
         self._new: dict[str, Any] = {"ansible_ssh_args": fleet.ssh_args(share=False)}
         self._spent: dict[tuple[int, str, bool], list[Spent]] = {}
-        """What our module took on healthy hosts: by their number, pipelining, and whether the connections were new."""
+        """What our module took on healthy hosts, by number of hosts, pipelining, and whether connections were new."""
 
     def ansible(
         self,
@@ -130,7 +131,7 @@ class _Bench:
         new: bool = False,
         arguments: str = "",
     ) -> Spent:
-        """One run over the first hosts, which has to succeed on every one of them."""
+        """One run on the first hosts. Errors: SystemExit if it does not succeed on all of them."""
         inventory = self._fleet.inventory(hosts, **(self._new if new else {}))
         command = ["ansible", "all", "-i", str(inventory), "-f", str(forks), "-m", module, "-a", arguments]
         spent, output = _spend(command, pipelining)
@@ -142,7 +143,7 @@ class _Bench:
         return spent
 
     def compare(self, hosts: int, forks: int, pipelining: str, rounds: int) -> list[Row]:
-        """All healthy and all lost, against ping."""
+        """Our module with all nodes healthy and with all lost, compared with ping."""
         samples = in_turns(
             rounds,
             {
@@ -164,7 +165,7 @@ class _Bench:
         return self.ansible(REGISTER, hosts, forks, pipelining, changed=True).seconds
 
     def new_connections(self, hosts: int, rounds: int) -> list[Row]:
-        """As the first run of the day: no connection is open."""
+        """As the first run of the day, when no connection is open."""
         forks = min(hosts, 50)
         samples = in_turns(
             rounds,
@@ -179,7 +180,7 @@ class _Bench:
         return [Row(case, samples["ping"], samples["ours"], compared, CASES["all healthy"])]
 
     def strategies(self, hosts: int, rounds: int) -> list[Row]:
-        """Both modules in a playbook: how long until the last host is done."""
+        """Both modules in a playbook: how long until the last host has finished."""
         forks = min(hosts, 10)
 
         def way(strategy: str) -> Callable[[], float]:
@@ -206,7 +207,7 @@ class _Bench:
         return timed(lambda: self._fleet.hosts[0].run([*words, "-m", REGISTER]))
 
     def layers(self, rounds: int) -> list[Row]:
-        """What each part of a run adds, as the difference of two runs of which one has it."""
+        """What each part of a run adds: the difference between a run with it and one without."""
         command = "ansible.builtin.raw"
         samples = in_turns(
             rounds,
@@ -223,7 +224,7 @@ class _Bench:
         compared = (
             ("nothing", "ansible", "ansible itself, with a task that needs no host"),
             ("ansible", "command", "a command over the open connection"),
-            ("command", "ping", "a module instead: its payload made, sent and run"),
+            ("command", "ping", "a module instead: its payload is built, sent and run"),
             ("ping", "ours", "our module instead of ping"),
             ("ours", "file", "no pipelining: the payload is copied to a file first"),
             ("ours", "new", "a new connection instead of the open one"),
@@ -237,7 +238,7 @@ class _Bench:
         return self.ansible(module, 1, 1, **options).seconds * 1000
 
     def constants(self, start: float, most: int, most_new: int, rounds: int) -> dict[str, float]:
-        """What the computations of scale.rst start from, in seconds; medians, of runs that are in the tables too."""
+        """The constants of the computations in scale.rst, in seconds: medians of runs that are in the tables, too."""
 
         def median(field: str, *runs: Any) -> float:
             found: list[float] = [getattr(spent, field) for spent in self._spent[runs]]
@@ -260,7 +261,7 @@ class _Bench:
 
 
 def _spend(command: list[str], pipelining: str) -> tuple[Spent, str]:
-    """Run ansible, and say what it took and what it printed."""
+    """Run ansible; returns what it took and what it printed. Errors: SystemExit if it fails."""
     settings = {"ANSIBLE_PIPELINING": "1" if pipelining == "on" else "0", "ANSIBLE_NOCOLOR": "1"}
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
@@ -271,7 +272,7 @@ def _spend(command: list[str], pipelining: str) -> tuple[Spent, str]:
         spent = Spent(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        said = output.read()
+        printed = output.read()
     if process.returncode:
-        raise SystemExit(f"bench: {command[0]} ended with {process.returncode}: {said}")
-    return spent, said
+        raise SystemExit(f"bench: {command[0]} ended with {process.returncode}: {printed}")
+    return spent, printed

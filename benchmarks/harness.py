@@ -1,10 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the benchmarks share: measuring two things in turns, what came of it as a table, and the modules to measure.
+"""Shared by the benchmarks: measuring things in turns, the results as tables, and the payloads of the modules.
 
-In each round everything is done once, one after the other, so that a machine that gets busy slows all of it. What is
-compared is compared within a round; a table shows the median of the rounds, and the lowest and the highest.
+Each round does everything once, one after the other, so that a machine that becomes busy slows everything. Ratios and
+differences are taken within a round; a table shows the median of the rounds, the lowest and the highest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main():
 main()
 """
 
-# A small process: the peak memory of a child counts that of its parent at the time of the fork.
+# Small on purpose: the peak memory of a child includes that of its parent at the time of the fork.
 _LAUNCHER = """
 import json, os, sys, time
 start = time.perf_counter()
@@ -41,7 +41,7 @@ Way = Callable[[], float]
 
 
 class Row(NamedTuple):
-    """What was measured of one case: the base and ours, and how they compare, a value a round each."""
+    """The measurements of one case, one for each round: the base, ours, and how they compare."""
 
     case: dict[str, str]
     base: list[float]
@@ -51,7 +51,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows of the same kind. head: what base, ours and compared are. unit: of base and ours, and of compared."""
+    """Rows of the same kind. head: titles of base, ours and compared. unit: of base and ours, and of compared."""
 
     title: str
     head: tuple[str, str, str]
@@ -61,7 +61,7 @@ class Table(NamedTuple):
 
 
 class Result(NamedTuple):
-    """All that one benchmark found. constants: for the computations of scale.rst."""
+    """The results of one benchmark. constants: for the computations of scale.rst."""
 
     name: str
     title: str
@@ -70,7 +70,7 @@ class Result(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of a module: what it returned, how long its process took, and how much memory at most."""
+    """One run of a module: its result, the time of its process, and its peak memory."""
 
     result: dict[str, Any]
     seconds: float
@@ -78,7 +78,7 @@ class Run(NamedTuple):
 
 
 def in_turns(rounds: int, ways: Mapping[str, Way], warm_up: bool = True) -> Samples:
-    """Measure every way once a round; where there are several, after one that does not count, if that is wanted."""
+    """Measure every way once a round. warm_up: whether the first of several rounds is repeated and not counted."""
     samples: Samples = {name: [] for name in ways}
     for _unused in range(rounds + (warm_up and rounds > 1)):
         for name, way in ways.items():
@@ -87,26 +87,26 @@ def in_turns(rounds: int, ways: Mapping[str, Way], warm_up: bool = True) -> Samp
 
 
 def ratios(base: Sequence[float], ours: Sequence[float]) -> list[float]:
-    """How many times the base, in each round."""
+    """Ours divided by the base, for each round."""
     return [mine / other for other, mine in zip(base, ours, strict=True)]
 
 
 def differences(base: Sequence[float], ours: Sequence[float]) -> list[float]:
-    """How much more than the base, in each round."""
+    """Ours minus the base, for each round."""
     return [mine - other for other, mine in zip(base, ours, strict=True)]
 
 
 def timed(work: Callable[[], object]) -> float:
-    """How many seconds it takes."""
+    """How many seconds the work takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def payloads(directory: Path, modules: Mapping[str, Mapping[str, object]]) -> dict[str, Path]:
-    """The files that Ansible would copy to a target for these modules and their options (AnsiballZ).
+    """The files that Ansible copies to a target for these modules and their options (AnsiballZ).
 
-    To make them, each is run here once; whatever comes of that.
+    Ansible makes them when it runs a module, so each is run here once, whether it succeeds or not.
     """
     library = directory / "library"
     library.mkdir()
@@ -126,15 +126,15 @@ def payloads(directory: Path, modules: Mapping[str, Mapping[str, object]]) -> di
         )
         made = list(remote.rglob("AnsiballZ_*.py"))
         if len(made) != 1:
-            raise SystemExit(f"bench: ansible made no payload of {module}: {done.stdout.decode(errors='replace')}")
+            raise SystemExit(f"bench: ansible made no payload for {module}: {done.stdout.decode(errors='replace')}")
         found[module] = made[0]
     return found
 
 
 def run(payload: Path, changed: bool, within: Callable[[list[str]], list[str]] = list) -> Run:
-    """Run a payload in a process of its own, and see that it did what it should.
+    """Run a payload in a process of its own, and check that it succeeded and returned `changed`.
 
-    within: makes a command line one that runs on a host.
+    within: turns a command line into one that runs on a host of the lab.
     """
     command = within([sys.executable, "-I", "-S", "-c", _LAUNCHER, sys.executable, str(payload)])
     done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -149,7 +149,7 @@ def run(payload: Path, changed: bool, within: Callable[[list[str]], list[str]] =
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A directory of the benchmark's own; its name is short, since ssh has sockets there."""
+    """A temporary directory with a short name, since ssh has sockets there."""
     return tempfile.TemporaryDirectory(prefix="beamops-bench-")
 
 

@@ -1,9 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One host, one node: the process of the module alone, against a module that does nothing.
+"""One host, one node: the process of the module alone, compared with a module that does nothing.
 
-Both are the very files that Ansible puts on a target, each in a process of its own.
+Both are the very files that Ansible copies to a target, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MEMORY_GOAL = 1.3
 
 
 def measure(smoke: bool) -> Result:
-    """A name that is lost needs OTP 23: newer nodes come back by themselves while there is an epmd."""
+    """The lost name needs OTP 23: newer nodes register themselves again as soon as there is an epmd."""
     rounds = 1 if smoke else 30
     times, memory = [], []
     with scratch() as directory:
@@ -55,7 +55,7 @@ def measure(smoke: bool) -> Result:
 
 
 def _compare(files: dict[str, Path], release: int, case: str, rounds: int) -> tuple[list[Run], list[Run]]:
-    """The runs of both, in turns."""
+    """The runs of both modules, in turns."""
     otp, changed = Otp.of(release), case != "nothing to repair"
     runs: dict[str, list[Run]] = {name: [] for name in files}
     with otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port) as node:

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hosts with one node and with many: what each further node costs, healthy and lost, all repaired in one run."""
+"""Hosts with one node and with many: what each further node costs, healthy, or lost and repaired in the same run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GOAL = 10.0
 
 
 def measure(smoke: bool) -> Result:
-    """The hosts run side by side, and each round measures all of them."""
+    """All hosts run during the whole benchmark; each round measures all of them."""
     rounds = 1 if smoke else 10
     sizes = (1, 3) if smoke else (1, 8, 64)
     rows = []

@@ -1,9 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws what the benchmarks found: `plots.py FILE DIRECTORY`, an SVG for each of them.
+"""Draw the results of the benchmarks: `plots.py FILE DIRECTORY`, an SVG for each.
 
-Points are medians, and their bars reach from the lowest to the highest round.
+Points are medians; error bars reach from the lowest to the highest round.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("svg")
-# The same numbers give the same file.
+# So that the same numbers give the same file.
 mpl.rcParams["svg.hashsalt"] = "beamops.epmd"
 mpl.rcParams["svg.fonttype"] = "none"
 
@@ -27,7 +27,7 @@ COLOURS = ("#8a8a8a", "#a2003b", "#2b6ca3")
 
 
 def points(samples: list[list[float]]) -> tuple[list[float], list[list[float]]]:
-    """The medians, and how far it is to the lowest and to the highest."""
+    """The medians, and their distances to the lowest and to the highest value."""
     medians = [statistics.median(values) for values in samples]
     down = [middle - min(values) for middle, values in zip(medians, samples, strict=True)]
     up = [max(values) - middle for middle, values in zip(medians, samples, strict=True)]
@@ -35,7 +35,7 @@ def points(samples: list[list[float]]) -> tuple[list[float], list[list[float]]]:
 
 
 def bars(result: dict[str, Any]) -> Any:
-    """A pair of bars for each row of the first table; a logarithmic axis where they differ much."""
+    """A pair of bars for each row of the first table; a logarithmic axis if they differ by more than a factor of 20."""
     table = result["tables"][0]
     rows = table["rows"]
     figure, axes = plt.subplots(figsize=(8, 1.4 + 0.6 * len(rows)))
@@ -55,7 +55,7 @@ def bars(result: dict[str, Any]) -> Any:
 
 
 def growth(result: dict[str, Any]) -> Any:
-    """Seconds by number of hosts, a field for each number of forks, with and without pipelining."""
+    """Seconds by number of hosts, a diagram for each number of forks, with and without pipelining."""
     table = result["tables"][0]
     fields: dict[tuple[str, str], dict[str, list[Any]]] = {}
     for row in table["rows"]:
@@ -79,7 +79,7 @@ def growth(result: dict[str, Any]) -> Any:
 
 
 def main(file: Path, directory: Path) -> None:
-    """Draw all that there is."""
+    """Draw the results of every benchmark in the file."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, result in json.loads(file.read_text(encoding="utf-8"))["results"].items():
         figure = growth(result) if name == "fleet" else bars(result)

@@ -1,10 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes what the benchmarks found into the documentation: `report.py FILE DIRECTORY`, for `make bench`.
+"""Write the results of the benchmarks into the documentation: `report.py FILE DIRECTORY`, for `make bench`.
 
-benchmarks.rst is all of this making; in scale.rst only what stands between its marks, with numbers that are computed
-from those that were measured. `plots.py` draws. Standard: reStructuredText, with the csv-table of docutils.
+It writes all of benchmarks.rst, and in scale.rst the parts between marks, with numbers that are computed from the
+measured ones. `plots.py` draws. Standard: reStructuredText, with the csv-table of docutils.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ HEAD = """..
 What it costs
 =============
 
-Written by ``make bench``. Everything is measured against something else, in turns in one run: each round does all of it
-once, one after the other. A cell is the median of the rounds, with the lowest and the highest in brackets. What is
-compared is compared within each round; a goal is met if the median meets it.
+Written by ``make bench``. Everything is compared with something else, in turns and in the same run: each round does
+everything once, one after the other. A cell shows the median of the rounds, with the lowest and the highest in
+brackets. Ratios and differences are taken within a round; a goal is met if their median meets it.
 
 """
 
-# What scale.rst computes with; it says what they stand for.
+# The assumptions of scale.rst, which explains them.
 HOSTS = (100, 1_000, 10_000, 100_000)
 SMALL, LARGE = (2, 50), (16, 500)  # controllers: cores, forks
 DEFAULT_FORKS = 5
@@ -91,13 +91,13 @@ def rst(rows: list[list[str]]) -> str:
 
 
 def cell(values: list[float]) -> str:
-    """The median, and the lowest and the highest, where there are several."""
+    """The median, with the lowest and the highest value if they differ."""
     middle = number(statistics.median(values))
     return f"{middle} ({number(min(values))} to {number(max(values))})" if min(values) < max(values) else middle
 
 
 def number(value: float) -> str:
-    """With three digits that count."""
+    """With three significant digits."""
     if abs(value) >= 100 or not value:
         return f"{value:,.0f}"
     return f"{value:.{1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4}f}"
@@ -118,7 +118,7 @@ def scale(text: str, fleet: dict[str, Any]) -> str:
         before, begin, rest = text.partition(f".. {name} by make bench, from here\n")
         _old, end, after = rest.partition(f".. {name} by make bench, to here\n")
         if not end:
-            raise SystemExit(f"bench: scale.rst has no marks around what is {name}")
+            raise SystemExit(f"bench: scale.rst has no marks around the part that is {name}")
         text = f"{before}{begin}\n{table}\n{end}{after}"
     return text
 
@@ -237,7 +237,7 @@ def _worked(constants: dict[str, float]) -> str:
 
 
 def seconds(value: float) -> str:
-    """A time as people say it."""
+    """A time in the unit that people would use."""
     if value < 1:
         return f"{value * 1000:.0f} ms"
     if value < 120:
@@ -246,7 +246,7 @@ def seconds(value: float) -> str:
 
 
 def main(file: Path, directory: Path) -> None:
-    """Write all that the results are enough for."""
+    """Write the pages for which there are results."""
     results = json.loads(file.read_text(encoding="utf-8"))
     (directory / "benchmarks.rst").write_text(benchmarks(results), encoding="utf-8")
     if "fleet" in results["results"]:

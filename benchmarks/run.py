@@ -1,10 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs benchmarks at full size and keeps what they found: `run.py FILE [NAME...]`, for `make bench`.
+"""Run benchmarks at full size and keep their results: `run.py FILE [NAME...]`, for `make bench`.
 
-FILE gets the results as JSON, from which `report.py` writes the documentation. With names, only those are measured,
-and what the file has of the others stays.
+FILE gets the results as JSON, from which `report.py` writes the documentation. With names, only these are measured,
+and the results of the others stay in the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BENCHMARKS = {bench.NAME: bench for bench in (module, layers, wire, nodes, conne
 
 
 def machine() -> dict[str, str]:
-    """What the numbers depend on, without a word that tells whose machine it is."""
+    """The properties of this machine on which the numbers depend; nothing that identifies it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "cores": str(len(os.sched_getaffinity(0))),
@@ -38,7 +38,7 @@ def machine() -> dict[str, str]:
 
 
 def keep(file: Path, result: Result) -> None:
-    """Put a result into the file, in the place of what it has of the same benchmark."""
+    """Put a result into the file, in place of an earlier one of the same benchmark."""
     kept = json.loads(file.read_text()) if file.exists() else {"results": {}}
     kept["machine"] = machine()
     kept["results"][result.name] = {
@@ -52,7 +52,7 @@ def keep(file: Path, result: Result) -> None:
 
 
 def main(file: Path, names: list[str]) -> None:
-    """Measure, and keep."""
+    """Run the benchmarks, and keep each result."""
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         raise SystemExit(f"bench: there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")

@@ -1,10 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One lost node that is registered again, against what people do today: erl_call(1), and two `erl` by hand.
+"""One lost node that is registered again, compared with what people do today: erl_call(1), and two `erl` by hand.
 
-What is measured of ours is the work on the wire: connect, prove the cookie, have the node register itself, ask epmd
-whether it did. The process in which that happens is the module's, which `module.py` measures.
+Ours is the work on the wire: connect, prove the cookie, let the node register itself, ask epmd whether it did. The
+module's process around that is measured by `module.py`.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import Nod
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, forget
 
 NAME = "wire"
-RELEASE = 23  # whose nodes stay lost while there is an epmd
+RELEASE = 23  # its nodes do not register themselves again
 
-# The way by hand. An `erl` without a name puts a placeholder for the lost node into epmd, with the node's port; another
-# one connects through that. Then the first one ends, and the placeholder with it; the node is told through the second.
+# By hand: an `erl` without a name registers a placeholder for the lost node, with the node's port, and another `erl`
+# connects to the node through that. Then the first one ends, and with it the placeholder, and the second one calls the
+# node, to have it register itself.
 _PLACEHOLDER = """
 {{ok, _}} = erl_epmd:start_link(), {{ok, _}} = erl_epmd:register_node({short}, {port}), io:format("held~n").
 """
-_TOLD = """
+_REGISTER = """
 pong = net_adm:ping('{name}'), io:format("pong~n"), _ = io:get_line(""),
 {{ok, _}} = rpc:call('{name}', erl_epmd, register_node, ["{short}", {port}]), halt().
 """
 
 
 def measure(smoke: bool) -> Result:
-    """Every way loses the name first, and has to bring it back."""
+    """Each way loses the name first, outside of the measured time, and has to bring it back."""
     rounds = 1 if smoke else 20
     otp = Otp.of(RELEASE)
     with scratch() as directory, otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port) as node:
@@ -80,12 +81,12 @@ def measure(smoke: bool) -> Result:
         _row("all of the module", "ansible.builtin.command with erl_call", samples, "command", "module", None),
     ]
     note = (
-        "erl_call has to be told the port, shows the cookie on its command line, and is not on every host; "
-        "it is a process of its own, while the work on the wire is a part of the module's process."
+        "erl_call needs the port, shows the cookie on its command line, and is not on every host; it is a process of "
+        "its own, while the work on the wire is a part of the module's process."
     )
     return Result(
         NAME,
-        "One lost node: against what people do today",
+        "One lost node: compared with what people do today",
         [Table("Registered again", ("theirs", "ours", "ratio"), ("ms", ""), rows, note)],
     )
 
@@ -107,25 +108,25 @@ def _wire(epmd: Epmd, node: Node) -> None:
 
 
 def _erl_call(otp: Otp, node: Node) -> list[str]:
-    """The command that does it, for one who knows the port."""
-    said = f'erl_epmd register_node ["{node.short}",{node.port}]'
-    return [str(otp.bindir / "erl_call"), "-address", f"localhost:{node.port}", "-c", node.cookie, "-a", said]
+    """The command that registers the node, for someone who knows its port."""
+    call = f'erl_epmd register_node ["{node.short}",{node.port}]'
+    return [str(otp.bindir / "erl_call"), "-address", f"localhost:{node.port}", "-c", node.cookie, "-a", call]
 
 
 def _by_hand(otp: Otp, epmd: Epmd, node: Node) -> None:
     first = _erl(otp, epmd, [], _PLACEHOLDER, node)
-    _hear(first, "held")
-    second = _erl(otp, epmd, ["-sname", "by_hand", "-setcookie", node.cookie], _TOLD, node)
-    _hear(second, "pong")
+    _expect(first, "held")
+    second = _erl(otp, epmd, ["-sname", "by_hand", "-setcookie", node.cookie], _REGISTER, node)
+    _expect(second, "pong")
     first.kill()
     first.communicate()
     second.communicate("go on\n", timeout=60)
     if second.returncode:
-        raise SystemExit(f"bench: the way by hand ended with {second.returncode}")
+        raise SystemExit(f"bench: the erl of the way by hand ended with {second.returncode}")
 
 
-def _erl(otp: Otp, epmd: Epmd, arguments: list[str], said: str, node: Node) -> subprocess.Popen[str]:
-    expression = " ".join(said.format(name=node.name, short=node.short, port=node.port).split())
+def _erl(otp: Otp, epmd: Epmd, arguments: list[str], code: str, node: Node) -> subprocess.Popen[str]:
+    expression = " ".join(code.format(name=node.name, short=node.short, port=node.port).split())
     return subprocess.Popen(
         [otp.erlexec, "-noshell", "-start_epmd", "false", *arguments, "-eval", expression],
         env=otp.environment(HOME=str(node.home), ERL_EPMD_PORT=str(epmd.port), ERL_CRASH_DUMP_SECONDS="0"),
@@ -135,8 +136,8 @@ def _erl(otp: Otp, epmd: Epmd, arguments: list[str], said: str, node: Node) -> s
     )
 
 
-def _hear(process: subprocess.Popen[str], word: str) -> None:
-    said = process.stdout.readline().strip() if process.stdout else ""
-    if said != word:
+def _expect(process: subprocess.Popen[str], word: str) -> None:
+    line = process.stdout.readline().strip() if process.stdout else ""
+    if line != word:
         process.kill()
-        raise SystemExit(f"bench: erl said {said!r} instead of {word}: {process.communicate()[0]}")
+        raise SystemExit(f"bench: erl printed {line!r} instead of {word}: {process.communicate()[0]}")

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How `make docs` makes a site of the pages: https://www.sphinx-doc.org/en/master/usage/configuration.html."""
+"""How `make docs` builds a site from the pages: https://www.sphinx-doc.org/en/master/usage/configuration.html."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ author = "beamops contributors"
 html_title = html_short_title = "beamops.epmd"
 
 extensions = ["sphinx_antsibull_ext"]
-# A link that leads nowhere is a warning, and a warning ends the build.
+# A broken link is a warning, and a warning fails the build.
 nitpicky = True
-# What the reference says of Ansible itself lies on a site that could only be asked over the network.
+# Links from the reference to Ansible's own documentation can't be checked without the network.
 nitpick_ignore = [("std:ref", "ansible_configuration_settings"), ("std:ref", "common_return_values")]
 
 highlight_language = "none"
 pygments_style = "ansible"
-# What is to be typed must keep its quotes and dashes.
+# Commands must keep their quotes and dashes.
 smartquotes = False
 
 html_theme = "sphinx_ansible_theme"

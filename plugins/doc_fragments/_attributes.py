@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This doc fragment is PRIVATE to the collection. It can change at any time; do not use it from elsewhere.
-"""What the modules promise about check mode, diff mode and the like (Ansible's documented attributes)."""
+"""What the modules promise about check mode, diff mode and the like (Ansible's documented attributes).
+
+Private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,8 @@ attributes:
   action_group:
     description: Use C(group/beamops.epmd.epmd) in C(module_defaults) to set defaults for this module.
     support: full
+    details:
+      - Set only options there that both modules take, C(epmd_port) and C(timeout).
     membership:
       - beamops.epmd.epmd
   idempotent:
@@ -36,7 +40,8 @@ attributes:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details:
-      - Looks for the cookie and does not try it. That a node refuses it, or epmd can't be started, is not foretold.
+      - Looks for the cookie and does not try it. It does not predict that a node refuses it, or that epmd can't be
+        started.
   diff_mode:
     description:
       - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.

@@ -22,10 +22,14 @@ class Deadline:
 
     def left(self) -> float:
         """Seconds left, above 0. Errors: TimedOut."""
-        left = self._end - time.monotonic()
-        if left <= 0:
+        left = self.unused()
+        if not left:
             raise TimedOut(f"no answer within {self.seconds:.3g} s")
         return left
+
+    def unused(self) -> float:
+        """Seconds left, 0 at least: what the next step may use."""
+        return max(0.0, self._end - time.monotonic())
 
     def share(self, parts: int) -> Deadline:
         """An earlier end, so that `parts` tries fit into what is left. Errors: TimedOut."""

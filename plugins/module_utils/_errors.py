@@ -89,3 +89,9 @@ class CannotStart(EpmdError):
 
 class StillSilent(CannotStart):
     """An epmd was started, and does not answer."""
+
+
+class NotRegistered(EpmdError):
+    """A node was asked to register itself, and epmd does not have its name."""
+
+    reason = "not_registered"

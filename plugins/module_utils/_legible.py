@@ -1,10 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What others call themselves, as text for a person: one line that any terminal can show. Pure.
+"""Text from outside, made safe to show: one line, without control characters. Pure, and private to the collection.
 
-Standard: the control characters of ECMA-48, which move cursors and set titles, and the bidirectional
-ones of Unicode. Any user of a host can put them into the name of a node or into a command line.
+Standard: ECMA-48, whose control characters move cursors and set titles; the bidirectional controls and line separators
+of Unicode. Any user of a host can put them into the name of a node or into a command line.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff
 
 
 def legible(text: str, limit: int = MAX_SENTENCE) -> str:
-    """The text in one line, with `?` for what no terminal should get, and no longer than the limit."""
+    """The text in one line, with `?` for each unsafe character, and no longer than the limit."""
     line = _UNSAFE.sub("?", text[: limit + 1])
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def all_legible(value: Any) -> Any:
-    """The same value, with every text in its lists and dicts legible, keys too: Ansible shows a result as it is."""
+    """The same value with every text in it made legible, keys too: Ansible shows a result as it is."""
     if isinstance(value, str):
         return legible(value)
     if isinstance(value, list):

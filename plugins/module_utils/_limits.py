@@ -1,94 +1,94 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long, how deep, how many, how late: every limit on what others say, and on every wait. Pure.
+"""Every limit in one place: on what peers, files and programs send, and on every wait. Private to the collection.
 
-Standard: the chapters that the other rooms name, where they set a limit; else what the largest honest
-answer needs, with room to spare, and what a lie may cost: 64 MiB at most, and no second longer than
-the time that the user gave.
+Standard: the chapters that the other files name, where they set a limit. Elsewhere a limit is what the largest honest
+answer needs, and some to spare, and bounds what a hostile one costs: 64 MiB of memory at most, and no wait beyond the
+user's timeout.
 """
 
 from __future__ import annotations
 
-# What peers send, in bytes where nothing else is said.
+# What peers send; in bytes, unless it says otherwise.
 
 MAX_NAME = 255
-"""Characters of an atom, and so of the name of a node."""
+"""Characters of an atom, and so of a node name."""
 
 MAX_EPMD_NAME_BYTES = 255 * 4
-"""Of a name that epmd holds: as many characters in UTF-8 (MAXSYMLEN in epmd_int.h). Anybody may register one."""
+"""A name that epmd holds: as many characters, in UTF-8 (MAXSYMLEN in epmd_int.h). Any local user can register one."""
 
 MAX_HANDSHAKE_PACKET = 2048
-"""No packet of a handshake is longer: two names of 255 characters in UTF-8 and some numbers."""
+"""The longest handshake packet has a name of 255 characters in UTF-8 and some numbers."""
 
 MAX_MESSAGE = 1 << 14
-"""The answers that we ask for have some hundred; a byte can cost 70 in Python, so 1 MiB, and all 0.1 seconds."""
+"""Replies have a few hundred bytes. Decoding can take 70 bytes of memory for each: about 1 MiB."""
 
 MAX_DEPTH = 64
-"""Levels of a term: ours have 5 to 10, and each takes four frames of the 1000 that Python has."""
+"""Levels of a term: those that we ask for have 5 to 10. Each takes four frames, and Python has 1000."""
 
 MAX_INTEGER_BYTES = 1024
-"""Of an integer: the largest of an honest answer has 8, and Python prints no more than 4300 digits (1785 bytes)."""
+"""An integer: the largest in an honest answer has 8. Python prints at most 4300 digits, which is 1785 bytes."""
 
 MAX_REFERENCE_WORDS = 5
-"""Words of a reference: NEWER_REFERENCE_EXT of the standard has no more."""
+"""Words of a reference: NEWER_REFERENCE_EXT allows no more."""
 
 MAX_EPMD_NAMES = 4096
-"""A real epmd has fewer than 1024 (FD_SETSIZE, see epmd.c), since each of them holds a connection."""
+"""A real epmd has fewer than 1024 (FD_SETSIZE, see epmd.c), since each name holds a connection."""
 
 MAX_EPMD_REPLY = 1 << 20
-"""As many names of full length, each with the words around it."""
+"""A table of that many names of full length."""
 
-# What files, processes and programs say, in bytes where nothing else is said.
+# What files, processes and programs contain or print; in bytes, unless it says otherwise.
 
 MAX_COOKIE_FILE = 4096
-"""A cookie is an atom of at most 255 characters; what follows it is nothing but line ends and spaces."""
+"""A cookie is an atom of at most 255 characters, followed by line ends and spaces alone."""
 
 MAX_OPTFILE = 1 << 16
-"""An honest -ssl_dist_optfile has a few lines; a byte can cost 160 in Python, so 10 MiB."""
+"""An honest -ssl_dist_optfile has a few lines. Parsing can take 160 bytes of memory for each: 10 MiB."""
 
 MAX_PEM_FILE = 1 << 20
-"""A certificate with its chain has some KiB, all the CAs of a Debian 220 KiB."""
+"""A certificate with its chain has a few KiB, all CAs of Debian together 220 KiB."""
 
 MAX_DIGITS = 1000
-"""Characters of a number in such a file: ports have five, and int() gets slow, or refuses more than 4300."""
+"""Characters of a number in such a file: ports have five. int() gets slow, and refuses more than 4300."""
 
 MAX_COMMAND_LINE = 1 << 18
-"""Some hundred `-pa` of a large release have 50 KiB; the kernel allows 6 MiB, which can cost 390 in Python."""
+"""The `-pa` flags of a large release have 50 KiB. Parsing can take 75 bytes of memory for each: 20 MiB."""
 
 MAX_ENVIRONMENT = 1 << 20
-"""Each service of a cluster can put 500 bytes there; the kernel allows 6 MiB here too."""
+"""Each service of a Kubernetes cluster can add 500 bytes. The kernel allows 6 MiB here, too."""
 
 MAX_COMMAND_OUTPUT = 1 << 16
-"""What systemctl tells of two units has 2 KiB; in a container it is whatever the container says."""
+"""What systemctl shows of two units has 2 KiB. In a container it is another program, which may print anything."""
 
 MAX_CHILD_RESULT = 1 << 24
-"""A full table of epmd in names, facts and both sides of the diff is 4 MiB, and a host has few epmds."""
+"""A full table of epmd is 1 MiB, and a result has it a few times."""
 
 MAX_AT_ONCE = 16
-"""Nodes that are worked on at the same time: each has a child, with its memory and sockets, and its node an rpc."""
+"""Nodes that are worked on at the same time: each takes a child process, with its memory and sockets."""
 
 # What is shown to a person, in characters.
 
 MAX_SENTENCE = 4000
-"""The longest honest one lists the nodes of a host: a hundred of 40 characters."""
+"""The longest honest sentence lists the nodes of a host: a hundred names of 40 characters."""
 
 MAX_SHOWN_COMMAND = 160
-"""Two lines of a terminal: who a process is shows at the start of its command line."""
+"""Two lines of a terminal: the start of a command line tells which process it is."""
 
 # Waits, in seconds.
 
 MAX_TIMEOUT = 3600
-"""For one node, as the user's own limit; a longer wait is no check."""
+"""The longest timeout that a user can set, for one node."""
 
 HANG_UP_SECONDS = 0.25
-"""A peer has this long to see that we hung up; one that hangs takes longer, and is left at that."""
+"""How long a peer has to notice that we hung up. One that hangs takes longer, and is not waited for."""
 
 FORGET_SECONDS = 0.5
-"""For one way to have a node forget a dead socket; it was seen to take 7 ms."""
+"""How long a node has to forget a dead socket after it was told to; measured: 7 ms."""
 
 MARGIN_SECONDS = 5
-"""What a child has in addition to the time for its nodes."""
+"""What a child has beyond the time for its node."""
 
 KERNEL_SECONDS = 5
-"""The kernel answers at once, or something is wrong with it."""
+"""The kernel answers at once; this is for one that is broken."""

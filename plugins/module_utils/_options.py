@@ -1,16 +1,17 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of the modules, and what can't be meant by them. Pure.
+"""The options of the modules, and which values of them are refused. Pure, and private to the collection.
 
-Standard: the documentation of `epmd_register`, whose names these are.
+Standard: the documentation of `epmd_register`, whose names these are. What Ansible itself checks stands in the argument
+specification of the module.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from ._errors import EpmdError
+from ._errors import InvalidOption
 from ._limits import MAX_NAME, MAX_TIMEOUT
 
 
@@ -37,26 +38,28 @@ class Options(NamedTuple):
 
 
 def check(options: Options) -> None:
-    """Refuse what can't be meant. Errors: EpmdError."""
+    """Refuse values that make no sense. Errors: InvalidOption."""
     for name in options.name:
         alive, at, host = name.partition("@")
         if name.count("@") > 1 or not alive or (at and not host):
-            raise EpmdError(f"name {name!r} is no node name: give ejabberd, or ejabberd@host")
+            raise InvalidOption(f"name {name!r} is not a node name: give ejabberd, or ejabberd@host")
         if len(alive.encode("utf-8", "surrogateescape")) > MAX_NAME:
-            raise EpmdError(f"name {name[:20]}... has more than {MAX_NAME} bytes, which no epmd can hold")
+            raise InvalidOption(f"name {name[:20]}... has more than {MAX_NAME} bytes, which no epmd can hold")
     if options.port is not None and len(options.name) != 1:
-        raise EpmdError(f"port {options.port} is for exactly one node, but name has {len(options.name)}: give one name")
+        raise InvalidOption(
+            f"port {options.port} is for exactly one node, but name has {len(options.name)}: give one name"
+        )
     for option, port in (("port", options.port), ("epmd_port", options.epmd_port)):
         if port is not None and not 0 < port < 65536:
-            raise EpmdError(f"{option} {port} is no TCP port: give 1 to 65535")
+            raise InvalidOption(f"{option} {port} is not a TCP port: give 1 to 65535")
     if not 0 < options.timeout <= MAX_TIMEOUT:  # which NaN is not, either
-        raise EpmdError(f"timeout {options.timeout:g} is no time to wait: give seconds above 0, up to {MAX_TIMEOUT}")
-    if options.tls_keyfile is not None and options.tls_certfile is None:
-        raise EpmdError(f"tls_keyfile {options.tls_keyfile} is of no use without its certificate: give tls_certfile")
+        raise InvalidOption(
+            f"timeout {options.timeout:g} is not a time to wait: give seconds above 0, up to {MAX_TIMEOUT}"
+        )
 
 
 def agrees(wanted: str, name: str) -> bool:
-    """Whether a node of this full name can be meant by `vic` or `vic@host`.
+    """Whether `vic` or `vic@host`, as a user gives it, means the node of this full name.
 
     A node that was started in a locale without UTF-8 takes each byte for a character: what a person
     types as one letter are two in its name.

@@ -12,16 +12,18 @@ version_added: 1.0.0
 description:
   - Returns every Erlang node of a host with its verdict, and every epmd with what keeps it alive.
   - Changes nothing. It costs each node one challenge, the first half of a handshake.
+  - The role P(beamops.epmd.ensure_registered#role) leaves the same facts behind. No need to run both.
 extends_documentation_fragment:
   - beamops.epmd._attributes
   - beamops.epmd._attributes.facts
 requirements:
-  - psutil 5.4 or newer on the target
+  - psutil 5.4 or newer on the target, only where its kernel does not list its sockets (C(sock_diag), which gVisor and
+    some unprivileged containers lack), or where it is not Linux.
 options:
   epmd_port:
     description:
-      - The port of one more epmd to look at. That of each node (E(ERL_EPMD_PORT) at its start), and 4369, are looked at
-        anyway.
+      - The port of one more epmd to look at. 4369 and the ports that nodes use (E(ERL_EPMD_PORT) at their start) are
+        looked at anyway.
     type: int
   timeout:
     description:
@@ -29,7 +31,7 @@ options:
     type: float
     default: 10
 notes:
-  - Run it with become, or as the user of the nodes. A node whose sockets may not be seen is V(unidentified).
+  - Run it with become, or as the user of the nodes. Without the rights to see its sockets, a node is V(unidentified).
 seealso:
   - module: beamops.epmd.epmd_register
     description: Brings back those that are lost.
@@ -52,83 +54,28 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+msg:
+  description: What was found, in one line.
+  returned: always
+  type: str
+  sample: 1 missing; nothing to do
+reason:
+  description:
+    - Why the module failed, in one word for programs, as M(beamops.epmd.epmd_register) has it.
+    - What is wrong with a node or an epmd is a fact, and no failure.
+  returned: on failure, unless Ansible itself refuses the options
+  type: str
+  sample: psutil_missing
 ansible_facts:
   description: The facts.
-  returned: always
+  returned: success
   type: dict
   contains:
     epmd:
       description: What is known of epmd on this host.
-      returned: always
+      returned: success
       type: dict
       contains:
-        daemons:
-          description: The epmds that the nodes use, those on port 4369 and O(epmd_port), as far as they run.
-          returned: always
-          type: list
-          elements: dict
-          contains:
-            port:
-              description: Port that it listens on.
-              returned: always
-              type: int
-              sample: 4369
-            addresses:
-              description: Addresses that it listens on.
-              returned: always
-              type: list
-              elements: str
-              sample: ["0.0.0.0", "::"]
-            pid:
-              description: Its process. V(null) if what listens there is no epmd, or can't be seen.
-              returned: always
-              type: int
-              sample: 611
-            user:
-              description: User that it runs as. V(null) if that can't be seen.
-              returned: always
-              type: str
-              sample: epmd
-            unit:
-              description: The systemd unit whose cgroup it lives in. V(null) where there is none.
-              returned: always
-              type: str
-              sample: epmd.service
-            in_application_unit:
-              description:
-                - Whether that unit is a service other than epmd's own.
-                - If so, a restart of that service kills this epmd, and takes the names of all nodes along.
-              returned: always
-              type: bool
-              sample: false
-            names:
-              description: Its table, name to distribution port.
-              returned: always
-              type: dict
-              sample: {"ejabberd": 42815}
-            foreign:
-              description:
-                - Those of its names that belong to no node that was found. A C node, for one.
-                - Each with its name, its port, and the process and user that listen there, if that can be seen.
-              returned: always
-              type: list
-              elements: dict
-              sample: [{"name": "a_c_node", "port": 35001, "pid": 812, "user": "root"}]
-            namespace:
-              description: Network namespace that it serves, as of the nodes.
-              returned: always
-              type: int
-              sample: 4026532567
-          sample:
-            - port: 4369
-              addresses: ["0.0.0.0", "::"]
-              pid: 611
-              user: epmd
-              unit: epmd.service
-              in_application_unit: false
-              names: {"ejabberd": 42815}
-              foreign: []
-              namespace: 4026532567
         nodes:
           description: The nodes that were looked at.
           returned: always
@@ -137,7 +84,8 @@ ansible_facts:
           contains:
             name:
               description:
-                - Full name of the node, as the node itself says it. The name on its command line if it does not answer.
+                - Full name of the node, as the node itself gives it. The name on its command line if it does not
+                  answer.
                 - V(null) if it is not known.
               returned: always
               type: str
@@ -179,7 +127,7 @@ ansible_facts:
               sample: 4369
             verdict:
               description:
-                - What was found. What M(beamops.epmd.epmd_register) would do about it stands behind each.
+                - What was found, and what M(beamops.epmd.epmd_register) would do about it.
                 - V(registered) epmd has the name with the node's port. Nothing is done.
                 - V(missing) epmd has no such name. The node is registered.
                 - V(epmd_down) nothing listens on the node's epmd port. epmd is started and the node registered.
@@ -188,7 +136,7 @@ ansible_facts:
                 - V(epmd_unresponsive) epmd does not answer, or answers garbage. Nothing is done, and the module fails.
                 - V(not_applicable) the node does not use epmd, or the Erlang VM is no node. Nothing is done.
                 - V(unidentified) an Erlang VM whose name can't be learnt. Nothing is done. The module fails if it was
-                  asked for this node, and warns otherwise.
+                  asked for this node, or may not see its sockets, and warns otherwise.
               returned: always
               type: str
               sample: missing
@@ -205,7 +153,8 @@ ansible_facts:
             namespace:
               description:
                 - Network namespace of the node by its number, as C(lsns -t net) shows it.
-                - V(null) for that of the module itself, which is that of the host where it is not run in a container.
+                - V(null) for that of the module itself, which is that of the host unless the module runs in a
+                  container.
               returned: always
               type: int
               sample: 4026532567
@@ -222,14 +171,124 @@ ansible_facts:
               registered: false
               msg: epmd has no name ejabberd
               namespace: 4026532567
-      sample: {"daemons": [], "nodes": []}
-  sample: {"epmd": {"daemons": [], "nodes": []}}
+        daemons:
+          description:
+            - The epmds that the nodes use, and those on port 4369 and on O(epmd_port) if something listens there.
+            - One entry for each epmd process, however many addresses it listens on.
+          returned: always
+          type: list
+          elements: dict
+          contains:
+            port:
+              description: Port that it listens on, or is down on.
+              returned: always
+              type: int
+              sample: 4369
+            addresses:
+              description: Addresses that it listens on. Empty if it is down.
+              returned: always
+              type: list
+              elements: str
+              sample: ["0.0.0.0", "::"]
+            pid:
+              description: Its process. V(null) if it is down, if what listens there is no epmd, or if it can't be seen.
+              returned: always
+              type: int
+              sample: 611
+            user:
+              description: User that it runs as. V(null) if that can't be seen.
+              returned: always
+              type: str
+              sample: epmd
+            unit:
+              description: The systemd unit whose cgroup it lives in. V(null) if there is none.
+              returned: always
+              type: str
+              sample: epmd.service
+            in_application_unit:
+              description:
+                - Whether that unit is a service other than epmd's own.
+                - If so, a restart of that service kills this epmd, and all nodes lose their names.
+              returned: always
+              type: bool
+              sample: false
+            state:
+              description:
+                - V(up) it gives its table.
+                - V(mute) it gives none. It hangs, or another program has its port.
+                - V(down) nothing listens there.
+              returned: always
+              type: str
+              sample: up
+            names:
+              description: Its table, name to distribution port. V(null) unless the state is V(up).
+              returned: always
+              type: dict
+              sample: {"ejabberd": 42815, "a_c_node": 35001}
+            msg:
+              description: Why its table is not known. Empty if it is.
+              returned: always
+              type: str
+              sample: ""
+            foreign:
+              description: Those of its names that belong to no node that was found. A C node, for one.
+              returned: always
+              type: list
+              elements: dict
+              contains:
+                name:
+                  description: The name.
+                  returned: always
+                  type: str
+                  sample: a_c_node
+                port:
+                  description: The port that epmd has for it.
+                  returned: always
+                  type: int
+                  sample: 35001
+                pid:
+                  description: The process that listens there. V(null) if none does, or if that can't be seen.
+                  returned: always
+                  type: int
+                  sample: 812
+                user:
+                  description: User that this process runs as. V(null) if that is not known.
+                  returned: always
+                  type: str
+                  sample: root
+              sample:
+                - name: a_c_node
+                  port: 35001
+                  pid: 812
+                  user: root
+            namespace:
+              description: Network namespace that it serves, numbered as that of a node.
+              returned: always
+              type: int
+              sample: 4026532567
+          sample:
+            - port: 4369
+              addresses: ["0.0.0.0", "::"]
+              pid: 611
+              user: epmd
+              unit: epmd.service
+              in_application_unit: false
+              state: up
+              names: {"ejabberd": 42815, "a_c_node": 35001}
+              msg: ""
+              foreign: [{"name": "a_c_node", "port": 35001, "pid": 812, "user": "root"}]
+              namespace: 4026532567
+      sample: {"nodes": [], "daemons": []}
+  sample: {"epmd": {"nodes": [], "daemons": []}}
 """
+
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._ensure import diagnose
+from ..module_utils._ensure import Mode, ensure
 from ..module_utils._errors import EpmdError
+from ..module_utils._options import Options
 
 
 def main() -> None:
@@ -242,13 +301,17 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        outcome = diagnose(module.params["epmd_port"], module.params["timeout"])
+        outcome = ensure(Options([], **module.params), Mode.DIAGNOSE)
     except EpmdError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), reason=error.reason)
     for warning in outcome.warnings:
         module.warn(warning)
-    nodes = [{key: value for key, value in node.items() if key != "changed"} for node in outcome.nodes]
-    module.exit_json(ansible_facts={"epmd": {"daemons": outcome.daemons, "nodes": nodes}})
+    facts = {"nodes": _without(outcome.nodes, "changed"), "daemons": _without(outcome.daemons, "started")}
+    module.exit_json(msg=outcome.msg, ansible_facts={"epmd": facts})
+
+
+def _without(records: list[dict[str, t.Any]], key: str) -> list[dict[str, t.Any]]:
+    return [{name: value for name, value in record.items() if name != key} for record in records]
 
 
 if __name__ == "__main__":

@@ -15,15 +15,18 @@ description:
   - Such a node runs on, but C(ejabberdctl), C(rabbitmqctl) or a remote shell say C(nodedown),
     and C(epmd -names) does not list it.
   - Speaks the distribution protocol itself, as a hidden node. No Erlang is needed on the target beside the node.
-  - Nothing is stopped, killed or restarted. A node that epmd has is only asked for its name.
-    A node that epmd has not gets one short hidden connection.
-  - Nodes in containers and network namespaces are looked after from the host too, if it is run as root there.
+  - Nothing is stopped, killed or restarted. A node that is registered is only asked for its name.
+    A node that is lost gets one short hidden connection in addition.
+  - Nodes in containers and other network namespaces are looked after from the host too, if the module runs as root
+    there.
   - Safe to run often. The second run changes nothing.
 extends_documentation_fragment:
   - beamops.epmd._attributes
   - beamops.epmd._attributes.register
 requirements:
-  - psutil 5.4 or newer on the target, unless O(name), O(port) and one of O(cookie) and O(cookie_file) are given
+  - psutil 5.4 or newer on the target, only where its kernel does not list its sockets (C(sock_diag), which gVisor and
+    some unprivileged containers lack), or where it is not Linux.
+  - Not even there, if O(name), O(port) and one of O(cookie) and O(cookie_file) are given.
 options:
   name:
     description:
@@ -34,7 +37,8 @@ options:
     elements: str
   port:
     description:
-      - The distribution port of the one node in O(name), if it should not be searched for.
+      - The distribution port of the one node in O(name), which is required then.
+      - Without it, the port is searched for.
     type: int
   cookie:
     description:
@@ -61,8 +65,8 @@ options:
       - Whether to start an epmd that is down. With V(false), a node whose epmd is down is a failure.
       - It is started through its systemd unit where one is installed for its port, else from the node's own
         installation and as the node's user.
-      - Run with become. An epmd that is started without it ends with the login that started it, where logind is set to
-        that (C(KillUserProcesses=yes)).
+      - Run with become. An epmd that is started without it ends with the login that started it, if logind is set to
+        kill what a login leaves behind (C(KillUserProcesses=yes)).
     type: bool
     default: true
   timeout:
@@ -79,7 +83,8 @@ options:
     type: path
   tls_keyfile:
     description:
-      - A file on the target with the key of O(tls_certfile). Without it, that file holds both.
+      - A file on the target with the key of O(tls_certfile), which is required then.
+      - Without it, that file holds both.
     type: path
   tls_cafile:
     description:
@@ -87,8 +92,8 @@ options:
       - Without it, the certificate of a node is not looked at. The node proves that it knows the cookie all the same.
     type: path
 notes:
-  - Run it with become, or as the user of the nodes. Whoever may not see a node's sockets can do nothing for it, and the
-    module fails.
+  - Run it with become, or as the user of the nodes. Without the rights to see the sockets of a node nothing can be done
+    for it, and the module fails.
 seealso:
   - module: beamops.epmd.epmd_facts
     description: Only looks.
@@ -113,7 +118,7 @@ EXAMPLES = r"""
     start_epmd: false
   become: true
 
-- name: Say where the node is, on a host without psutil
+- name: Say where the node is, so that no process is searched for
   beamops.epmd.epmd_register:
     name: rabbit
     port: 25672
@@ -135,7 +140,7 @@ nodes:
   contains:
     name:
       description:
-        - Full name of the node, as the node itself says it. The name on its command line if it does not answer.
+        - Full name of the node, as the node itself gives it. The name on its command line if it does not answer.
         - V(null) if it is not known.
       returned: always
       type: str
@@ -209,7 +214,7 @@ nodes:
     namespace:
       description:
         - Network namespace of the node by its number, as C(lsns -t net) shows it.
-        - V(null) for that of the module itself, which is that of the host where it is not run in a container.
+        - V(null) for that of the module itself, which is that of the host unless the module runs in a container.
       returned: always
       type: int
       sample: 4026532567
@@ -227,50 +232,155 @@ nodes:
       changed: true
       msg: registered
       namespace: 4026532567
-epmd:
-  description: The epmds of these nodes.
+daemons:
+  description:
+    - The epmds of these nodes.
+    - One entry for each epmd process, however many addresses it listens on.
   returned: always
   type: list
   elements: dict
   contains:
     port:
-      description: Port that it listens on.
+      description: Port that it listens on, or is down on.
       returned: always
       type: int
       sample: 4369
+    addresses:
+      description: Addresses that it listens on. Empty if it is down.
+      returned: always
+      type: list
+      elements: str
+      sample: ["0.0.0.0", "::"]
     pid:
-      description: Its process, if that can be seen.
+      description: Its process. V(null) if it is down, if what listens there is no epmd, or if it can't be seen.
       returned: always
       type: int
       sample: 611
+    user:
+      description: User that it runs as. V(null) if that can't be seen.
+      returned: always
+      type: str
+      sample: epmd
+    unit:
+      description: The systemd unit whose cgroup it lives in. V(null) if there is none.
+      returned: always
+      type: str
+      sample: epmd.service
+    in_application_unit:
+      description:
+        - Whether that unit is a service other than epmd's own.
+        - If so, a restart of that service kills this epmd, and all nodes lose their names.
+      returned: always
+      type: bool
+      sample: false
+    state:
+      description:
+        - V(up) it gives its table.
+        - V(mute) it gives none. It hangs, or another program has its port.
+        - V(down) nothing listens there.
+        - In check mode, as it would be.
+      returned: always
+      type: str
+      sample: up
+    names:
+      description:
+        - Its table, name to distribution port, as it is now.
+        - In check mode, as it would be.
+        - V(null) unless the state is V(up).
+      returned: always
+      type: dict
+      sample: {"ejabberd": 42815, "a_c_node": 35001}
+    msg:
+      description: Why its table is not known. Empty if it is.
+      returned: always
+      type: str
+      sample: ""
+    foreign:
+      description: Those of its names that belong to no node that was found. A C node, for one.
+      returned: always
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: The name.
+          returned: always
+          type: str
+          sample: a_c_node
+        port:
+          description: The port that epmd has for it.
+          returned: always
+          type: int
+          sample: 35001
+        pid:
+          description: The process that listens there. V(null) if none does, or if that can't be seen.
+          returned: always
+          type: int
+          sample: 812
+        user:
+          description: User that this process runs as. V(null) if that is not known.
+          returned: always
+          type: str
+          sample: root
+      sample:
+        - name: a_c_node
+          port: 35001
+          pid: 812
+          user: root
+    namespace:
+      description: Network namespace that it serves, numbered as that of a node.
+      returned: always
+      type: int
+      sample: 4026532567
     started:
       description: Whether it was started, or would be in check mode.
       returned: always
       type: bool
       sample: false
-    names:
-      description: Its table, name to distribution port, as it is now. In check mode, as it would be.
-      returned: always
-      type: dict
-      sample: {"ejabberd": 42815}
-    namespace:
-      description: Network namespace that it serves, as of the nodes.
-      returned: always
-      type: int
-      sample: 4026532567
   sample:
     - port: 4369
+      addresses: ["0.0.0.0", "::"]
       pid: 611
-      started: false
-      names: {"ejabberd": 42815}
+      user: epmd
+      unit: epmd.service
+      in_application_unit: false
+      state: up
+      names: {"ejabberd": 42815, "a_c_node": 35001}
+      msg: ""
+      foreign: [{"name": "a_c_node", "port": 35001, "pid": 812, "user": "root"}]
       namespace: 4026532567
+      started: false
+missing:
+  description: The names in O(name) that no running node has.
+  returned: always
+  type: list
+  elements: str
+  sample: ["ghost"]
+reason:
+  description:
+    - Why the module failed, in one word for programs.
+    - V(several) nodes failed for different reasons, which RV(nodes[].msg) and RV(msg) have.
+    - V(conflict), V(epmd_unresponsive), V(unidentified) the verdict on a node.
+    - V(not_running) a name in O(name) is that of no running node. RV(missing) has it.
+    - V(not_registered) a node did not register itself, or lost its name again at once.
+    - V(epmd_not_started) epmd is down, and could not be started or O(start_epmd=false).
+    - V(no_cookie) the cookie of a node can't be found or can't be read.
+    - V(node_refused) a node does not accept the connection. Its cookie is another, for one.
+    - V(tls_failed) no TLS connection to a node, because of a certificate, for one.
+    - V(unreachable), V(timeout), V(protocol_error) a node or an epmd does not answer, not in time, or malformed.
+    - V(not_permitted) the user may not see what is needed. Run with become.
+    - V(psutil_missing) this host can't be read without psutil, and the Python on the target has none.
+    - V(invalid_option) an option has a value that is not possible.
+    - V(failed) anything else.
+  returned: on failure, unless Ansible itself refuses the options
+  type: str
+  sample: conflict
 """
 
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._ensure import ensure
+from ..module_utils._ensure import Mode, ensure
 from ..module_utils._errors import EpmdError
 from ..module_utils._options import Options
 
@@ -291,21 +401,27 @@ def main() -> None:
             "tls_cafile": {"type": "path"},
         },
         mutually_exclusive=[("cookie", "cookie_file")],
+        required_by={"port": ["name"], "tls_keyfile": ["tls_certfile"]},
         supports_check_mode=True,
     )
     options = Options(**{**module.params, "name": module.params["name"] or []})
     try:
-        outcome = ensure(options, module.check_mode)
+        outcome = ensure(options, Mode.PREDICT if module.check_mode else Mode.REPAIR)
     except EpmdError as error:
-        module.fail_json(msg=str(error), nodes=[], epmd=[])
-    result: dict[str, t.Any] = outcome._asdict()
-    del result["daemons"]
-    for warning in result.pop("warnings"):
+        module.fail_json(msg=str(error), reason=error.reason, nodes=[], daemons=[], missing=[])
+    for warning in outcome.warnings:
         module.warn(warning)
-    if not module._diff:
-        del result["diff"]
-    if result.pop("failed"):
-        module.fail_json(**result)
+    result: dict[str, t.Any] = {
+        "changed": outcome.changed,
+        "msg": outcome.msg,
+        "nodes": outcome.nodes,
+        "daemons": outcome.daemons,
+        "missing": outcome.missing,
+    }
+    if module._diff:
+        result["diff"] = outcome.diff
+    if outcome.failed:
+        module.fail_json(reason=outcome.reason, **result)
     module.exit_json(**result)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from ._memory import HOSTILE_MEBIBYTES, grows_by_less_than
 from ._node_peer import NodePeer
 from ._server import FakeServer, Handler, answer, drip, flood, hang, node, say
-from ._services import epmd, rpc
+from .epmd_server import epmd
+from .rex import rpc
 
 __all__ = [
     "HOSTILE_MEBIBYTES",

@@ -1,11 +1,11 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done with hostile bytes, and what must hold whatever they are: one target a decoder. Pure.
+"""The targets of the fuzzer: what is done with hostile bytes, and what holds whatever they are. Pure.
 
-A target takes any bytes and returns. What it raises is a finding: an assertion of its own, or an error
-of the collection's code that is not one of those which its documentation names. The fuzzer
-(`fuzz.py`), the replay of its corpus and the property tests all call the same targets.
+A target takes any bytes and returns. What it raises is a finding: an assertion of its own, or an error of the
+collection that its documentation does not name. The fuzzer (`fuzz.py`), the replay of its corpus and the property tests
+all call the same targets.
 """
 
 from __future__ import annotations
@@ -22,8 +22,14 @@ from unittest import mock
 from ansible_collections.beamops.epmd.plugins.module_utils import _legible, _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, ProtocolError
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, erlang_terms, sock_diag
-from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons, start_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._host import (
+    certificates,
+    command_line,
+    erlang_terms,
+    linux,
+    sock_diag,
+    systemd,
+)
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
     control,
     epmd,
@@ -32,17 +38,17 @@ from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
     etf,
     handshake,
     node,
-    tls,
     transport,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Pid, Reference
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.handshake import Handshake, State
+from ansible_collections.beamops.epmd.tests.fakes import epmd_server, terms
 
 COOKIE = b"MonsterCookie"
 SECRET = "Cookie-that-no-input-has"
 CHALLENGE = 0x12345678
 PROOF = handshake.digest(COOKIE, CHALLENGE)
-"""What only a node can answer to our challenge that has the cookie."""
+"""The answer to our challenge, which takes the cookie."""
 
 HOST = node.HOST
 LENT = f"1F2E3D4C5B6A@{HOST}"
@@ -65,16 +71,16 @@ class Target(NamedTuple):
 @contextlib.contextmanager
 def refused(*kinds: type[Exception]) -> Any:
     """The code may refuse the bytes with one of these errors, in one short sentence."""
-    said = ""
+    sentence = ""
     try:
         yield
     except kinds as error:
-        said = str(error)
-    assert len(said) <= SENTENCE
-    assert "\n" not in said
+        sentence = str(error)
+    assert len(sentence) <= SENTENCE
+    assert "\n" not in sentence
 
 
-def etf(data: bytes) -> None:
+def one_term(data: bytes) -> None:
     """One term: decoded, encoded again, taken apart, and shown to a person."""
     with refused(ProtocolError):
         parts = etf.elements(data)
@@ -84,41 +90,39 @@ def etf(data: bytes) -> None:
         value = etf.decode(data)
         assert etf.split(b"\x83" + data) == [data]
         repr(value)
-        said = etf.text(value)
-        assert said is None or isinstance(said, str)
-        with contextlib.suppress(TypeError):  # funs and ports only go back as they came
+        text = etf.text(value)
+        assert text is None or isinstance(text, str)
+        with contextlib.suppress(TypeError, OverflowError, struct.error):  # no call has such a term
             assert etf.decode(etf.encode(value)) == value
+        with contextlib.suppress(struct.error):  # a form with a longer port or without an arity, which only goes back
+            assert etf.decode(terms.encode(value)) == value
 
 
-def etf_split(data: bytes) -> None:
+def many_terms(data: bytes) -> None:
     """Terms that follow one another."""
     with refused(ProtocolError):
-        terms = etf.split(data)
-        assert b"".join(b"\x83" + term for term in terms) == data
-        for term in terms:
+        raw_terms = etf.split(data)
+        assert b"".join(b"\x83" + term for term in raw_terms) == data
+        for term in raw_terms:
             etf.decode(term)
 
 
-def epmd(data: bytes) -> None:
-    """Every message of epmd's, and of its clients: what is understood is what would be sent."""
+def epmd_replies(data: bytes) -> None:
+    """Every reply of an epmd: what is understood is what an epmd would have sent for it."""
     with refused(ProtocolError):
-        assert epmd.encode_request(epmd.decode_request(data)) == data
-    with refused(ProtocolError):
-        found = epmd.decode_port_reply(data)
-        assert epmd.encode_port_reply(found) == data or (found is None and data[1] != 0)
-    with refused(ProtocolError):
-        assert epmd.encode_alive2_reply(epmd.decode_alive2_reply(data)) == data
+        port = epmd.decode_port_reply(data)
+        assert data[:2] == b"w\0" if port is not None else data[1] != 0
+        assert port is None or data[2:4] == struct.pack(">H", port)
     with refused(ProtocolError):
         descriptors = epmd.decode_dump_reply(data)
         assert len(descriptors) <= min(_limits.MAX_EPMD_NAMES, data.count(b"active name "))
-        assert all(1 <= len(name) <= _limits.MAX_NAME for name in descriptors)
+        assert all(1 <= len(name) <= _limits.MAX_EPMD_NAME_BYTES for name in descriptors)
     with refused(ProtocolError):
-        reply = epmd.decode_names_reply(data)
-        assert epmd.decode_names_reply(epmd.encode_names_reply(reply)).names == reply.names
-        assert len(reply.names) <= _limits.MAX_EPMD_NAMES
-        assert all(0 <= port < 65536 for port in reply.names.values())
-        shown = epmd.render(4369, reply.names)
-        assert len(shown.splitlines()) == len(reply.names) + 1
+        names = epmd.decode_names_reply(data)
+        assert epmd.decode_names_reply(epmd_server.names_reply(names)) == names
+        assert len(names) <= _limits.MAX_EPMD_NAMES
+        assert all(0 <= port < 65536 for port in names.values())
+        assert all(len(_legible.legible(name).splitlines()) == 1 for name in names)
 
 
 _MAKERS: list[Callable[[], Handshake]] = [
@@ -136,8 +140,8 @@ _NEXT = {
 }
 
 
-def handshake(data: bytes) -> None:
-    """A sequence of packets, each with its length before it, and of our own steps (a length of 0xffff)."""
+def handshake_packets(data: bytes) -> None:
+    """A sequence of packets, each after its length, and of our own steps (a length of 0xffff)."""
     machine = _MAKERS[data[0] % len(_MAKERS) if data else 0]()
     machine.start()
     position = 1
@@ -146,8 +150,11 @@ def handshake(data: bytes) -> None:
         position += 2
         before = machine.state
         if size == 0xFFFF:
-            with refused(EpmdError):
+            try:
                 sent = machine.reply(COOKIE)
+            except RuntimeError:  # our own step, at the wrong time
+                assert before is machine.state is not State.CHALLENGED
+            else:
                 assert (before, machine.state) == (State.CHALLENGED, State.REPLIED)
                 assert all(COOKIE not in packet for packet in sent)
             continue
@@ -173,8 +180,8 @@ def handshake(data: bytes) -> None:
             assert not any(ord(character) < 32 for character in name)
 
 
-def control(data: bytes) -> None:
-    """A message between connected nodes, which may be the answer to our call."""
+def control_message(data: bytes) -> None:
+    """A message of a connected node, which may be the answer to our call."""
     with refused(ProtocolError):
         message = control.decode_message(data)
         assert isinstance(message.control[0], int)
@@ -183,42 +190,42 @@ def control(data: bytes) -> None:
         assert answer is None or data.endswith(answer)
 
 
-def sock_diag(data: bytes) -> None:
+def kernel_answer(data: bytes) -> None:
     """An answer of the kernel about its sockets."""
     with contextlib.suppress(OSError):
         found, _is_last = sock_diag.decode(data)
         assert len(found) <= len(data) // 72
-        assert all(0 <= socket_.port < 65536 and socket_.inode >= 0 for socket_ in found)
+        assert all(0 <= socket_.port < 65536 and (socket_.inode or 0) >= 0 for socket_ in found)
 
 
-def erlang_terms(data: bytes) -> None:
+def terms_in_a_file(data: bytes) -> None:
     """A file of terms in text."""
     with refused(EpmdError):
         repr(erlang_terms.consult(data.decode("utf-8", "replace")))
 
 
-def tls(data: bytes) -> None:
+def certificate_options(data: bytes) -> None:
     """The file of -ssl_dist_optfile, and the pairs of -ssl_dist_opt."""
     text = data.decode("utf-8", "replace")
     words = [os.fsdecode(word) for word in data.split(b"\0")]
     with refused(EpmdError):
-        _check_files(tls.choose(tls.sections(text, "the file"), "the file"))
-    _check_files(tls.choose(tls.from_arguments(dict(zip(words[::2], words[1::2]))), ""))
+        _check_files(certificates.choose(certificates.sections(text, "the file"), "the file"))
+    _check_files(certificates.choose(certificates.from_arguments(dict(zip(words[::2], words[1::2]))), ""))
 
 
-def _check_files(files: tls.Files) -> None:
+def _check_files(files: certificates.Files) -> None:
     assert all(value is None or isinstance(value, str) for value in files)
     assert files.certfile or files == files._replace(certfile=None, keyfile=None, password="")
 
 
-def command_line(data: bytes) -> None:
+def command_line_and_environment(data: bytes) -> None:
     """A command line and an environment: the first word says how many words are of the command line."""
     words = [os.fsdecode(word) for word in data.split(b"\0")]
     count = len(words[0])
     arguments, settings = words[1 : 1 + count], words[1 + count :]
-    said = command_line.parse(arguments, dict(zip(settings[::2], settings[1::2])))
-    assert said.epmd_port is None or 0 < said.epmd_port < 65536
-    assert said.listen_range is None or all(0 < port < 65536 for port in said.listen_range)
+    line = command_line.parse(arguments, dict(zip(settings[::2], settings[1::2])))
+    assert line.epmd_port is None or 0 < line.epmd_port < 65536
+    assert line.listen_range is None or all(0 < port < 65536 for port in line.listen_range)
     place = count // 2
     shown = command_line.shown([*arguments[:place], "-setcookie", SECRET, *arguments[place:]], limit=1 << 20)
     assert SECRET not in shown
@@ -227,11 +234,21 @@ def command_line(data: bytes) -> None:
     shown.encode("utf-8")
 
 
+def files_of_a_process(data: bytes) -> None:
+    """The files cmdline and environ of /proc/PID, which any process may fill as it likes."""
+    text = os.fsdecode(data)
+    arguments, environment = linux._arguments(text), linux._environment(text)
+    assert len(" ".join(arguments)) <= len(text)
+    assert all(key and "=" not in key and "\0" not in key + value for key, value in environment.items())
+    command_line.parse(arguments, environment)
+    assert len(command_line.shown(arguments)) <= _limits.MAX_SHOWN_COMMAND
+
+
 def units(data: bytes) -> None:
-    """What systemctl says in a container, and what stands in a cgroup file."""
+    """The output of systemctl in a container, and the text of a cgroup file."""
     text = data.decode("utf-8", "replace")
-    assert start_epmd.choose_unit(text, 4369) in (None, *start_epmd.UNITS)
-    unit = daemons.unit_in(text)
+    assert systemd.choose_unit(text, 4369) in (None, *systemd.EPMD_UNITS)
+    unit = systemd.unit_in(text)
     assert unit is None or "/" not in unit
 
 
@@ -295,7 +312,7 @@ def peers(data: bytes) -> Any:
         yield wires
 
 
-def node(data: bytes) -> None:
+def conversation_with_a_node(data: bytes) -> None:
     """A whole conversation with a node: its challenge, the proof of the cookie, what is asked of it, and the end."""
     ticks = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: next(ticks) / 10, sleep=lambda _seconds: None)
@@ -318,15 +335,16 @@ def node(data: bytes) -> None:
         assert COOKIE not in wire.sent
 
 
-def table(data: bytes) -> None:
+def conversation_with_an_epmd(data: bytes) -> None:
     """A whole conversation with an epmd, of its table and of one name."""
     with peers(data) as wires:
         found = epmd_client.ask_about(epmd_client.Daemon("127.0.0.1", 4369), "vic", Deadline(60))
     with peers(data):
         epmd_client.ask_descriptors(epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
-    assert found.names is not None
     assert len(found.names) <= _limits.MAX_EPMD_NAMES
-    assert not found.trouble or not found.names
+    assert found.state is not epmd_client.State.DOWN
+    assert bool(found.trouble) == (found.state is epmd_client.State.MUTE)
+    assert found.state is epmd_client.State.UP or not found.names
     assert len(found.trouble) <= SENTENCE
     assert len(wires) <= 2
 
@@ -345,16 +363,25 @@ _UNITS = b"""Id=epmd.service Id=epmd.socket LoadState=loaded LoadState=masked Li
     Environment=ERL_EPMD_PORT= 4369 0::/ 1:name=systemd:/ .service""".split()
 
 TARGETS = {
-    "etf": Target(etf, 4, [*_TAGS, *_LETTERS]),
-    "etf_split": Target(etf_split, 2, [*_TAGS, *_LETTERS]),
-    "epmd": Target(epmd, 2, [*_TABLE, b"w\0", b"v\0", b"y\0", b"\0\1n", b"z", b"x", *_LETTERS]),
-    "handshake": Target(handshake, 3, [b"\xff\xff", b"\0\3", b"\0\x11", *_CONVERSATION]),
-    "control": Target(control, 3, [*_ANSWER, *_TAGS]),
-    "sock_diag": Target(sock_diag, 1, [struct.pack("=IHHII", 72, 20, 2, 1, 0), b"\2\x0a", b"\x0a\x0a"]),
-    "erlang_terms": Target(erlang_terms, 2, [*_TEXT, b"16#ff", b"1.5e3", b"/utf8"]),
-    "tls": Target(tls, 1, [*_TEXT, b"client", b"server", b"certfile", b"keyfile", b"certs_keys", b"client_certfile\0"]),
-    "command_line": Target(command_line, 1, [*_FLAGS, b"\0"]),
+    "etf": Target(one_term, 4, [*_TAGS, *_LETTERS]),
+    "etf_split": Target(many_terms, 2, [*_TAGS, *_LETTERS]),
+    "epmd": Target(epmd_replies, 2, [*_TABLE, b"w\0", b"v\0", b"y\0", b"\0\1n", b"z", b"x", *_LETTERS]),
+    "handshake": Target(handshake_packets, 3, [b"\xff\xff", b"\0\3", b"\0\x11", *_CONVERSATION]),
+    "control": Target(control_message, 3, [*_ANSWER, *_TAGS]),
+    "sock_diag": Target(kernel_answer, 1, [struct.pack("=IHHII", 72, 20, 2, 1, 0), b"\2\x0a", b"\x0a\x0a"]),
+    "erlang_terms": Target(terms_in_a_file, 2, [*_TEXT, b"16#ff", b"1.5e3", b"/utf8"]),
+    "certificates": Target(
+        certificate_options,
+        1,
+        [*_TEXT, b"client", b"server", b"certfile", b"keyfile", b"certs_keys", b"client_certfile\0"],
+    ),
+    "command_line": Target(command_line_and_environment, 1, [*_FLAGS, b"\0"]),
+    "proc": Target(files_of_a_process, 1, [*_FLAGS, b"\0", b"\0\0", b" ", b"="]),
     "units": Target(units, 1, [*_UNITS, b"\n", b"\n\n", b" "]),
-    "node": Target(node, 3, [*_CONVERSATION, *_ANSWER, b"\0\0\0\0", b"\xff\xff\xff\xfe", b"\0\0\0\x50", b"\0\x11"]),
-    "table": Target(table, 1, [*_TABLE, b"\xff\xff\xff\xfe", b"w\0"]),
+    "node": Target(
+        conversation_with_a_node,
+        3,
+        [*_CONVERSATION, *_ANSWER, b"\0\0\0\0", b"\xff\xff\xff\xfe", b"\0\0\0\x50", b"\0\x11"],
+    ),
+    "table": Target(conversation_with_an_epmd, 1, [*_TABLE, b"\xff\xff\xff\xfe", b"w\0"]),
 }

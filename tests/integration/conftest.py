@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real Erlang releases, and the module as a user runs it."""
+"""Fixtures of the integration tests: real Erlang releases, and the modules as a user runs them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ pytest_plugins = [
 
 @pytest.fixture
 def register(tmp_path: Path) -> Register:
-    """The module, through `ansible`."""
+    """The modules, through `ansible`."""
     return Register(tmp_path)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "since(release): what it tests is there from this release of OTP on")
+    config.addinivalue_line("markers", "since(release): for a feature of OTP that is there from this release on")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What of the documentation was not run as it is printed."""
+    """List the commands of the documentation that were not run as they are printed."""
     for report in terminalreporter.getreports("passed"):
         for key, value in report.user_properties:
             if key == "not run as printed":
@@ -39,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each release in turn, where the test wants one."""
+    """Run a test that takes `otp` once for each release."""
     if "otp" in metafunc.fixturenames:
         first = max((mark.args[0] for mark in metafunc.definition.iter_markers("since")), default=0)
         releases = [release for release in RELEASES if release >= first]
@@ -48,13 +48,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def otp(request: pytest.FixtureRequest) -> Otp:
-    """The release of a test."""
+    """The release that this run of a test is for."""
     return Otp.of(request.param)
 
 
 @pytest.fixture
 def open_otp(otp: Otp) -> Iterator[Otp]:
-    """The same where every user can reach it: a home is often closed."""
+    """The same, copied to a place that every user can read: a home is often closed."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         yield otp.copy(Path(directory) / "erlang")

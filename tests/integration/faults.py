@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of faults.rst: fault by release, with what the module said and how long it took. A pytest plugin."""
+"""The table of faults.rst: the module's verdict, message and time for each fault and release. A pytest plugin."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pytest
 from ansible_collections.beamops.epmd.tests.integration import tables
 from ansible_collections.beamops.epmd.tests.integration.tables import Line, Table
 
-HEAD = """Faults, and what the module makes of them
-=========================================
+HEAD = """Faults, and how the module handles them
+=======================================
 
-Written by the integration tests (``make test-all``), from what they saw on real nodes; ``make test`` checks it on a
-part of the releases. In each case the module ended within its timeout plus one second; the node, its log and the
-registrations of others were as before; and the next run after the fault had gone found the node registered, or
-registered it. Numbers in what it said are left out. The seconds are those of one run of the module's own code, with the
+The integration tests write this page (``make test-all``) from what they saw on real nodes. ``make test`` checks it on
+some of the releases. In each case the module ended within its timeout plus one second. The node, its log and the
+registrations of others were as before. After the fault was over, the next run found the node registered, or registered
+it. In the messages, numbers are replaced by N. The seconds are the time of one run of the module's own code, with the
 timeout of that test.
 
 """
 
 Survived = Callable[[str, int, str, str, float], None]
 
-_HEAD = ["fault", "release", "verdict", "what it says", "seconds"]
+_HEAD = ["fault", "release", "verdict", "message", "seconds"]
 
 
 class Faults(Table):
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def survived(request: pytest.FixtureRequest) -> Survived:
-    """Say what became of a fault: its name, the release, the verdict, the message, and the seconds that it took."""
+    """Note how the module reacted to a fault: its name, the release, the verdict, the message, and the seconds."""
 
     def say(fault: str, release: int, verdict: str, msg: str, seconds: float) -> None:
         tables.note(request, "faults", fault, f"OTP {release}", verdict, plain(msg), f"{seconds:.1f}")
@@ -59,8 +59,8 @@ def survived(request: pytest.FixtureRequest) -> Survived:
 
 
 def plain(msg: str) -> str:
-    """A message without what differs from run to run: numbers, host names, command lines, the marks of a table."""
-    # A newer node may be faster than the module.
+    """A message without what differs between runs (numbers, hosts, command lines), and without markup of a table."""
+    # A newer node may register itself before the module asks it to.
     text = msg.replace(" by itself meanwhile", "")
     text = re.sub(r"\((?:[^()]|\([^()]*\))*\)", "(…)", text)
     text = re.sub(r"@[\w.-]+", "@host", text)

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of kinds.rst: kind of node by release, with what the tests saw. A pytest plugin."""
+"""The table of kinds.rst: what was seen for each kind of node and release. A pytest plugin."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from ansible_collections.beamops.epmd.tests.integration.tables import Line, Tabl
 HEAD = """Kinds of nodes, and what was seen
 =================================
 
-Written by the integration tests (``make test-all``), from what they saw on real systems; ``make test`` checks it on a
-part of the releases. A cell without words was not tested: that kind does not exist in that release, or can't be had
-there.
+The integration tests write this page (``make test-all``) from what they saw on real systems. ``make test`` checks it on
+some of the releases. An empty cell was not tested: that kind does not exist in that release, or is not available there.
 
 """
 
@@ -25,7 +24,7 @@ Saw = Callable[[str, "int | str", str], None]
 
 
 class Kinds(Table):
-    """Lines of kind, column and words; a row for each kind, a column for each release."""
+    """Lines of kind, column and text; a row for each kind, a column for each release."""
 
     name = "kinds"
 
@@ -51,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def saw(request: pytest.FixtureRequest) -> Saw:
-    """Say what was seen: kind of node, release (a column of the table), and a few words without numbers that vary."""
+    """Note what was seen: kind of node, release (or another column), and a few words without numbers that vary."""
 
     def say(kind: str, release: int | str, words: str) -> None:
         column = f"OTP {release}" if isinstance(release, int) else release

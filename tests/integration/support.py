@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the integration tests share: running the module as a user does, and losing names."""
+"""Shared by the integration tests: running the modules as a user does, and losing names."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, Outcome, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._legible import legible
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Squatter, forget, holders, wait_until
 
 CHECKOUT = Path(__file__).parents[2]
+MODULE_UTILS = CHECKOUT / "plugins" / "module_utils"
+PACKAGE = "ansible_collections.beamops.epmd.plugins.module_utils"
 COOKIE = "a-cookie-that-nobody-may-see"
 RELEASES = [int(release) for release in os.environ.get("BEAMOPS_RELEASES", "23 25 27").split()]
 NEWEST = pytest.mark.since(max(RELEASES))
-"""For what has to do with the controller, or with epmd alone: one release of OTP is enough."""
+"""For tests of the controller, or of epmd alone: one release of OTP is enough."""
 
 REPLY = re.compile(r"^localhost \| (\S+) => (\{.*?^\})$", re.MULTILINE | re.DOTALL)
 
 
 class Run(NamedTuple):
-    """What one ad hoc run gave: the module's result, and all that was printed."""
+    """One ad hoc run: the module's result, everything that was printed, and the exit code."""
 
     result: dict[str, Any]
     output: str
@@ -64,7 +66,7 @@ def run_ansible(
 ) -> subprocess.CompletedProcess[str]:
     """Run `ansible` or `ansible-playbook` in the checkout, with its files in `directory`.
 
-    Whatever comes of it: no traceback, and no cookie.
+    Whether it succeeds or not, it prints no traceback and no cookie.
     """
     settings = {
         **os.environ,
@@ -81,7 +83,7 @@ def run_ansible(
 
 
 class Register:
-    """A module through `ansible localhost -m` in the checkout, with its options as keywords."""
+    """Runs a module by `ansible localhost -m` in the checkout, with its options as keywords."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -96,7 +98,7 @@ class Register:
     ) -> Run:
         command = [*within, "ansible", "localhost", "-m", module, *flags]
         if "cookie" in options:
-            # Ansible itself prints the arguments of an ad hoc task that fails, so a cookie is a variable.
+            # Ansible prints the arguments of an ad hoc task that fails, so the cookie goes into a variable.
             secrets = self._directory / "secrets.json"
             secrets.write_text(json.dumps({"secret_cookie": options["cookie"]}))
             command += ["-e", f"@{secrets}"]
@@ -110,22 +112,26 @@ class Register:
         return Run(json.loads(match.group(2)), output, done.returncode)
 
 
-def without_psutil(directory: Path) -> dict[str, str]:
-    """The environment of a Python that has no psutil."""
-    (directory / "psutil.py").write_text("raise ImportError('psutil is not installed')\n")
+NO_PSUTIL = "import sys; sys.modules['psutil'] = None  # so that its import fails\n"
+NO_SOCK_DIAG = "import socket; socket.AF_NETLINK = 255  # no kernel has this address family\n"
+
+
+def python_with(directory: Path, *code: str) -> dict[str, str]:
+    """The environment in which every Python runs this code at its start, also that of a module."""
+    (directory / "sitecustomize.py").write_text("".join(code))
     return {"PYTHONPATH": os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])}
 
 
 def as_nobody(options: Options, before: Callable[[], object] = lambda: None) -> Outcome:
-    """The same code in a child that gives up root: as another user, Ansible may not be able to read this checkout.
+    """Run the module's code in a child as the user nobody. Not through Ansible, which may not read this checkout then.
 
-    before: what it does while it is still root.
+    before: what the child does first, as root.
     """
-    # Some of the code, and Python's own, is imported when it is needed, and by then it could not be read.
+    # Before it gives up root, since it may not read the files of lazy imports afterwards.
     codecs.lookup("ascii")
     importlib.import_module("pickle")
-    for path in (CHECKOUT / "plugins" / "module_utils").glob("*.py"):
-        importlib.import_module(f"ansible_collections.beamops.epmd.plugins.module_utils.{path.stem}")
+    for path in MODULE_UTILS.rglob("*.py"):
+        importlib.import_module(".".join([*PACKAGE.split("."), *path.relative_to(MODULE_UTILS).with_suffix("").parts]))
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -134,23 +140,23 @@ def as_nobody(options: Options, before: Callable[[], object] = lambda: None) -> 
             os.setgroups([])
             os.setgid(65534)
             os.setuid(65534)
-            os.write(writing, json.dumps(ensure(options, check_mode=False)).encode())
+            os.write(writing, json.dumps(ensure(options, Mode.REPAIR)).encode())
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(0)
     os.close(writing)
-    with open(reading, encoding="utf-8") as said:
-        outcome = Outcome(*json.loads(said.read()))
+    with open(reading, encoding="utf-8") as pipe:
+        outcome = Outcome(*json.loads(pipe.read()))
     os.waitpid(child, 0)
     return outcome
 
 
 def lose(epmd: Epmd, node: Node) -> None:
-    """Make epmd lose the name for good, in the way that is possible with this release.
+    """Make epmd lose the name of the node, so that it does not come back by itself.
 
-    Up to OTP 23.2 a restarted epmd is enough. Newer nodes come back by themselves as soon as there
-    is an epmd, so there it stays dead.
+    For OTP up to 23.2, epmd is restarted. Newer nodes register themselves again as soon as there is
+    an epmd, so there it stays dead.
     """
     forget(epmd, node)
     if node.eval("erlang:system_info(otp_release)") == '"23"':
@@ -159,7 +165,7 @@ def lose(epmd: Epmd, node: Node) -> None:
 
 
 def lose_inside(box: Container, release: int) -> str:
-    """Make the epmd of the container lose the name for good, and give the verdict on that."""
+    """The same for the epmd of a container; returns the verdict that the module has to give."""
     box.kill_epmd()
     if release != 23:
         return "epmd_down"
@@ -170,8 +176,8 @@ def lose_inside(box: Container, release: int) -> str:
 
 @contextlib.contextmanager
 def squatted(epmd: Epmd, node: Node, port: int) -> Iterator[Squatter]:
-    """Somebody else holds the name of this node, with this port, at an epmd that has been restarted."""
-    node.suspend()  # or it could be faster
+    """Another process holds the name of this node, with this port, at an epmd that was restarted."""
+    node.suspend()  # or it might be faster
     try:
         epmd.kill()
         epmd.start()
@@ -183,17 +189,17 @@ def squatted(epmd: Epmd, node: Node, port: int) -> Iterator[Squatter]:
 
 
 def settle(node: Node) -> None:
-    """Wait until the node has seen the end of every connection, as it has long before a next run in real life."""
+    """Wait until the node has noticed the end of every connection, as it has in real life before the next run."""
     wait_until(lambda: node.eval("ets:info(sys_dist, size)") == "0", "the node to have no connection left")
 
 
 def life(node: Node) -> tuple[int, str, str]:
-    """What must not change: the process, what it is connected to, its log."""
+    """What must not change: the process, its connections to other nodes, its log."""
     return node.pid, node.eval("nodes()"), node.log
 
 
 def recover(register: Register, epmd: Epmd, node: Node, **options: Any) -> Run:
-    """Lose the name of a node and see it registered again: by the node itself, to which nothing else happened."""
+    """Lose the name of a node, and check that the node itself is registered again, and otherwise as before."""
     before = life(node)
     lose(epmd, node)
     done = register(**{"name": node.short, **options})
@@ -208,5 +214,5 @@ def recover(register: Register, epmd: Epmd, node: Node, **options: Any) -> Run:
 
 
 def uptime(node: Node) -> int:
-    """Milliseconds that this VM runs."""
+    """For how many milliseconds this VM has been running."""
     return int(node.eval("element(1, erlang:statistics(wall_clock))"))

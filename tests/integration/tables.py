@@ -1,10 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tables of the documentation that are written from what passing tests saw: the machinery for pytest.
+"""Tables of the documentation that are written from the results of tests: the base of the pytest plugins.
 
-A fixture notes a line for a table; it counts only if the test passes. With BEAMOPS_TABLES=DIRECTORY
-the tables are written there; without it, what was seen has to be what the committed tables say.
+A fixture notes a line for a table; it counts only if the test passes. With BEAMOPS_TABLES=DIRECTORY the tables are
+written there; without it, the lines have to be those of the committed tables.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ Line = tuple[str, ...]
 
 
 class Table:
-    """One table, from this process or from workers. Lines are words, the first two of which are their key."""
+    """A table, with lines from this process or from workers. A line is a tuple of cells; the first two are its key."""
 
     name: str
-    """Of the file in docs/docsite/rst, and of the property in which a line travels."""
+    """The name of its file in docs/docsite/rst, and of the property of a test that has its lines."""
 
     def __init__(self) -> None:
         self.lines: dict[Line, Line] = {}
         self.differences: list[str] = []
 
     def render(self, lines: dict[Line, Line]) -> str:
-        """The file, without its licence."""
+        """The text of the file, without its licence."""
         raise NotImplementedError
 
     def parse(self, text: str) -> dict[Line, Line]:
-        """The lines of such a file."""
+        """The lines in the text of such a file."""
         raise NotImplementedError
 
     def lasting(self, line: Line) -> Line:
@@ -67,7 +67,7 @@ class Table:
         file = DOCS / f"{self.name}.rst"
         known = self.parse(file.read_text(encoding="utf-8")) if file.exists() else {}
         self.differences = [
-            f"saw {' | '.join(line)}"
+            f"seen: {' | '.join(line)}"
             for key, line in sorted(self.lines.items())
             if key not in known or self.lasting(known[key]) != self.lasting(line)
         ]
@@ -79,27 +79,27 @@ class Table:
             rows, columns = (sorted({key[part] for key in self.lines}) for part in (0, 1))
             terminalreporter.write_line(f"{self.name}.rst: {len(rows)} rows, on {', '.join(columns)}")
         for difference in self.differences:
-            terminalreporter.write_line(f"{self.name}.rst says otherwise (make test-all writes it): {difference}")
+            terminalreporter.write_line(f"{self.name}.rst differs (make test-all writes it): {difference}")
 
 
 def register(config: pytest.Config, table: Table) -> None:
-    """The process that reports also writes; the workers of pytest-xdist only send their reports."""
+    """Add the plugin of a table, except in workers of pytest-xdist, which only send reports."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(table, f"beamops-{table.name}")
 
 
 def note(request: pytest.FixtureRequest, table: str, *words: str) -> None:
-    """A line for a table, if this test passes."""
+    """Note a line for a table, which counts if this test passes."""
     request.node.user_properties.append((table, words))
 
 
 _OPTIONS = ".. csv-table::\n   :class: beamops-wide\n   :header-rows: 1\n"
-# What would be markup, in the words of a cell: some marks anywhere, an underscore where a word ends, any mark at first.
+# Markup in a cell: these characters anywhere, an underscore at the end of a word, at the start all but word characters.
 _MARKUP = re.compile(r"[\\*`|]|_(?!\w)|^\W")
 
 
 def table(rows: list[list[str]]) -> str:
-    """The first row is the head: https://docutils.sourceforge.io/docs/ref/rst/directives.html#csv-table."""
+    """A table; the first row is its head. https://docutils.sourceforge.io/docs/ref/rst/directives.html#csv-table"""
     text = io.StringIO()
     escaped = ([_MARKUP.sub(r"\\\g<0>", cell) for cell in row] for row in rows)
     csv.writer(text, lineterminator="\n").writerows(escaped)
@@ -107,6 +107,6 @@ def table(rows: list[list[str]]) -> str:
 
 
 def cells(text: str) -> list[list[str]]:
-    """The rows of a table in such a file, with their head."""
+    """The rows of the table in the text of a file, with its head."""
     lines = textwrap.dedent(text.partition(_OPTIONS)[2].strip("\n")).splitlines()
     return [[re.sub(r"\\(.)", r"\1", cell) for cell in row] for row in csv.reader(lines)]

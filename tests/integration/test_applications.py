@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real ejabberd and real RabbitMQ: searched without a word in their logs, recovered with their clients connected."""
+"""Real ejabberd and RabbitMQ: looked at without a line in their logs, recovered with their clients connected."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ HELLO = {
 
 @pytest.fixture(params=[Ejabberd, RabbitMq], ids=["ejabberd", "rabbitmq"])
 def application(request: pytest.FixtureRequest, otp: Otp) -> Iterator[Application]:
-    """Each in turn, on the host's network as an installed service is, with its own files and users."""
+    """Both in turn, on the host's network as an installed service is, with their own files and users."""
     with Container(system(otp.release), "localhost", own=("mount", "uts")) as box, request.param(box) as running:
         yield running
 
 
 @contextlib.contextmanager
 def client(application: Application) -> Iterator[socket.socket]:
-    """A connection to the application's main service, which has been greeted."""
+    """A connection to the application's main service, which has answered."""
     port, hello = HELLO[type(application)]
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(hello)
@@ -44,16 +44,16 @@ def client(application: Application) -> Iterator[socket.socket]:
 
 
 def is_open(connection: socket.socket) -> bool:
-    """Whether the other side has not closed it; what it said meanwhile is read."""
+    """Whether the other side has not closed it. What it has sent is read and dropped."""
     connection.setblocking(False)
     with contextlib.suppress(BlockingIOError):
-        while said := connection.recv(65536):
-            assert said
+        while connection.recv(65536):
+            pass
         return False
     return True
 
 
-def test_it_is_searched_without_a_word_and_recovered_with_its_clients(
+def test_nothing_is_logged_and_its_clients_stay_connected(
     application: Application, otp: Otp, register: Register, saw: Saw
 ) -> None:
     box, kind = application.container, type(application)
@@ -68,7 +68,7 @@ def test_it_is_searched_without_a_word_and_recovered_with_its_clients(
             assert healthy.node["verdict"] == "registered"
         box.kill_epmd()
         tool = application.ctl(*CLI[kind], seconds=20)
-        # Their tools are nodes, and start an epmd, where a newer node comes back by itself.
+        # Their tools are nodes and start an epmd, and then newer nodes register themselves again.
         assert tool.returncode != 0 or otp.release > 23, tool.stdout
         box.kill_epmd()
         done = register(name=alive)
@@ -82,4 +82,4 @@ def test_it_is_searched_without_a_word_and_recovered_with_its_clients(
         assert application.complaints == complaints
         assert is_open(connection)
         name = "ejabberd, with six listeners" if kind is Ejabberd else "RabbitMQ, whose name is only in the challenge"
-        saw(name, otp.release, "searched without a word in its log; registered again with its clients connected")
+        saw(name, otp.release, "looked at without a line in its log; registered again with its clients connected")

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Galaxy gets, installed into an empty folder and used from elsewhere, as somebody does who has no checkout."""
+"""The artifact for Galaxy, installed into an empty folder and used without a checkout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLAYBOOK = """\
     - name: Look
       beamops.epmd.epmd_facts:
 
-    - name: It is lost
+    - name: Check that it is lost
       ansible.builtin.assert:
         that: ansible_facts.epmd.nodes | map(attribute='verdict') | list == [verdict]
         fail_msg: "{{ ansible_facts.epmd.nodes | to_json }}"
@@ -43,14 +43,14 @@ PLAYBOOK = """\
         name: vic
       register: again
 
-    - name: Nothing is
+    - name: Check that nothing is lost any more
       ansible.builtin.assert:
         that:
           - ensure_registered_result is changed
           - again is not changed
           - again.nodes[0].registered
 
-- name: Defaults for both modules, more time than there may be
+- name: Give both modules a default that they refuse
   hosts: localhost
   gather_facts: false
   module_defaults:
@@ -67,7 +67,7 @@ PLAYBOOK = """\
       register: registered
       failed_when: registered is not failed
 
-    - name: Both were told
+    - name: Check that both got it
       ansible.builtin.assert:
         that:
           - "'timeout 3601' in looked.msg"
@@ -76,7 +76,7 @@ PLAYBOOK = """\
 
 
 def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """A command in this folder, with collections of `directory` alone."""
+    """Run a command in this folder, with no collections but those in it."""
     settings = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(directory / "collections"),
@@ -92,7 +92,7 @@ def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `make build` makes it."""
+    """The artifact as `make build` builds it."""
     folder = tmp_path_factory.mktemp("dist")
     command = ["ansible-galaxy", "collection", "build", "--output-path", str(folder)]
     subprocess.run(command, check=True, cwd=CHECKOUT, capture_output=True, timeout=120)
@@ -102,19 +102,19 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed(artifact: Path, tmp_path: Path) -> Path:
-    """The collection, alone in a folder of collections."""
+    """The path of the collection, installed alone in a folder of collections."""
     done = run(tmp_path, "ansible-galaxy", "collection", "install", "--offline", "-p", "collections", str(artifact))
     assert done.returncode == 0, done.stdout + done.stderr
     return tmp_path / "collections/ansible_collections/beamops/epmd"
 
 
-def test_it_holds_what_a_user_runs_or_reads(installed: Path) -> None:
+def test_it_contains_what_a_user_runs_or_reads(installed: Path) -> None:
     assert {path.name for path in installed.iterdir()} == USED | READ | OF_ANSIBLE
     assert (installed / "LICENSES/GPL-3.0-or-later.txt").read_text() == (CHECKOUT / "COPYING").read_text()
 
 
 @NEWEST
-def test_role_modules_and_playbooks_work_from_it_alone(
+def test_role_modules_and_playbooks_need_nothing_else(
     otp: Otp, epmd: Epmd, node: Node, installed: Path, tmp_path: Path
 ) -> None:
     before = life(node)
@@ -127,13 +127,13 @@ def test_role_modules_and_playbooks_work_from_it_alone(
         'localhost ansible_connection=local ansible_python_interpreter="{{ ansible_playbook_python }}"\n'
     )
     verdict = "missing" if otp.release == 23 else "epmd_down"
-    own = ["ansible-playbook", "-i", "hosts.ini", "site.yml", "-e", f"verdict={verdict}"]
+    play = ["ansible-playbook", "-i", "hosts.ini", "site.yml", "-e", f"verdict={verdict}"]
 
     hidden = installed.rename(tmp_path / "hidden")
-    assert run(tmp_path, *own).returncode != 0, "a collection from elsewhere took part"
+    assert run(tmp_path, *play).returncode != 0, "a collection from elsewhere was used"
     hidden.rename(installed)
 
-    done = run(tmp_path, *own)
+    done = run(tmp_path, *play)
     assert done.returncode == 0, done.stdout + done.stderr
     assert COOKIE not in done.stdout + done.stderr
     assert holders(epmd.port) == {node.pid}

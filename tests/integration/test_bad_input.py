@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong gets one sentence: what, where, and what to do. The node stays as it was."""
+"""Every mistake and every broken peer gets one sentence: what is wrong, where, what to do. The node is unchanged."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
 
 
 def refused(run: Run, *words: str) -> Run:
-    """The run failed with one sentence that has these words."""
+    """The run failed with a message of one line that contains these words."""
     assert run.failed, run.output
     assert not run.changed
     assert "\n" not in run.msg
@@ -55,7 +55,7 @@ def refused(run: Run, *words: str) -> Run:
         ({"name": "x" * 256}, ["255 bytes"]),
         ({"name": "\u00e9" * 128}, ["255 bytes"]),
         ({"name": ["one", "two"], "port": 4711}, ["port 4711", "exactly one node", "has 2"]),
-        ({"port": 4711}, ["port 4711", "has 0"]),
+        ({"port": 4711}, ["required by 'port'", "name"]),
         ({"name": "vic", "port": 65536}, ["port 65536", "1 to 65535"]),
         ({"epmd_port": 0}, ["epmd_port 0", "1 to 65535"]),
         ({"timeout": 0}, ["timeout 0", "above 0"]),
@@ -66,11 +66,11 @@ def refused(run: Run, *words: str) -> Run:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_options_that_cannot_be_meant(register: Register, options: dict[str, Any], words: list[str]) -> None:
+def test_invalid_options(register: Register, options: dict[str, Any], words: list[str]) -> None:
     refused(register(**options), *words)
 
 
-def test_a_node_that_does_not_run(node: Node, register: Register) -> None:
+def test_a_node_that_is_not_running(node: Node, register: Register) -> None:
     refused(register(name=["vic", "nope@here"]), "nope@here", "no such node", f"running: {node.name}")
     refused(register(name="vic@elsewhere"), "vic@elsewhere", "no such node", f"running: {node.name}")
 
@@ -83,7 +83,7 @@ def test_a_wrong_cookie(otp: Otp, epmd: Epmd, node: Node, register: Register) ->
     assert "no-such-cookie" not in done.output
     assert node.pid not in holders(epmd.port)
     assert listeners(epmd.port) == ({epmd.pid} if otp.release == 23 else set())
-    if otp.release == 23:  # a newer one comes back by itself as soon as there is an epmd
+    if otp.release == 23:  # a newer node registers itself again as soon as there is an epmd
         assert epmd.names() == {}
         assert register(name="vic").changed
 
@@ -130,7 +130,7 @@ def test_a_port_where_no_node_listens(register: Register) -> None:
     ],
     ids=["ssh", "http", "closes", "other status", "hangs"],
 )
-def test_a_port_that_speaks_something_else(epmd: Epmd, register: Register, handler: Any, words: list[str]) -> None:
+def test_a_port_with_another_protocol(epmd: Epmd, register: Register, handler: Any, words: list[str]) -> None:
     with FakeServer(handler) as server:
         done = register(name="vic", port=server.port, cookie=COOKIE, epmd_port=epmd.port, timeout=2)
         refused(done, f"port {server.port}", *words)
@@ -141,13 +141,15 @@ def test_a_port_that_speaks_something_else(epmd: Epmd, register: Register, handl
     ("handler", "words"),
     [
         (hang, ["no answer within"]),
-        (answer(b"\x00\x00\x11\x11name vic at port xyz\n"), ["line that is none"]),
+        (answer(b"\x00\x00\x11\x11name vic at port xyz\n"), ["malformed"]),
         (answer(b"HTTP/1.1 400 Bad Request"), ["cut off"]),
         (answer(b""), ["0 bytes"]),
     ],
     ids=["hangs", "garbage", "http", "closes"],
 )
-def test_an_epmd_that_is_none(epmd: Epmd, node: Node, register: Register, handler: Any, words: list[str]) -> None:
+def test_something_else_on_the_port_of_epmd(
+    epmd: Epmd, node: Node, register: Register, handler: Any, words: list[str]
+) -> None:
     forget(epmd, node)
     before = life(node)
     with FakeServer(handler, port=epmd.port):
@@ -187,7 +189,7 @@ def test_a_cookie_file_that_may_not_be_read(epmd: Epmd, node: Node) -> None:
 
 
 def hide_processes() -> None:
-    """As a host does whose /proc is mounted with hidepid, for this process alone."""
+    """Mount /proc with hidepid, as some hosts do, for this process alone."""
     new_mounts = 0x20000  # CLONE_NEWNS
     if ctypes.CDLL(None).unshare(new_mounts) != 0:
         raise OSError("unshare")
@@ -195,13 +197,13 @@ def hide_processes() -> None:
     subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", "/proc"], check=True)
 
 
-def test_processes_that_are_hidden(epmd: Epmd, node: Node) -> None:
+def test_hidden_processes(epmd: Epmd, node: Node) -> None:
     lose(epmd, node)
     outcome = as_nobody(Options(["vic"]), hide_processes)
     assert (outcome.failed, outcome.changed) == (True, False)
     for words in ("vic", "no such node runs here", "hides the processes of others from nobody", "run with become"):
         assert words in outcome.msg
-    unasked = as_nobody(Options([]), hide_processes)
-    assert not unasked.failed
-    assert "hidepid" in unasked.msg
+    unnamed = as_nobody(Options([]), hide_processes)
+    assert not unnamed.failed
+    assert "hidepid" in unnamed.msg
     assert node.pid not in holders(epmd.port)

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each benchmark at its smallest: it runs, and gives tables and a plot. How long anything takes is not looked at."""
+"""Each benchmark at its smallest size: it runs, and gives tables and a plot. The times are not checked."""
 
 from __future__ import annotations
 

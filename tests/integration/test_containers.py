@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes in containers and other namespaces, recovered from the host and never mistaken for one of the host."""
+"""Nodes in containers and other namespaces: recovered from the host, and never confused with nodes of the host."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
 
 def limits(pid: int) -> list[str]:
-    """The bounding set of capabilities of a process, and whether setuid files have no effect for it."""
+    """The lines of /proc/PID/status with the bounding set of capabilities and no_new_privs."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return [line for line in lines if line.startswith(("CapBnd:", "NoNewPrivs:"))]
 
 
 @pytest.fixture
 def box(otp: Otp) -> Iterator[Container]:
-    """A container with a Debian of its own, as Docker makes them."""
+    """A container with its own Debian, as Docker makes it."""
     with Container(system(otp.release), cgroup=True) as running:
         yield running
 
@@ -52,22 +52,20 @@ def test_a_lost_node_is_registered_again(otp: Otp, box: Container, register: Reg
         assert (done.node["namespace"], done.node["pid"]) == (namespace, node.pid)
         assert box.names() == {"vic": node.port}
         assert box.holders(4369) == {node.pid}
-        assert not listeners(4369)  # the host has none, and got none
+        assert not listeners(4369)  # on the host, no epmd was started
         assert life(node) == before
         assert not register(name="vic").changed
         who = "root" if user == "root" else "a user of its own"
-        saw(f"in a container as Docker makes them, as {who}", otp.release, f"{verdict}, registered again in there")
+        saw(f"in a container as Docker makes them, as {who}", otp.release, f"{verdict}, registered again inside")
 
 
 @pytest.mark.parametrize("user", ["root", "ejabberd"])
-def test_an_epmd_that_is_started_lives_where_the_node_lives(
-    otp: Otp, box: Container, register: Register, user: str
-) -> None:
+def test_epmd_is_started_where_the_node_lives(otp: Otp, box: Container, register: Register, user: str) -> None:
     with box.node("vic", release=otp.release, cookie=COOKIE, user=user) as node:
         box.kill_epmd()
         done = register(name="vic")
         assert done.changed, done.output
-        (daemon,) = done.result["epmd"]
+        (daemon,) = done.result["daemons"]
         assert (daemon["started"], daemon["namespace"]) == (True, box.namespace("net"))
         (pid,) = box.listeners(4369)
         assert daemon["pid"] == pid
@@ -80,14 +78,14 @@ def test_an_epmd_that_is_started_lives_where_the_node_lives(
             assert (inside.st_dev, inside.st_ino) == (os.stat(box.root).st_dev, os.stat(box.root).st_ino), link
         with open(f"/proc/{pid}/cgroup") as its, open(f"/proc/{node.pid}/cgroup") as nodes:
             assert its.read() == nodes.read()
-        # The program is the container's own, and must not get what only this host's root may do.
+        # The program is the container's own, so it must not get more rights than the container has.
         assert limits(pid) == limits(node.pid) != limits(os.getpid())
 
 
-def test_two_containers_and_the_host_have_the_same_name(
+def test_one_name_in_two_containers_and_on_the_host(
     otp: Otp, epmd: Epmd, node: Node, box: Container, register: Register, saw: Saw
 ) -> None:
-    """Each of them has its own epmd, its own port and its own cookie."""
+    """Each has its own epmd, its own port and its own cookie."""
     with (
         Container(system(otp.release), "other") as other,
         box.node("vic", release=otp.release, cookie="cookie-of-the-first") as one,
@@ -113,14 +111,14 @@ def test_two_containers_and_the_host_have_the_same_name(
         saw("one name on several hosts (containers)", otp.release, "each registered again at its own epmd")
 
 
-def test_a_port_of_a_container_is_none_of_the_host(otp: Otp, box: Container, register: Register) -> None:
+def test_a_port_of_a_container_is_not_a_port_of_the_host(otp: Otp, box: Container, register: Register) -> None:
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
         done = register(port=node.port)
         assert done.failed
         assert f"port {node.port}" in done.msg
 
 
-def test_a_link_in_a_container_is_followed_in_there(otp: Otp, box: Container, register: Register) -> None:
+def test_a_link_in_a_container_is_followed_inside(otp: Otp, box: Container, register: Register) -> None:
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
         inside = f"/srv/{secrets.token_hex(4)}"
         box.write(inside, COOKIE)
@@ -132,7 +130,7 @@ def test_a_link_in_a_container_is_followed_in_there(otp: Otp, box: Container, re
         assert box.names() == {"vic": node.port}
 
 
-def test_the_facts_tell_where(otp: Otp, box: Container, register: Register) -> None:
+def test_the_facts_name_the_namespace(otp: Otp, box: Container, register: Register) -> None:
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
         namespace = box.namespace("net")
         facts = register(module="epmd_facts").result["ansible_facts"]["epmd"]
@@ -165,11 +163,11 @@ def test_other_places(otp: Otp, register: Register, saw: Saw, kind: str, own: Co
         (pid,) = box.listeners(4369)
         assert os.path.samefile(f"/proc/{pid}/root", box.root)
         assert node.log == ""
-        saw(kind, otp.release, f"{verdict}, registered again in there")
+        saw(kind, otp.release, f"{verdict}, registered again inside")
 
 
 def test_a_network_of_its_own_alone(otp: Otp, register: Register, saw: Saw) -> None:
-    """As PrivateNetwork= of systemd makes it: the files, the processes and the Erlang are the host's."""
+    """As with PrivateNetwork= of systemd: files, processes and Erlang are the host's."""
     with (
         Container(None, own=("net",)) as box,
         otp.epmd() as elsewhere,
@@ -179,13 +177,13 @@ def test_a_network_of_its_own_alone(otp: Otp, register: Register, saw: Saw) -> N
         done = register(name="vic")
         assert done.changed, done.output
         assert box.holders(elsewhere.port) == {node.pid}
-        assert elsewhere.names() == {}  # of the same port number, on the host
+        assert elsewhere.names() == {}  # the epmd on the host, on the same port
         assert holders(elsewhere.port) == set()
         assert node.log == ""
         saw(
             "with a network of its own (PrivateNetwork= of systemd)",
             otp.release,
-            "epmd_down, registered again in there",
+            "epmd_down, registered again inside",
         )
 
 
@@ -193,14 +191,12 @@ def test_a_network_of_its_own_alone(otp: Otp, register: Register, saw: Saw) -> N
     ("missing", "words"),
     [
         (["sys_admin"], "it is in a place of its own, as in a container"),
-        # Who has every capability of the other process may see it all the same.
+        # A process that has every capability of the other one could still see it.
         (["sys_admin", "sys_ptrace", "chown"], "may not see its sockets"),
     ],
     ids=["to-enter", "to-see"],
 )
-def test_without_the_rights_the_verdict_says_so(
-    otp: Otp, box: Container, register: Register, missing: list[str], words: str
-) -> None:
+def test_without_the_rights(otp: Otp, box: Container, register: Register, missing: list[str], words: str) -> None:
     without = ["setpriv", f"--bounding-set=-{',-'.join(missing)}", f"--inh-caps=-{',-'.join(missing)}"]
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
         lose_inside(box, otp.release)
@@ -209,7 +205,7 @@ def test_without_the_rights_the_verdict_says_so(
         assert done.node["verdict"] == "unidentified"
         assert words in done.msg
         assert "run with become" in done.msg
-        unasked = register(within=without)
-        assert unasked.node["verdict"] == "unidentified"
+        unnamed = register(within=without)
+        assert unnamed.node["verdict"] == "unidentified"
         assert box.names() == {}
         assert node.log == ""

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes of Elixir: `elixir`, `iex` in a terminal, and a release of mix, which its own script starts."""
+"""Nodes of Elixir: started by `elixir`, by `iex` in a terminal, and by the script of a release of mix."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ansible_collections.beamops.epmd.tests.lab import HOME_COOKIE, Elixir, Epmd
 
 @pytest.fixture
 def release(otp: Otp, tmp_path: Path) -> Release:
-    """A release, with a cookie in its releases/COOKIE."""
+    """A release with a cookie in its releases/COOKIE."""
     return Release(otp, tmp_path / "shop", COOKIE)
 
 
 @pytest.fixture(params=["elixir", "iex"])
 def started(request: pytest.FixtureRequest, otp: Otp, epmd: Epmd) -> Iterator[Node]:
-    """A node that each program has started."""
+    """A node that was started by each of the programs."""
     elixir = Elixir(otp)
     start = elixir.node if request.param == "elixir" else elixir.iex
     with start("vic", epmd_port=epmd.port, cookie=COOKIE) as running:
@@ -38,8 +38,8 @@ def test_elixir_and_iex(
     saw(f"Elixir, {request.node.callspec.params['started']}", otp.release, f"{done.node['verdict']}, registered again")
 
 
-def test_a_variable_that_no_release_has_set(otp: Otp, epmd: Epmd, register: Register) -> None:
-    """As in a container, where it is set for all that runs in it."""
+def test_the_variable_of_a_release_without_a_release(otp: Otp, epmd: Epmd, register: Register) -> None:
+    """As in a container, where it is set for every process."""
     environment = {"RELEASE_COOKIE": "not-this-one"}
     with Elixir(otp).node("vic", epmd_port=epmd.port, cookie=COOKIE, env=environment) as node:
         recover(register, epmd, node)
@@ -64,7 +64,7 @@ def test_a_release(
 def test_a_release_whose_vm_args_have_a_cookie_too(
     otp: Otp, epmd: Epmd, release: Release, register: Register, saw: Saw
 ) -> None:
-    """Of two cookies on its command line a node takes none, but that of its home (`auth.erl`)."""
+    """With two cookies on its command line a node ignores both, and takes that of its home (`auth.erl`)."""
     with release.start(epmd_port=epmd.port, cookie="not-this-one", vm_args="-setcookie nor-this-one\n") as node:
         assert node.cookie == HOME_COOKIE
         recover(register, epmd, node)

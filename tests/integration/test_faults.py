@@ -1,9 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every fault that a host in trouble can have: what the module says, in what time, and that the next run repairs it.
+"""The faults of a host in trouble: the module's message and time for each, and that the next run repairs it.
 
-The module's own code runs in this process, so that a fault can come at any point of it.
+The module's own code runs in this process, so that a fault can happen at any point of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, Outcome, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._host import children, cookies
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import observe, repair
@@ -48,11 +48,11 @@ from ansible_collections.beamops.epmd.tests.lab import (
 
 TIMEOUT = 5
 MARGIN = 5
-"""Seconds beyond the timeout. One is promised, and seen in faults.rst; a loaded machine takes longer."""
+"""Seconds after the timeout. One is promised, and observed in faults.rst; a loaded machine takes longer."""
 
 
 class Scene(NamedTuple):
-    """A healthy node, and what its faults are made with."""
+    """A healthy node, and the means to make its faults."""
 
     otp: Otp
     epmd: Epmd
@@ -61,7 +61,7 @@ class Scene(NamedTuple):
 
     @property
     def heals(self) -> bool:
-        """Whether this release registers itself again as soon as it can."""
+        """Whether a node of this release registers itself again as soon as there is an epmd."""
         return self.otp.release > 23
 
 
@@ -71,7 +71,7 @@ def scene(otp: Otp, epmd: Epmd, node: Node, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class Trial(NamedTuple):
-    """What came of one run, and the seconds that it took."""
+    """The outcome of one run, and the seconds that it took."""
 
     outcome: Outcome
     seconds: float
@@ -81,9 +81,9 @@ VIC = Options(["vic"], timeout=TIMEOUT)
 
 
 def attempt(options: Options = VIC) -> Trial:
-    """One run of the module's code."""
+    """Run the module's code once."""
     begin = time.monotonic()
-    outcome = ensure(options, check_mode=False)
+    outcome = ensure(options, Mode.REPAIR)
     seconds = time.monotonic() - begin
     assert "\n" not in outcome.msg
     assert COOKIE not in repr(outcome)
@@ -91,7 +91,7 @@ def attempt(options: Options = VIC) -> Trial:
     return Trial(outcome, seconds)
 
 
-# The faults. Each is there while its context lasts.
+# The faults. Each lasts as long as its context.
 
 
 @contextlib.contextmanager
@@ -166,16 +166,16 @@ def squatted_with_another(scene: Scene) -> Iterator[None]:
 
 @contextlib.contextmanager
 def squatted_meanwhile(scene: Scene) -> Iterator[None]:
-    """The name is free when it is looked at, and taken when the node asks for it."""
+    """The name is free when the module asks for it, and taken when the node registers."""
     forget(scene.epmd, scene.node)
     with scene.otp.epmd() as real:
-        looked: list[bytes] = []
+        answered: list[bytes] = []
 
         def handler(connection: socket.socket) -> None:
             request = connection.recv(4096)
-            # The table, and the question for the one name.
-            if len(looked) < 2:
-                looked.append(request)
+            # The requests for the table and for this name.
+            if len(answered) < 2:
+                answered.append(request)
                 free = epmd.encode_names_reply(epmd.NamesReply(scene.epmd.port, {}))
                 connection.sendall(free if request[2:3] == b"n" else epmd.encode_port_reply(None))
                 return
@@ -191,7 +191,7 @@ def squatted_meanwhile(scene: Scene) -> Iterator[None]:
 
 @contextlib.contextmanager
 def node_stopped(scene: Scene) -> Iterator[None]:
-    """As it was when its epmd was killed, so that it knows nothing of that."""
+    """Stopped before its epmd was killed, so that it has not noticed that."""
     scene.node.suspend()
     scene.epmd.kill()
     scene.epmd.start()
@@ -225,7 +225,7 @@ def rex_busy(scene: Scene) -> Iterator[None]:
 
 
 class Fault(NamedTuple):
-    """A fault: how it comes about, what its verdict is on OTP 23 and on newer ones, and words that are said."""
+    """A fault: what makes it, the verdicts on OTP 23 and on newer ones, words of the message, whether the run fails."""
 
     happens: Callable[[Scene], AbstractContextManager[None]]
     verdicts: tuple[str, str]
@@ -241,11 +241,11 @@ FAULTS = {
     "epmd dead": Fault(dead, ("epmd_down", "epmd_down"), ("vic",)),
     "epmd stopped (SIGSTOP)": Fault(stopped, ("epmd_unresponsive",) * 2, ("no answer within", "belongs to pid"), True),
     "epmd restarted on another port": Fault(on_another_port, ("epmd_down", "epmd_down"), ("vic",)),
-    "epmd replaced by a program that accepts and says nothing": Fault(
+    "epmd replaced by a program that accepts and stays silent": Fault(
         replaced_by(hang), ("epmd_unresponsive",) * 2, ("no answer within", "belongs to pid"), True
     ),
-    "epmd replaced by a program that says garbage": Fault(
-        replaced_by(GARBAGE), ("epmd_unresponsive",) * 2, ("line that is none", "belongs to pid"), True
+    "epmd replaced by a program that answers garbage": Fault(
+        replaced_by(GARBAGE), ("epmd_unresponsive",) * 2, ("malformed", "belongs to pid"), True
     ),
     "epmd replaced by a program that accepts and closes": Fault(
         replaced_by(answer(b"")), ("epmd_unresponsive",) * 2, ("0 bytes", "belongs to pid"), True
@@ -254,13 +254,13 @@ FAULTS = {
     "the network between module and epmd cut": Fault(
         cut_off, ("epmd_unresponsive",) * 2, ("can't be reached", "belongs to pid"), True
     ),
-    "the connection between node and epmd cut without a word": Fault(silently_cut, ("missing", "missing"), ("vic",)),
+    "the connection between node and epmd silently cut": Fault(silently_cut, ("missing", "missing"), ("vic",)),
     "the name squatted with the node's port": Fault(squatted_with_its_port, ("borrowed", "borrowed"), ("1 borrowed",)),
     "the name squatted with another port": Fault(
         squatted_with_another, ("conflict", "conflict"), ("its holder is pid", "port 4711"), True
     ),
-    "the name squatted between look and repair": Fault(
-        squatted_meanwhile, ("missing", "missing"), ("somebody else meanwhile", "run again"), True
+    "the name squatted between observation and repair": Fault(
+        squatted_meanwhile, ("missing", "missing"), ("another process meanwhile", "run again"), True
     ),
     "node stopped (SIGSTOP) before the handshake": Fault(
         node_stopped, ("missing", "missing"), ("does not answer", "no answer within"), True
@@ -273,7 +273,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_told_and_the_next_run_repairs_it(scene: Scene, survived: Survived, name: str) -> None:
+def test_a_fault_is_reported_and_the_next_run_repairs_it(scene: Scene, survived: Survived, name: str) -> None:
     fault, before = FAULTS[name], life(scene.node)
     with fault.happens(scene):
         trial = attempt()
@@ -291,7 +291,7 @@ def test_a_fault_is_told_and_the_next_run_repairs_it(scene: Scene, survived: Sur
 
 
 def test_a_bystander_keeps_its_registration(scene: Scene) -> None:
-    """Somebody else at the same epmd, through a repair that cuts a dead connection."""
+    """The name of another process at the same epmd, during a repair that cuts a dead connection."""
     with cut_silently(scene.epmd, scene.node), Squatter(scene.epmd.port, "bystander", 4711):
         assert attempt().outcome.changed
         assert scene.epmd.names() == {"vic": scene.node.port, "bystander": 4711}
@@ -318,18 +318,19 @@ def test_a_port_that_another_program_has_taken(scene: Scene, survived: Survived)
     port = scene.node.port
     scene.node.close()
     with FakeServer(answer(b"SSH-2.0-OpenSSH_9.2p1\r\n"), port=port) as server:
-        told = Options(["vic"], port=port, cookie=COOKIE, epmd_port=scene.epmd.port, timeout=TIMEOUT)
-        trial = attempt(told)
+        trial = attempt(Options(["vic"], port=port, cookie=COOKIE, epmd_port=scene.epmd.port, timeout=TIMEOUT))
         assert trial.outcome.failed
         assert f"port {port}" in trial.outcome.msg
         (found,) = trial.outcome.nodes
         fault = "port of the node taken by another program"
         survived(fault, scene.otp.release, found["verdict"], found["msg"], trial.seconds)
         assert server.accepted
-        seen = server.accepted
-        gone = attempt()
-        assert "no such node runs here" in gone.outcome.msg
-        assert server.accepted == seen
+        connections = server.accepted
+        ended = attempt()
+        assert "no such node runs here" in ended.outcome.msg
+        assert ended.outcome.reason == "not_running"
+        assert ended.outcome.missing == ["vic"]
+        assert server.accepted == connections
     assert scene.epmd.names() == {}
 
 
@@ -349,7 +350,7 @@ def test_an_epmd_that_another_user_started_again(open_otp: Otp, epmd: Epmd, node
 
 
 def test_a_full_disk(epmd: Epmd, node: Node, tmp_path: Path) -> None:
-    """Ansible itself can't bring a module to such a host, and nothing happens there."""
+    """Ansible itself can't copy a module to such a host, so nothing happens there."""
     lose(epmd, node)
     before = life(node)
     disk = tmp_path / "remote"
@@ -375,7 +376,7 @@ def test_a_full_disk(epmd: Epmd, node: Node, tmp_path: Path) -> None:
 
 
 def test_nodes_that_hang_do_not_delay_the_others(scene: Scene) -> None:
-    """As a ratio to one after the other, both measured here."""
+    """The time of a run for all at once, compared with one after the other."""
     with contextlib.ExitStack() as stack:
         hung = [
             stack.enter_context(scene.otp.node(f"hung{number}", epmd_port=scene.epmd.port, cookie=COOKIE))
@@ -386,16 +387,16 @@ def test_nodes_that_hang_do_not_delay_the_others(scene: Scene) -> None:
         lose(scene.epmd, scene.node)
         everything = Options([], timeout=TIMEOUT)
         begin = time.monotonic()
-        outcome = ensure(everything, check_mode=False)
+        outcome = ensure(everything, Mode.REPAIR)
         at_once = time.monotonic() - begin
         assert {node["name"] for node in outcome.nodes if node["registered"]} == {scene.node.name}
-        # Where another one's epmd is up again by the time one is looked at, its name is what is missing.
+        # A node may be observed when the epmd that was started for another one is up: then its name is missing.
         assert {node["verdict"] for node in outcome.nodes} <= {LOST[scene.heals], "missing"}
         assert len(outcome.nodes) == 5
         with scene.monkeypatch.context() as patch:
             patch.setattr(children, "MAX_AT_ONCE", 1)
             begin = time.monotonic()
-            ensure(everything, check_mode=False)
+            ensure(everything, Mode.REPAIR)
             one_by_one = time.monotonic() - begin
         assert at_once < one_by_one / 2
         for node in hung:
@@ -413,7 +414,7 @@ def test_many_runs_at_once(scene: Scene, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "function"),
+    ("owner", "function"),
     [
         (observe, "_ask"),
         (observe, "_holds"),
@@ -425,11 +426,11 @@ def test_many_runs_at_once(scene: Scene, count: int) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_run_that_is_killed(scene: Scene, room: object, function: str, after: bool) -> None:
-    """Whatever it was doing, the node stays as it was and the next run repairs it."""
+def test_a_run_that_is_killed(scene: Scene, owner: object, function: str, after: bool) -> None:
+    """At any point of its work: the node is unchanged, and the next run repairs it."""
     lose(scene.epmd, scene.node)
     before = life(scene.node)
-    work = getattr(room, function)
+    work = getattr(owner, function)
 
     def last(*arguments: object) -> None:
         if after:
@@ -437,8 +438,8 @@ def test_a_run_that_is_killed(scene: Scene, room: object, function: str, after: 
         os.kill(os.getpid(), signal.SIGKILL)
 
     def killed() -> bool:
-        setattr(room, function, last)
-        return ensure(VIC, check_mode=False).failed
+        setattr(owner, function, last)
+        return ensure(VIC, Mode.REPAIR).failed
 
     child = fork(killed)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -449,7 +450,7 @@ def test_a_run_that_is_killed(scene: Scene, room: object, function: str, after: 
 
 
 def fork(work: Callable[[], bool]) -> int:
-    """The pid of a child which does the work, and ends with 0 if that gives False."""
+    """Do the work in a child, which ends with 0 if that returns False; returns its pid."""
     child = os.fork()
     if child == 0:
         code = 2

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Any user of a host can give any name to a real epmd: lines of other names, and what would upset a terminal."""
+"""Any user of a host can register any name at a real epmd: lines of other names, and control characters."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ FORGERIES = {
 
 @pytest.fixture(params=FORGERIES)
 def forgery(request: pytest.FixtureRequest, node: Node) -> str:
-    """A name that has the line of the node in it."""
+    """A name that contains the node's line."""
     return FORGERIES[request.param].format(port=node.port)
 
 
-def test_a_forged_line_makes_no_registered_node_a_conflict(
+def test_a_registered_node_is_not_a_conflict_for_a_forged_line(
     epmd: Epmd, node: Node, register: Register, forgery: str
 ) -> None:
     before = life(node), holders(epmd.port)
@@ -34,10 +34,10 @@ def test_a_forged_line_makes_no_registered_node_a_conflict(
     assert (life(node), holders(epmd.port)) == before
 
 
-def test_a_forged_line_keeps_no_lost_node_from_its_name(
+def test_a_lost_node_is_registered_in_spite_of_a_forged_line(
     epmd: Epmd, node: Node, register: Register, forgery: str
 ) -> None:
-    """Lost without its knowledge, since one that knows may be back before the forger comes."""
+    """The node does not notice that it is lost; otherwise it might be back before the forger comes."""
     with cut_silently(epmd, node), Squatter(epmd.port, forgery, 4711):
         done = register(name="vic")
         assert done.changed, done.output
@@ -46,7 +46,7 @@ def test_a_forged_line_keeps_no_lost_node_from_its_name(
     assert epmd.names() == {"vic": node.port}
 
 
-def test_names_are_shown_as_no_terminal_minds(epmd: Epmd, node: Node, register: Register) -> None:
+def test_control_characters_are_not_shown(epmd: Epmd, node: Node, register: Register) -> None:
     title = "\x1b]0;owned\x07\r\nchanged=1\xc2\x9b2J"  # epmd takes nothing but UTF-8
     with Squatter(epmd.port, title, 4711):
         done = register("--diff", "-vvv", name="other")

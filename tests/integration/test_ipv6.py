@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes that speak IPv6 with each other (`-proto_dist inet6_tcp`), and hosts where IPv6 is switched off."""
+"""Nodes with distribution over IPv6 (`-proto_dist inet6_tcp`), and hosts where IPv6 is switched off."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_node_is_dialled_and_registered_over_ipv6(otp: Otp, epmd: Epmd, regist
 
 
 def test_only_on_loopback(otp: Otp, register: Register, saw: Saw) -> None:
-    """Node and epmd listen on ::1, and the host in its name is that, too."""
+    """Node and epmd listen on ::1, which is also the host in its name."""
     only = ["-kernel", "inet_dist_use_interface", "{0,0,0,0,0,0,0,1}"]
     with (
         otp.epmd(address="::1") as epmd,
@@ -47,7 +47,7 @@ def test_only_on_loopback(otp: Otp, register: Register, saw: Saw) -> None:
 
 
 def test_a_host_with_ipv6_switched_off(otp: Otp, register: Register, saw: Saw) -> None:
-    """The module runs on it; where it runs outside, IPv6 is there."""
+    """The module runs in it, and then outside, where there is IPv6."""
     with (
         Container(None, own=["net"], ipv6=False) as host,
         host.otp(otp).node("vic", epmd_port=free_port(), cookie=COOKIE, start_epmd=True) as node,

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes and VMs that are none of the module's business: they are left alone, and it says why."""
+"""Nodes and VMs that don't use epmd, or don't allow us: they are left alone, and the message says why."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ REFUSAL = "** Connection attempt from disallowed node epmd_register **"
 
 
 def assert_left_alone(register: Register, epmd: Epmd, node: Node, words: str) -> None:
-    """The module, asked for every node, does nothing for this only one, and says why in these words."""
+    """A run for all nodes finds only this one, does nothing, and its message has these words."""
     before = life(node), listeners(epmd.port), holders(epmd.port)
     done = register()
     assert not done.failed, done.output
     assert not done.changed
     assert (done.node["pid"], done.node["verdict"]) == (node.pid, "not_applicable")
     assert words in done.node["msg"]
-    assert done.result["epmd"] == []
+    assert done.result["daemons"] == []
     assert (life(node), listeners(epmd.port), holders(epmd.port)) == before
 
 
 @pytest.fixture
 def discovery(otp: Otp, epmd: Epmd, tmp_path: Path) -> list[str]:
-    """The arguments of a node that finds others by a module of its own."""
+    """The arguments of a node that finds other nodes with its own epmd_module."""
     module = tmp_path / "my_discovery.erl"
     module.write_text(
         "-module(my_discovery).\n"
@@ -45,13 +45,13 @@ def discovery(otp: Otp, epmd: Epmd, tmp_path: Path) -> list[str]:
     return ["-pa", str(tmp_path), "-epmd_module", "my_discovery"]
 
 
-def test_a_node_with_its_own_discovery(
+def test_a_node_with_its_own_epmd_module(
     otp: Otp, epmd: Epmd, discovery: list[str], register: Register, saw: Saw
 ) -> None:
     with otp.node("vic", epmd_port=epmd.port, args=discovery) as node:
         assert epmd.names() == {}
         assert_left_alone(register, epmd, node, "-epmd_module my_discovery")
-        saw("-epmd_module", otp.release, "not_applicable: it finds others in its own way")
+        saw("-epmd_module", otp.release, "not_applicable: it finds other nodes without epmd")
 
 
 def test_a_node_without_a_distribution_port(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
@@ -62,20 +62,20 @@ def test_a_node_without_a_distribution_port(otp: Otp, epmd: Epmd, register: Regi
         saw("-dist_listen false", otp.release, "not_applicable: no node can connect to it")
 
 
-def test_a_node_with_a_name_to_be_lent(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+def test_a_node_with_a_lent_name(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
     with otp.node("undefined", epmd_port=epmd.port) as node:
-        assert_left_alone(register, epmd, node, "a name to be lent")
+        assert_left_alone(register, epmd, node, "a name lent by another node")
         saw("-sname undefined", otp.release, "not_applicable: no node can connect to it")
 
 
-def test_a_node_that_can_do_without_epmd(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+def test_a_node_that_needs_no_epmd(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
     port = free_port()
     with otp.node("vic", epmd_port=epmd.port, args=["-erl_epmd_port", str(port)]) as node:
         there = register()
         assert (there.changed, there.node["verdict"], there.node["port"]) == (False, "registered", port)
         forget(epmd, node)
         assert_left_alone(register, epmd, node, f"-erl_epmd_port {port}, and there is no epmd")
-        saw("-erl_epmd_port without an epmd", otp.release, "not_applicable: it needs none")
+        saw("-erl_epmd_port without an epmd", otp.release, "not_applicable: it needs no epmd")
 
 
 WEB_SERVER = (
@@ -93,7 +93,7 @@ WEB_SERVER = (
     ],
     ids=["no port", "port", "web server"],
 )
-def test_a_vm_that_is_no_node(
+def test_a_vm_without_distribution(
     otp: Otp, epmd: Epmd, register: Register, saw: Saw, what: str, start: str, words: str
 ) -> None:
     with otp.node(None, epmd_port=epmd.port) as vm:
@@ -102,24 +102,24 @@ def test_a_vm_that_is_no_node(
         saw(f"undistributed VM {what}", otp.release, f"not_applicable: {words}")
 
 
-def test_a_vm_that_might_be_a_node_does_not_fail_a_run_for_another(
+def test_a_vm_that_may_be_a_node_does_not_fail_a_run_for_another(
     otp: Otp, epmd: Epmd, node: Node, register: Register, saw: Saw
 ) -> None:
     with otp.node(None, epmd_port=epmd.port) as vm:
-        # A backlog as a distribution port has it, and no answer.
+        # With the backlog of a distribution port, but silent.
         vm.eval("{ok, _} = gen_tcp:listen(0, [{backlog, 128}])")
         before = life(node), life(vm)
-        doubt = f"an Erlang VM (pid {vm.pid}): no node answers"
+        warning = f"an Erlang VM (pid {vm.pid}): no node answers"
         done = register(name="vic", timeout=6)
         assert not done.failed, done.output
         assert {found["pid"]: found["verdict"] for found in done.result["nodes"]} == {
             node.pid: "registered",
             vm.pid: "unidentified",
         }
-        assert doubt in done.output
+        assert warning in done.output
         other = register(name="other", timeout=6)
         assert other.failed
-        assert doubt in other.msg
+        assert warning in other.msg
         assert "other: no such node runs here" in other.msg
         assert (life(node), life(vm)) == before
         saw("undistributed VM with a silent port like a node's", otp.release, "unidentified: a warning")
@@ -131,7 +131,7 @@ def test_a_node_that_does_not_allow_us(otp: Otp, epmd: Epmd, node: Node, registe
     assert (healthy.failed, healthy.changed, healthy.node["verdict"]) == (False, False, "registered")
     lose(epmd, node)
     before = listeners(epmd.port)
-    node.eval("econnrefused")  # what the node's own retry says when it meets no epmd
+    node.eval("econnrefused")  # an atom that the node's own retry may create
     for _unused in range(2):
         kept = node.eval("{erlang:system_info(atom_count), nodes(known)}")
         done = register(name="vic")
@@ -142,9 +142,9 @@ def test_a_node_that_does_not_allow_us(otp: Otp, epmd: Epmd, node: Node, registe
     assert node.eval("{erlang:system_info(atom_count), nodes(known)}") == kept
     assert listeners(epmd.port) == before
     assert not holders(epmd.port)
-    # What every refused connection costs, and each run made one.
-    said = [line.strip() for line in node.log.splitlines() if line and not line.startswith("=ERROR REPORT====")]
-    assert said == [REFUSAL] * 3
+    # One line for each refused connection, and each run made one connection.
+    logged = [line.strip() for line in node.log.splitlines() if line and not line.startswith("=ERROR REPORT====")]
+    assert logged == [REFUSAL] * 3
     saw("net_kernel:allow/1 without us", otp.release, f"{done.node['verdict']}, fails: one refusal in its log")
 
 

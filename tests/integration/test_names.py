@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How nodes are called and where they listen: names of every form, one epmd or several, addresses and ports."""
+"""Names of every form, one epmd or several, addresses and ports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     life,
     lose,
     recover,
-    without_psutil,
 )
 from ansible_collections.beamops.epmd.tests.lab import (
     Epmd,
@@ -35,16 +34,16 @@ from ansible_collections.beamops.epmd.tests.lab import (
     listeners,
 )
 
-# Listeners stay open in the node, and those of several calls are kept together.
+# The listeners of all calls stay open in the node.
 OPEN = """
     Others = [element(2, {{ok, _}} = gen_tcp:listen(0, [{{backlog, Backlog}}])) || Backlog <- {backlogs}],
     put(others, Others ++ case get(others) of undefined -> []; Earlier -> Earlier end)
 """
-NOBODY = "[{error,timeout}]"
+NO_CLIENT = "[{error,timeout}]"
 
 
 def accepted(node: Node) -> str:
-    """Who has connected to these listeners, also if only for a moment."""
+    """The clients that have connected to these listeners, even for a moment."""
     return node.eval("lists:usort([gen_tcp:accept(Socket, 0) || Socket <- get(others)])")
 
 
@@ -57,9 +56,7 @@ def accepted(node: Node) -> str:
     ],
     ids=lambda value: value.replace(" ", "-"),
 )
-def test_a_name_of_every_form_comes_back(
-    otp: Otp, epmd: Epmd, register: Register, saw: Saw, kind: str, name: str
-) -> None:
+def test_a_name_of_every_form(otp: Otp, epmd: Epmd, register: Register, saw: Saw, kind: str, name: str) -> None:
     if name.endswith(".org"):
         with pytest.raises(socket.gaierror):
             socket.getaddrinfo(name.partition("@")[2], None)
@@ -83,7 +80,7 @@ def test_a_name_of_every_form_comes_back(
     ids=["utf8", "bytes", "bytes-beyond-latin1"],
 )
 def test_a_name_in_utf8(otp: Otp, epmd: Epmd, register: Register, saw: Saw, locale: str, name: str, own: str) -> None:
-    """Erlang takes such letters only in the host. Without UTF-8 in its locale, each byte is one."""
+    """Erlang allows such letters only in the host. In a locale without UTF-8, each byte becomes a letter."""
     with otp.node(name, epmd_port=epmd.port, cookie=COOKIE, env={"LANG": locale}) as node:
         assert node.name == own
         done = recover(register, epmd, node, name=name)
@@ -93,18 +90,18 @@ def test_a_name_in_utf8(otp: Otp, epmd: Epmd, register: Register, saw: Saw, loca
         saw(f"name in UTF-8, started in {where}", otp.release, f"{done.node['verdict']}, registered again")
 
 
-def test_a_name_at_epmd_is_found_as_a_person_types_it(epmd: Epmd, register: Register) -> None:
-    """Only what is no node of an Erlang VM can have such letters before the host."""
+def test_a_name_at_epmd_is_found_as_a_user_types_it(epmd: Epmd, register: Register) -> None:
+    """Only a node that is not an Erlang VM can have such letters before the host."""
     with Squatter(epmd.port, "жук".encode().decode("latin-1"), 4711):
         done = register(name="жук@host", epmd_port=epmd.port)
         assert done.failed
         assert "жук@host: epmd has this name with port 4711" in done.msg
 
 
-def test_of_several_epmds_only_the_lost_one_is_touched(
+def test_several_epmds_of_which_one_has_lost_a_name(
     otp: Otp, epmd: Epmd, node: Node, register: Register, saw: Saw
 ) -> None:
-    """The nodes have the same name, which only several epmds allow on one host."""
+    """The nodes have the same name, which is possible with several epmds on a host."""
     with otp.epmd() as other, otp.node("vic", epmd_port=other.port, cookie=COOKIE) as lost:
         assert node.name == lost.name
         before, connection = life(node), holders(epmd.port)
@@ -120,10 +117,8 @@ def test_of_several_epmds_only_the_lost_one_is_touched(
         saw("several epmds on one host (ERL_EPMD_PORT)", otp.release, "only the lost one is registered again")
 
 
-def test_an_epmd_port_that_is_not_the_nodes_own_changes_nothing(
-    otp: Otp, epmd: Epmd, node: Node, register: Register
-) -> None:
-    """A node uses the epmd that it was started with, so another one can't be asked of it."""
+def test_the_wrong_epmd_port_changes_nothing(otp: Otp, epmd: Epmd, node: Node, register: Register) -> None:
+    """A node only uses the epmd that it was started with."""
     with otp.epmd() as other:
         before, connection = life(node), holders(epmd.port)
         healthy = register(name="vic", epmd_port=other.port)
@@ -131,7 +126,7 @@ def test_an_epmd_port_that_is_not_the_nodes_own_changes_nothing(
         assert (healthy.changed, healthy.node["verdict"]) == (False, "registered")
         assert healthy.node["epmd_port"] == epmd.port
 
-        # All that is known of a node that is given by its port and cookie is what it answers.
+        # Of a node that is given by port and cookie, only its answers are known.
         unknown = register(name="vic", port=node.port, cookie=COOKIE, epmd_port=other.port)
         assert unknown.failed
         assert not unknown.changed
@@ -148,11 +143,11 @@ def test_an_epmd_port_that_is_not_the_nodes_own_changes_nothing(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
-def test_epmd_listens_where_the_node_was_told(otp: Otp, register: Register, saw: Saw, address: str) -> None:
-    told = {"ERL_EPMD_ADDRESS": address}
+def test_epmd_is_started_on_the_nodes_address(otp: Otp, register: Register, saw: Saw, address: str) -> None:
+    env = {"ERL_EPMD_ADDRESS": address}
     with (
         otp.epmd(address=address) as epmd,
-        otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, env=told) as node,
+        otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, env=env) as node,
     ):
         addresses = bound(epmd.port)
         assert address in addresses
@@ -182,23 +177,19 @@ def test_a_node_is_dialled_where_it_listens(otp: Otp, epmd: Epmd, register: Regi
         saw("inet_dist_use_interface", otp.release, f"{done.node['verdict']}, registered again")
 
 
-def test_a_port_that_is_given_is_dialled_where_something_listens(
-    otp: Otp, epmd: Epmd, register: Register, tmp_path: Path
-) -> None:
-    """Without psutil too, where no process tells the address."""
+def test_a_given_port_is_dialled_where_it_listens(otp: Otp, epmd: Epmd, register: Register) -> None:
+    """With a port and a cookie, no process is looked for: only the listener has the address."""
     args = ["-kernel", "inet_dist_use_interface", "{127,0,0,2}"]
     with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=args) as node:
         lose(epmd, node)
-        done = register(
-            environment=without_psutil(tmp_path), name="vic", port=node.port, epmd_port=epmd.port, cookie=COOKIE
-        )
+        done = register(name="vic", port=node.port, epmd_port=epmd.port, cookie=COOKIE)
         assert done.changed, done.output
         assert done.node["address"] == "127.0.0.2"
         assert holders(epmd.port) == {node.pid}
 
 
-def test_the_range_of_ports_tells_which_is_for_nodes(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
-    """A listener of the same kind is there before distribution is, so nothing but the range tells them apart."""
+def test_the_distribution_port_is_recognised_by_its_range(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+    """Another listener of the same kind is older than the distribution port: only the range distinguishes them."""
     port = free_port()
     limits = ["-kernel", "inet_dist_listen_min", str(port), "inet_dist_listen_max", str(port + 9)]
     with otp.node(None, epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False, args=limits) as node:
@@ -206,8 +197,9 @@ def test_the_range_of_ports_tells_which_is_for_nodes(otp: Otp, epmd: Epmd, regis
         node.eval("{ok, _} = net_kernel:start([vic, shortnames])")
         assert port <= node.port <= port + 9
         done = recover(register, epmd, node)
-        assert accepted(node) == NOBODY
-        saw("inet_dist_listen_min and _max", otp.release, f"{done.node['verdict']}, only that range is asked")
+        assert accepted(node) == NO_CLIENT
+        words = f"{done.node['verdict']}, registered again; only that range is dialled"
+        saw("inet_dist_listen_min and _max", otp.release, words)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +207,7 @@ def test_the_range_of_ports_tells_which_is_for_nodes(otp: Otp, epmd: Epmd, regis
     [("its name from its start", "vic"), ("its name at run time (net_kernel:start)", None)],
     ids=["start", "run-time"],
 )
-def test_its_other_listeners_are_left_in_peace(
+def test_its_other_listeners_are_not_dialled(
     otp: Otp, epmd: Epmd, register: Register, saw: Saw, kind: str, name: str | None
 ) -> None:
     with otp.node(name, epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False) as node:
@@ -223,17 +215,19 @@ def test_its_other_listeners_are_left_in_peace(
         if name is None:
             node.eval(OPEN.format(backlogs=backlogs))
             node.eval("{ok, _} = net_kernel:start([vic, shortnames])")
-        # After it, one may be of the same kind as that for nodes.
+        # A listener that is younger than the distribution port may be of the same kind.
         node.eval(OPEN.format(backlogs=[*backlogs, 128]))
         assert not register().changed
         done = recover(register, epmd, node)
-        assert accepted(node) == NOBODY
+        assert accepted(node) == NO_CLIENT
         saw(
-            f"several listeners, {kind}", otp.release, f"{done.node['verdict']}, registered again, the others not asked"
+            f"several listeners, {kind}",
+            otp.release,
+            f"{done.node['verdict']}, registered again; the others are not dialled",
         )
 
 
-def test_a_hidden_node_comes_back(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+def test_a_hidden_node(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
     with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=["-hidden"]) as node:
         done = recover(register, epmd, node)
         assert done.node["hidden"]

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes of OTP 17 to 22, which speak the older handshake and lend no names: fakes of them, and real epmds."""
+"""Nodes of OTP 17 to 22, which use the older handshake and lend no names: fake nodes, and real epmds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, N
 from ansible_collections.beamops.epmd.tests.lab import Epmd, OldNode, forget, holders
 
 COLUMN = "OTP 17 to 22 (fake)"
-"""What comes before a registration is the same with every epmd."""
+"""These lines do not depend on the release of epmd."""
 
 DISALLOWED = f"** Connection attempt from disallowed node {OLD_NAME} **\n"
 
@@ -36,14 +36,14 @@ def old(release: int, epmd: Epmd) -> Iterator[OldNode]:
 
 
 def lose(epmd: Epmd, old: OldNode) -> None:
-    """Up to OTP 23.2 a restarted epmd is enough, and nothing comes back by itself."""
+    """Nodes up to OTP 23.2 do not register themselves again."""
     forget(epmd, old)
     epmd.start()
     assert epmd.names() == {}
 
 
 def connect(old: OldNode) -> NodeConnection:
-    """A connection of another run, at its challenge."""
+    """A connection as of another run of the module, which has got its challenge."""
     return NodeConnection.open("127.0.0.1", old.port, Deadline(100), Deadline(100))
 
 
@@ -101,7 +101,7 @@ def test_a_node_that_is_connecting_to_us(epmd: Epmd, old: OldNode, register: Reg
 
 @NEWEST
 def test_a_node_that_gives_way(epmd: Epmd, release: int, register: Register, saw: Saw) -> None:
-    # Of two that connect to each other, the one whose name comes first gives way.
+    # If two nodes connect to each other, the one whose name sorts first gives way.
     with OldNode(epmd, "alice", release=release, cookie=COOKIE) as old:
         lose(epmd, old)
         pending = connect(old)
@@ -119,18 +119,18 @@ def test_a_node_to_which_another_run_is_connected(epmd: Epmd, old: OldNode, regi
     other = connect(old)
     other.authenticate(COOKIE.encode())
     assert_refused(register(name="vic"), epmd, "another run is connected to it at this moment; try again")
-    # That one is not cut off by ours.
+    # Our run has not cut off the other one.
     assert other.call("erl_epmd", "register_node", [[ord(letter) for letter in "vic"], old.port])
     assert epmd.names() == {"vic": old.port}
     other.close()
     assert not register(name="vic").changed
     assert old.log == ""
-    saw("older handshake, status alive", COLUMN, "fails: try again; the other connection lives on")
+    saw("older handshake, status alive", COLUMN, "fails: try again; the other connection stays open")
 
 
 @NEWEST
 @pytest.mark.parametrize("allow", ["other@host", OLD_NAME])
-def test_a_node_that_allows_one(epmd: Epmd, release: int, register: Register, saw: Saw, allow: str) -> None:
+def test_a_node_that_allows_only_one_other(epmd: Epmd, release: int, register: Register, saw: Saw, allow: str) -> None:
     with OldNode(epmd, "vic", release=release, cookie=COOKIE, allow=allow) as old:
         lose(epmd, old)
         done = register(name="vic")

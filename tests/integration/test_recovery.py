@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lost node comes back, under its own connection, and nothing else happens."""
+"""A lost node is registered again, by its own connection to epmd, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
+    NO_PSUTIL,
+    NO_SOCK_DIAG,
     Register,
     life,
     lose,
+    python_with,
     settle,
     squatted,
     uptime,
-    without_psutil,
 )
 from ansible_collections.beamops.epmd.tests.lab import (
     Epmd,
@@ -57,11 +59,11 @@ def test_a_lost_node_is_registered_again(otp: Otp, epmd: Epmd, node: Node, regis
     assert epmd.names() == {"vic": node.port}
     assert f"name vic at port {node.port}\n" in epmd.names_output()
     assert holders(epmd.port) == {node.pid}
-    (daemon,) = done.result["epmd"]
+    (daemon,) = done.result["daemons"]
     assert daemon["port"] == epmd.port
     assert daemon["started"] == (otp.release != 23)
     assert {daemon["pid"]} == listeners(epmd.port)
-    assert daemon["names"] == {"vic": node.port}
+    assert (daemon["state"], daemon["names"], daemon["msg"]) == ("up", {"vic": node.port}, "")
     assert life(node) == before
     assert uptime(node) > started
 
@@ -80,7 +82,7 @@ def test_a_healthy_node_is_left_alone(epmd: Epmd, node: Node, register: Register
     assert holders(epmd.port) == connection == {node.pid}
 
 
-def test_without_options_every_node_is_looked_after(otp: Otp, epmd: Epmd, register: Register) -> None:
+def test_without_options_every_node_is_recovered(otp: Otp, epmd: Epmd, register: Register) -> None:
     with (
         otp.node("one", epmd_port=epmd.port, cookie=COOKIE) as one,
         otp.node("two", epmd_port=epmd.port, cookie="another-one", set_cookie_arg=False) as two,
@@ -96,25 +98,25 @@ def test_without_options_every_node_is_looked_after(otp: Otp, epmd: Epmd, regist
 
 
 RUNS = int(os.environ.get("BEAMOPS_RUNS", "100"))
-"""How many runs have to leave no trace; `make test-all` says 1,000."""
+"""How many runs have to leave no trace; `make test-all` does 1,000."""
 
 REPAIRS = 20
-"""How many of them find a lost node. The others find a healthy one, as nearly all do in the field."""
+"""How many of them find a lost node. The others find a healthy one, as nearly all runs in the field."""
 
 
 def test_many_runs_leave_no_trace(epmd: Epmd, node: Node) -> None:
-    """The module's own code, in this process: as often through `ansible` would only take longer."""
+    """The module's own code, in this process: through `ansible` it would only take longer."""
     kept = "{erlang:system_info(atom_count), length(nodes(known))}"
     held = "{erlang:system_info(process_count), erlang:system_info(port_count), nodes(connected)}"
     memory = "begin [garbage_collect(P) || P <- processes()], erlang:memory(total) end"
     before, known = node.eval(held), int(node.eval("length(nodes(known))"))
-    for expression in (kept, memory, "econnrefused"):  # the last is what the node's own retry may meet
+    for expression in (kept, memory, "econnrefused"):  # the last is an atom that the node's own retry may create
         node.eval(expression)
 
     def once(lost: bool) -> None:
         if lost:
             lose(epmd, node)
-        outcome = ensure(Options(["vic"]), check_mode=False)
+        outcome = ensure(Options(["vic"]), Mode.REPAIR)
         settle(node)
         assert outcome.changed == lost, outcome.msg
 
@@ -130,30 +132,55 @@ def test_many_runs_leave_no_trace(epmd: Epmd, node: Node) -> None:
     assert epmd.names() == {"vic": node.port}
 
 
-def test_connections_on_each_others_heels_are_lent_one_name(node: Node) -> None:
+def test_consecutive_connections_are_lent_one_name(node: Node) -> None:
     known = int(node.eval("length(nodes(known))"))
     for number in range(300):
         connection = NodeConnection.open("127.0.0.1", node.port, Deadline(10), Deadline(10))
         if number % 2:
             connection.authenticate(COOKIE.encode())
         connection.close()
-    # One; on a loaded machine the node may at times see the next connection before the end of the last.
+    # One more; on a loaded machine the node may sometimes see the next connection before the end of the last.
     assert int(node.eval("length(nodes(known))")) <= known + 4
     assert node.log == ""
 
 
+def test_psutil_is_not_needed(epmd: Epmd, node: Node, register: Register, tmp_path: Path) -> None:
+    lose(epmd, node)
+    done = register(environment=python_with(tmp_path, NO_PSUTIL), name="vic")
+    assert done.changed, done.output
+    assert done.node["pid"] == node.pid
+    assert epmd.names() == {"vic": node.port}
+    assert holders(epmd.port) == {node.pid}
+
+
+def test_psutil_is_needed_where_the_kernel_lists_no_sockets(
+    epmd: Epmd, node: Node, register: Register, tmp_path: Path
+) -> None:
+    lose(epmd, node)
+    before = life(node), listeners(epmd.port)
+    for module in ("epmd_register", "epmd_facts"):
+        neither = register(module=module, environment=python_with(tmp_path, NO_PSUTIL, NO_SOCK_DIAG))
+        assert neither.failed
+        assert neither.result["reason"] == "psutil_missing"
+        assert "psutil" in neither.msg
+        assert "install" in neither.msg
+        assert "\n" not in neither.msg
+    assert (life(node), listeners(epmd.port)) == before
+    assert node.pid not in holders(epmd.port)
+    done = register(environment=python_with(tmp_path, NO_SOCK_DIAG), name="vic")
+    assert done.changed, done.output
+    assert done.node["pid"] == node.pid
+    assert epmd.names() == {"vic": node.port}
+
+
 @pytest.mark.parametrize("option", ["cookie", "cookie_file"])
-def test_port_name_and_cookie_suffice_without_psutil(
+def test_port_name_and_cookie_suffice_where_nothing_lists_sockets(
     epmd: Epmd, node: Node, register: Register, tmp_path: Path, option: str
 ) -> None:
-    without = without_psutil(tmp_path)
     (tmp_path / "cookie").write_text(COOKIE + "\n")
     value = COOKIE if option == "cookie" else str(tmp_path / "cookie")
     forget(epmd, node)
-
-    nothing = register(environment=without, name="vic")
-    assert nothing.failed
-    assert "psutil is missing" in nothing.msg
+    without = python_with(tmp_path, NO_PSUTIL, NO_SOCK_DIAG)
     done = register(environment=without, name="vic", port=node.port, epmd_port=epmd.port, **{option: value})
     assert done.changed
     assert done.node["registered"]
@@ -162,9 +189,7 @@ def test_port_name_and_cookie_suffice_without_psutil(
     assert not register(name="vic").changed
 
 
-def test_an_epmd_that_was_started_is_the_nodes_own_and_outlives_the_run(
-    open_otp: Otp, epmd: Epmd, register: Register
-) -> None:
+def test_the_started_epmd_is_the_nodes_own_and_outlives_the_run(open_otp: Otp, epmd: Epmd, register: Register) -> None:
     with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False) as node:
         forget(epmd, node)
         kept = register(name="vic", start_epmd=False)
@@ -176,7 +201,7 @@ def test_an_epmd_that_was_started_is_the_nodes_own_and_outlives_the_run(
         (pid,) = listeners(epmd.port)
         assert Path(f"/proc/{pid}/exe").resolve() == (open_otp.bindir / "epmd").resolve()
         assert Path(f"/proc/{pid}").stat().st_uid == Path(f"/proc/{node.pid}").stat().st_uid
-        # A session and a process group of its own: no terminal's end reaches it.
+        # It has a session of its own, so it does not end with a terminal.
         assert os.getsid(pid) not in (os.getsid(0), os.getsid(node.pid))
         assert Path(f"/proc/{pid}/cwd").resolve() == Path("/")
         assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
@@ -195,7 +220,9 @@ def test_a_name_with_another_port_is_a_conflict(epmd: Epmd, node: Node, register
         assert life(node) == before
 
 
-def test_a_conflict_tells_which_node_answers_there(otp: Otp, epmd: Epmd, node: Node, register: Register) -> None:
+def test_the_node_that_answers_on_the_port_of_a_conflict_is_named(
+    otp: Otp, epmd: Epmd, node: Node, register: Register
+) -> None:
     with otp.node("other", epmd_port=epmd.port) as other, squatted(epmd, node, other.port):
         done = register(name="vic")
         assert done.failed
@@ -205,9 +232,9 @@ def test_a_conflict_tells_which_node_answers_there(otp: Otp, epmd: Epmd, node: N
         assert (node.log, other.log) == ("", "")
 
 
-def test_a_name_that_somebody_else_holds_is_borrowed(otp: Otp, epmd: Epmd, node: Node, register: Register) -> None:
+def test_a_name_that_another_process_holds_is_borrowed(otp: Otp, epmd: Epmd, node: Node, register: Register) -> None:
     with squatted(epmd, node, node.port):
-        if otp.release != 23:  # it asks for its name again and again, and stays connected without having it
+        if otp.release != 23:  # it tries to register again and again, and each attempt leaves a connection open
             wait_until(lambda: node.pid in holders(epmd.port), "the node to be refused its name")
         done = register(name="vic")
         assert not done.failed
@@ -216,7 +243,7 @@ def test_a_name_that_somebody_else_holds_is_borrowed(otp: Otp, epmd: Epmd, node:
         assert f"its holder is pid {os.getpid()} of user root" in done.output
 
 
-def test_a_node_in_another_network_is_looked_at_in_there(epmd: Epmd, node: Node, register: Register) -> None:
+def test_a_node_in_another_network_namespace(epmd: Epmd, node: Node, register: Register) -> None:
     before = life(node)
     apart = register("--diff", name="vic", within=["unshare", "--net"])
     assert (apart.failed, apart.changed, apart.node["verdict"]) == (False, False, "registered")

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cookie is shown nowhere, and used only for the node whose it is: what other users of a host can't get out of us."""
+"""A cookie is shown nowhere, and used only for the node that it belongs to, whatever other users of the host try."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, lose
@@ -24,7 +24,7 @@ from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, O
 
 
 class Harvester:
-    """A fake node that wants a digest: it shakes hands as a node does, and keeps what comes after its challenge."""
+    """A fake node that is after a digest: it goes through the handshake, and keeps what comes after its challenge."""
 
     def __init__(self, name: str) -> None:
         self.greeted = 0
@@ -43,10 +43,10 @@ class Harvester:
             self.harvest += data
 
 
-def test_a_port_that_somebody_else_takes_gets_no_digest(
+def test_another_process_on_the_port_of_the_node_gets_no_digest(
     epmd: Epmd, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The node goes after its sockets were looked at, and before it is dialled."""
+    """The node ends after the module has looked at its sockets, and before it connects."""
     lose(epmd, node)
     port, pid, name = node.port, node.pid, node.name
     choose = distribution_port.candidates
@@ -59,7 +59,7 @@ def test_a_port_that_somebody_else_takes_gets_no_digest(
             return choose(*arguments, **options)  # type: ignore[arg-type]
 
         monkeypatch.setattr(distribution_port, "candidates", late)
-        outcome = ensure(Options(["vic"], timeout=5), check_mode=False)
+        outcome = ensure(Options(["vic"], timeout=5), Mode.REPAIR)
     assert outcome.failed
     assert "answered by another process than the node's" in outcome.msg
     assert outcome.nodes[0]["pid"] == pid
@@ -70,7 +70,7 @@ def test_a_port_that_somebody_else_takes_gets_no_digest(
 def test_a_cookie_that_the_node_itself_may_not_read_is_not_used(
     open_otp: Otp, epmd: Epmd, register: Register, tmp_path: Path
 ) -> None:
-    """A user of the host starts a node of a famous name, and has it say that its cookie is in a place of root."""
+    """A user starts a node with a well-known name and variables according to which its cookie is in a file of root."""
     place = tmp_path / "releases" / "COOKIE"
     place.parent.mkdir()
     place.write_text(COOKIE)
@@ -82,12 +82,12 @@ def test_a_cookie_that_the_node_itself_may_not_read_is_not_used(
         done = register(name="rabbit")
         assert done.failed
         assert f"{place} can't be read" in done.msg
-        assert "Invalid challenge reply" not in mallory.log  # as a digest of another cookie than its own would have it
+        assert "Invalid challenge reply" not in mallory.log  # which a digest of that cookie would cause
 
 
 @contextlib.contextmanager
 def command_lines() -> Iterator[set[bytes]]:
-    """Every command line that is to be seen while this lasts."""
+    """Every command line that can be seen while this lasts."""
     seen: set[bytes] = set()
     over = threading.Event()
 
@@ -108,8 +108,8 @@ def command_lines() -> Iterator[set[bytes]]:
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
-def test_it_shows_nowhere(otp: Otp, epmd: Epmd, register: Register, tmp_path: Path, given: bool) -> None:
-    """Every run of these tests looks for it in what is printed; here in logs, files and command lines, too."""
+def test_the_cookie_shows_nowhere(otp: Otp, epmd: Epmd, register: Register, tmp_path: Path, given: bool) -> None:
+    """Every test looks for it in the output; this one also in logs, files and command lines."""
     log = tmp_path / "ansible.log"
     environment = {"ANSIBLE_LOG_PATH": str(log), "ANSIBLE_KEEP_REMOTE_FILES": "1"}
     options = {"cookie": COOKIE} if given else {}
@@ -126,6 +126,6 @@ def test_it_shows_nowhere(otp: Otp, epmd: Epmd, register: Register, tmp_path: Pa
             for path in tmp_path.rglob("*")
             if path.is_file() and COOKIE.encode() in path.read_bytes() and path.name != "secrets.json"
         ]
-        # As the documentation says: Ansible itself keeps the arguments that it was given.
+        # As documented: Ansible itself keeps its arguments in this file.
         assert [path.name for path in holding] == (["AnsiballZ_epmd_register.py"] if given else [])
         assert COOKIE not in json.dumps(done.result)

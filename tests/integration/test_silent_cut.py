@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node that believes that it is registered, while epmd has nothing: no release ever gets out of that by itself."""
+"""A node that believes that it is registered while epmd does not have its name: no release recovers by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from ansible_collections.beamops.epmd.tests.lab import Otp, cut_silently, holder
 
 
 @pytest.mark.parametrize("backend", ["inet", "socket"])
-def test_its_dead_connection_is_cut_and_it_is_registered(otp: Otp, register: Register, saw: Saw, backend: str) -> None:
+def test_the_dead_connection_is_cut_and_the_node_registered(
+    otp: Otp, register: Register, saw: Saw, backend: str
+) -> None:
     with (
         otp.epmd() as epmd,
         otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=["-kernel", "inet_backend", backend]) as node,

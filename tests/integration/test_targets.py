@@ -1,9 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules run with every CPython and psutil that a target may have, and from every ansible-core of a controller.
+"""The modules run with every CPython and psutil of a target, and from every ansible-core of a controller.
 
-What this machine lacks is skipped: see `targets` and `controller_venv` of tests/toolchain.
+Versions that this machine lacks are skipped: see `targets` and `controller_venv` in tests/toolchain.
 """
 
 from __future__ import annotations
@@ -17,26 +17,34 @@ from typing import NamedTuple
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, Run, life, lose, lose_inside
+from ansible_collections.beamops.epmd.tests.integration.support import (
+    COOKIE,
+    NO_PSUTIL,
+    NO_SOCK_DIAG,
+    Register,
+    Run,
+    life,
+    lose,
+    lose_inside,
+)
 from ansible_collections.beamops.epmd.tests.lab import Authority, Container, Otp, free_port, holders, system
 
 PYTHONS = os.environ.get("BEAMOPS_PYTHONS", "3.7 3.11 3.13").split()
 CORES = ["2.17", "2.19", "2.21"]
 RELEASE = 25
 
-# Python runs this before the module, in the module's own process.
+# For the module's process: at its end it writes the version of Python, and that of psutil if it has imported it.
 WITNESS = """
-import pathlib, platform, psutil, socket
-pathlib.Path(__file__).with_name("ran").write_text(platform.python_version() + " " + psutil.__version__)
+import atexit, pathlib, platform, sys
+def witness():
+    versions = [platform.python_version(), getattr(sys.modules.get("psutil"), "__version__", "none")]
+    pathlib.Path(__file__).with_name("ran").write_text(" ".join(versions))
+atexit.register(witness)
 """
-WITHOUT_PSUTILS_SOCKETS = (
-    "psutil.net_connections = psutil.Process.net_connections = psutil.Process.connections = None\n"
-)
-WITHOUT_SOCK_DIAG = "socket.AF_NETLINK = 255  # no kernel has such a family\n"
 
 
 class Target(NamedTuple):
-    """What a module is run with: versions of CPython and of psutil, and the program."""
+    """A Python to run a module with: its version, the version of psutil, and its path."""
 
     python: str
     psutil: str
@@ -48,7 +56,7 @@ CONTROLLERS = dict(line.split(" ", 1) for line in os.environ.get("BEAMOPS_CONTRO
 
 
 def find_targets(version: str) -> list[Target]:
-    """With this CPython: those with the oldest psutil and with the newest."""
+    """The targets with this CPython: with the oldest psutil, and with the newest."""
     found = [target for target in TARGETS if target.python.startswith(f"{version}.")]
     if not found:
         pytest.skip(f"this machine has no CPython {version}")
@@ -56,39 +64,43 @@ def find_targets(version: str) -> list[Target]:
 
 
 def find_controller(core: str) -> dict[str, str]:
-    """The environment in which `ansible` is of this version."""
+    """The environment in which `ansible` is this version of ansible-core."""
     home = next((home for version, home in CONTROLLERS.items() if version.startswith(f"{core}.")), "")
     if not home:
-        pytest.skip(f"this machine has no CPython that ansible-core {core} runs on")
+        pytest.skip(f"this machine has no CPython for ansible-core {core}")
     return {"PATH": f"{home}/bin:{os.environ['PATH']}"}
 
 
 def controller_of(target: Target) -> dict[str, str]:
-    """That of all other tests, unless it is too new for this target."""
+    """The environment of all other tests, unless its ansible-core is too new for this target."""
     return find_controller("2.17") if target.python.startswith("3.7.") else {}
 
 
 def interpreter(file: Path, words: Sequence[str]) -> list[str]:
-    """The flags of `ansible` which run the module by this command line; `file` will hold it."""
+    """The flags with which `ansible` runs the module by this command line, through a script in `file`."""
     file.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
     file.chmod(0o755)
     return ["-e", f"ansible_python_interpreter={file}"]
 
 
-class Restricted:
-    """The modules on a target where they have to do without something."""
+class OnTarget:
+    """Runs the modules on a target that lacks something: NO_PSUTIL, NO_SOCK_DIAG.
 
-    def __init__(self, register: Register, target: Target, directory: Path, without: str = "") -> None:
+    psutil: the version that the module has to import, "none" for none.
+    """
+
+    def __init__(self, register: Register, target: Target, directory: Path, lacks: str, psutil: str) -> None:
         directory.mkdir()
-        (directory / "sitecustomize.py").write_text(WITNESS + without)
+        (directory / "sitecustomize.py").write_text(WITNESS + lacks)
         self._ran = directory / "ran"
         self._register = register
         self._target = target
+        self._psutil = psutil
         self._flags = interpreter(directory / "python", ["env", f"PYTHONPATH={directory}", target.program])
 
     def __call__(self, *flags: str, module: str = "epmd_register") -> Run:
         done = self._register(*self._flags, *flags, module=module, environment=controller_of(self._target))
-        assert self._ran.read_text() == f"{self._target.python} {self._target.psutil}", done.output
+        assert self._ran.read_text() == f"{self._target.python} {self._psutil}", done.output
         self._ran.unlink()
         return done
 
@@ -96,15 +108,15 @@ class Restricted:
 @pytest.mark.parametrize("version", PYTHONS)
 def test_a_lost_node_is_registered_again(version: str, register: Register, saw: Saw, tmp_path: Path) -> None:
     oldest, newest = find_targets(version)
-    by_the_kernel = Restricted(register, oldest, tmp_path / "kernel", WITHOUT_PSUTILS_SOCKETS)
-    by_oldest = Restricted(register, oldest, tmp_path / "oldest", WITHOUT_SOCK_DIAG)
-    by_newest = Restricted(register, newest, tmp_path / "newest", WITHOUT_SOCK_DIAG)
+    by_kernel = OnTarget(register, oldest, tmp_path / "kernel", NO_PSUTIL, "none")
+    by_oldest = OnTarget(register, oldest, tmp_path / "oldest", NO_SOCK_DIAG, oldest.psutil)
+    by_newest = OnTarget(register, newest, tmp_path / "newest", NO_SOCK_DIAG, newest.psutil)
     otp = Otp.of(RELEASE)
     with otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as node:
         before = life(node)
-        for run in (by_the_kernel, by_oldest, by_newest):
+        for run in (by_kernel, by_oldest, by_newest):
             lose(epmd, node)
-            if run is by_the_kernel:
+            if run is by_kernel:
                 predicted = run("--check")
                 assert (predicted.changed, predicted.node["verdict"]) == (True, "epmd_down")
             else:
@@ -118,14 +130,14 @@ def test_a_lost_node_is_registered_again(version: str, register: Register, saw: 
         again = by_oldest()
         assert (again.changed, again.node["verdict"]) == (False, "registered")
         assert life(node) == before
-    kind = f"target with CPython {version}, psutil {oldest.psutil} and {newest.psutil}"
-    saw(kind, RELEASE, "epmd_down, registered again, with the kernel's list of sockets and with psutil's")
+    kind = f"target with CPython {version}, without psutil, and with psutil {oldest.psutil} and {newest.psutil} alone"
+    saw(kind, RELEASE, "epmd_down, registered again")
 
 
 @pytest.mark.parametrize("version", PYTHONS)
 def test_a_node_with_tls_in_another_network(version: str, register: Register, saw: Saw, tmp_path: Path) -> None:
-    """What needs most of a Python: its ssl, a child process, and ctypes to enter a namespace."""
-    otp, run = Otp.of(RELEASE), Restricted(register, find_targets(version)[0], tmp_path / "target")
+    """The case that needs the most of a Python: ssl, a child process, and ctypes to enter a namespace."""
+    otp, run = Otp.of(RELEASE), OnTarget(register, find_targets(version)[0], tmp_path / "target", NO_PSUTIL, "none")
     authority, port = Authority(tmp_path / "tls"), free_port()
     certificate = authority.issue("vic")
     args = authority.options(certificate, certificate)
@@ -142,17 +154,17 @@ def test_a_node_with_tls_in_another_network(version: str, register: Register, sa
         saw(
             f"target with CPython {version}, node with TLS in a network of its own",
             RELEASE,
-            "registered again in there",
+            "registered again inside",
         )
 
 
-def test_a_debian_with_its_own_python(otp: Otp, register: Register, saw: Saw, tmp_path: Path) -> None:
-    """The module runs in there, as if ansible had connected to a host."""
+def test_a_bare_debian(otp: Otp, register: Register, saw: Saw, tmp_path: Path) -> None:
+    """The module runs inside, with Debian's Python and nothing else, as if ansible had connected to a host."""
     with Container(system(otp.release)) as box, box.node("vic", release=otp.release, cookie=COOKIE) as node:
-        python = ["python3", "-c", "import platform, psutil; print(platform.python_version(), psutil.__version__)"]
-        version, psutil = box.run(python).stdout.split()
+        version = box.run(["python3", "-c", "import platform; print(platform.python_version())"]).stdout.strip()
+        assert "No module named" in box.run(["python3", "-c", "import psutil"]).stdout
         flags = interpreter(tmp_path / "python", box.command(["python3"]))
-        piped = {"ANSIBLE_PIPELINING": "1"}  # in there are no files of the controller
+        piped = {"ANSIBLE_PIPELINING": "1"}  # files of the controller are not seen inside
         verdict = lose_inside(box, otp.release)
 
         (fact,) = register(*flags, module="epmd_facts", environment=piped).result["ansible_facts"]["epmd"]["nodes"]
@@ -162,14 +174,14 @@ def test_a_debian_with_its_own_python(otp: Otp, register: Register, saw: Saw, tm
         assert box.names() == {}
         done = register(*flags, environment=piped)
         assert (done.changed, done.node["name"], done.node["registered"]) == (True, node.name, True)
-        assert done.node["namespace"] is None  # it is its own that it sees
+        assert done.node["namespace"] is None  # for a module that runs inside, it is its own
         assert done.node["pid"] != node.pid
         assert box.names() == {"vic": node.port}
         assert box.holders(4369) == {node.pid}
         assert not register(*flags, environment=piped).changed
-        # Those of sid are others every month.
-        its = "" if otp.release == 29 else f"CPython {version.rpartition('.')[0]} and psutil {psutil}: "
-        saw("target is a Debian with its own Python and psutil", otp.release, f"{its}{verdict}, registered again")
+        # That of sid changes.
+        its = "" if otp.release == 29 else f"CPython {version.rpartition('.')[0]}: "
+        saw("target is a bare Debian with its own Python", otp.release, f"{its}{verdict}, registered again")
 
 
 @pytest.mark.parametrize("core", CORES)

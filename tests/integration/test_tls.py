@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes with TLS distribution: found and recovered with their own certificates, or a sentence that says why not."""
+"""Nodes with TLS distribution: recovered with their own certificates, or a message of one line that says why not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_lost_node_is_registered_again(
         before = life(node)
         healthy = register(name="vic")
         assert (healthy.changed, healthy.node["verdict"], healthy.node["tls"]) == (False, "registered", True)
-        assert healthy.node["name"] == node.name  # which only the challenge tells in full
+        assert healthy.node["name"] == node.name  # with the host, which only the challenge has
         lose(epmd, node)
         assert register("--check", name="vic").changed
         assert not holders(epmd.port)
@@ -86,7 +86,7 @@ def test_over_ipv6(otp: Otp, epmd: Epmd, authority: Authority, register: Registe
         saw("TLS over IPv6 (inet6_tls)", otp.release, f"{done.node['verdict']}, registered again")
 
 
-def test_without_a_certificate_the_options_bring_one(
+def test_a_certificate_from_the_options(
     otp: Otp, epmd: Epmd, authority: Authority, register: Register, saw: Saw
 ) -> None:
     ours = authority.issue("ours")
@@ -131,7 +131,7 @@ def test_a_certificate_that_is_refused(
     bad = authority.issue("old", expired=True) if what == "expired" else Authority(tmp_path / "other").issue("vic")
     with start(otp, epmd, authority.options(authority.issue("vic"), bad, f"'tlsv{version}'")) as node:
         lose(epmd, node)
-        # A node that resets the connection can take its own alert along (RFC 8446, 6.2): then it has merely closed it.
+        # A node that resets the connection can destroy its own alert (RFC 8446, 6.2); then it has merely closed it.
         for _attempt in range(5):
             done = register(name="vic")
             assert done.failed
@@ -144,7 +144,7 @@ def test_a_certificate_that_is_refused(
         saw(f"TLS, the node's own certificate {what}", otp.release, "fails: refuses the certificate")
 
 
-def test_a_node_whose_certificate_does_not_pass(
+def test_a_certificate_of_the_node_that_we_refuse(
     otp: Otp, epmd: Epmd, authority: Authority, register: Register, tmp_path: Path, saw: Saw
 ) -> None:
     stranger = Authority(tmp_path / "other")
@@ -170,28 +170,28 @@ def test_plain_meets_tls_and_tls_meets_plain(
         assert "it speaks TLS distribution" in plain.msg
         assert "give tls_certfile" in plain.msg
         with_tls: dict[str, Any] = {"tls_certfile": str(certificate.certfile), "tls_keyfile": str(certificate.keyfile)}
-        told = register(name="vic", port=node.port, cookie=COOKIE, epmd_port=epmd.port, **with_tls)
-        assert told.changed, told.output
+        given = register(name="vic", port=node.port, cookie=COOKIE, epmd_port=epmd.port, **with_tls)
+        assert given.changed, given.output
     with start(otp, epmd, []) as node:
         forget(epmd, node)
         tls = register(name="vic", port=node.port, cookie=COOKIE, epmd_port=epmd.port, timeout=4, **with_tls)
         assert tls.failed
         assert "no answer within" in tls.msg or "does not speak TLS" in tls.msg
         assert "\n" not in tls.msg
-    saw("TLS met by a plain handshake, and the other way round", otp.release, "fails and says which")
+    saw("TLS met by a plain handshake, and the other way round", otp.release, "fails and names the mismatch")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"tls_keyfile": "/k.pem"}, ["tls_keyfile /k.pem", "give tls_certfile"]),
+        ({"tls_keyfile": "/k.pem"}, ["required by 'tls_keyfile'", "tls_certfile"]),
         ({"tls_certfile": "/no/such.pem"}, ["/no/such.pem", "can't be read"]),
         ({"tls_certfile": "/etc/passwd"}, ["/etc/passwd", "can't be used"]),
         ({"tls_cafile": "/etc/passwd"}, ["tls_cafile /etc/passwd", "can't be used"]),
     ],
     ids=["key alone", "missing", "no certificate", "no CA"],
 )
-def test_files_that_cannot_be_meant(
+def test_files_that_cannot_be_used(
     otp: Otp,
     epmd: Epmd,
     authority: Authority,

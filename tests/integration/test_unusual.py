@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes that are not as most are: another socket backend, another user, no telling command line; and C nodes."""
+"""Unusual nodes: another socket backend, another user, a command line without the name; and C nodes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_node_of_another_user(open_otp: Otp, epmd: Epmd, register: Register, s
         saw("node of another user, with become", open_otp.release, f"{done.node['verdict']}, registered again")
 
 
-def test_a_node_of_a_user_who_looks_after_it(open_otp: Otp, epmd: Epmd, saw: Saw) -> None:
+def test_a_node_of_the_user_who_runs_the_module(open_otp: Otp, epmd: Epmd, saw: Saw) -> None:
     with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False) as node:
         before = life(node)
         lose(epmd, node)
@@ -70,7 +70,7 @@ def test_a_node_of_a_user_who_looks_after_it(open_otp: Otp, epmd: Epmd, saw: Saw
 @pytest.mark.parametrize(
     "where", ["-args_file (vm.args of a release)", "ERL_AFLAGS, ERL_FLAGS and ERL_ZFLAGS"], ids=["file", "environment"]
 )
-def test_a_node_that_is_named_elsewhere(
+def test_a_node_that_is_named_outside_its_command_line(
     otp: Otp, epmd: Epmd, register: Register, saw: Saw, tmp_path: Path, where: str
 ) -> None:
     args, env = [], {"ERL_AFLAGS": "-sname vic", "ERL_FLAGS": f"-setcookie {COOKIE}", "ERL_ZFLAGS": "-hidden"}
@@ -87,7 +87,9 @@ def test_a_node_that_is_named_elsewhere(
 
 
 @pytest.mark.parametrize("what", ["replaced by a title", "cut before its name"])
-def test_a_node_whose_command_line_does_not_tell(otp: Otp, epmd: Epmd, register: Register, saw: Saw, what: str) -> None:
+def test_a_node_whose_command_line_lacks_its_name(
+    otp: Otp, epmd: Epmd, register: Register, saw: Saw, what: str
+) -> None:
     with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False) as node:
         line = Path(f"/proc/{node.pid}/cmdline")
         cut = line.read_bytes().partition(b"-sname")[0]
@@ -98,7 +100,7 @@ def test_a_node_whose_command_line_does_not_tell(otp: Otp, epmd: Epmd, register:
         saw(f"command line {what}", otp.release, f"{done.node['verdict']}, registered again")
 
 
-def test_a_cookie_that_went_with_the_command_line(otp: Otp, epmd: Epmd, register: Register) -> None:
+def test_a_cookie_that_was_only_on_the_command_line(otp: Otp, epmd: Epmd, register: Register) -> None:
     with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as node:
         (node.home / ".erlang.cookie").unlink()
         overwrite_command_line(node, b"my-server: idle")
@@ -112,7 +114,7 @@ def test_a_cookie_that_went_with_the_command_line(otp: Otp, epmd: Epmd, register
         assert epmd.names() == {"vic": node.port}
 
 
-def test_a_name_that_only_the_challenge_tells(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+def test_a_name_that_only_the_challenge_has(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
     with otp.node(None, epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False) as node:
         node.eval("{ok, _} = gen_tcp:listen(0, []), {ok, _} = net_kernel:start([late, shortnames])")
         done = recover(register, epmd, node)
@@ -132,16 +134,16 @@ def test_a_c_node(otp: Otp, epmd: Epmd, node: Node, register: Register, saw: Saw
         every = register()
         assert not every.failed
         assert [found["name"] for found in every.result["nodes"]] == [node.name]
-        asked = register(name="in_c", epmd_port=epmd.port)
-        assert asked.failed
-        assert not asked.changed
-        assert f"in_c: epmd has this name with port {foreign.port}, which belongs to pid {foreign.pid} " in asked.msg
-        assert "which is no Erlang VM" in asked.msg
-        assert "\n" not in asked.msg
+        named = register(name="in_c", epmd_port=epmd.port)
+        assert named.failed
+        assert not named.changed
+        assert f"in_c: epmd has this name with port {foreign.port}, which belongs to pid {foreign.pid} " in named.msg
+        assert "which is no Erlang VM" in named.msg
+        assert "\n" not in named.msg
 
         assert epmd.names() == table
         assert holders(epmd.port) == {node.pid, foreign.pid}
         assert foreign.log == []
         assert node.eval(f"net_kernel:hidden_connect_node('in_c@{node.name.partition('@')[2]}')") == "true"
         wait_until(lambda: foreign.log == [f"connected {node.name}"], "the C node to say who has connected")
-        saw("C node", otp.release, "told apart in the facts; fails by name: no Erlang VM")
+        saw("C node", otp.release, "foreign in the facts; fails by name: not an Erlang VM")

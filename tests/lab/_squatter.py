@@ -1,13 +1,13 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client of epmd which takes the name of somebody else."""
+"""A client of epmd that takes the name of another node."""
 
 from __future__ import annotations
 
 import socket
 
-from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd
+from ansible_collections.beamops.epmd.tests.fakes import epmd_server
 
 from ._process import Closable, LabError
 
@@ -18,12 +18,11 @@ class Squatter(Closable):
     def __init__(self, epmd_port: int, name: str, port: int) -> None:
         self.name = name
         self.port = port
-        request = epmd.encode_request(epmd.Alive2(name, port))
         self._connection = socket.create_connection(("127.0.0.1", epmd_port), timeout=10)
         try:
-            self._connection.sendall(request)
-            reply = epmd.decode_alive2_reply(self._connection.recv(6))
-            if reply.result != 0:
+            self._connection.sendall(epmd_server.alive2_request(name, port))
+            # ALIVE2_X_RESP or ALIVE2_RESP, and the result, which is 0 for success.
+            if self._connection.recv(6)[:2] not in (b"v\x00", b"y\x00"):
                 raise LabError(f"epmd refused to register {name}")
         except BaseException:
             self.close()

@@ -1,6 +1,6 @@
 # collection.py CHECKOUT ROOT: make ROOT/ansible_collections/beamops/epmd an exact copy of the
-# files of a checkout that git does not ignore. An import of ansible_collections.beamops.epmd needs
-# such a path, and so does ansible-test:
+# checkout, without files that git ignores. Imports of ansible_collections.beamops.epmd and
+# ansible-test need such a path:
 # https://docs.ansible.com/ansible/latest/dev_guide/developing_collections_testing.html
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -13,13 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-# What tools write into the copy while others may be using it.
+# Folders that tools write into the copy, and may be using at this moment.
 KEPT = (Path(".ansible"), Path("tests/output"))
 
 
 def files_of(checkout: Path) -> set[Path]:
-    """The files that git knows or would add, without those that are deleted."""
-    # In somebody else's checkout, git would refuse root without safe.directory.
+    """The files that git tracks or would add, except deleted ones."""
+    # Without safe.directory, git refuses to work for root in a checkout of another user.
     command = ["git", "-c", f"safe.directory={checkout}", "-C", str(checkout), "ls-files", "-z"]
     listed = subprocess.run(
         [*command, "--cached", "--others", "--exclude-standard"], check=True, stdout=subprocess.PIPE
@@ -51,7 +51,7 @@ def mirror(checkout: Path, copy: Path) -> None:
                     path.unlink()
     for file in wanted:
         if not same(checkout / file, copy / file):
-            # By renaming, so that whoever reads the copy finds either the old file or the new.
+            # By renaming, so that other processes find either the old file or the new one, never half of it.
             new = copy / file.with_name(file.name + ".new")
             new.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(checkout / file, new, follow_symlinks=False)

@@ -1,13 +1,13 @@
-# What the scripts beside this file share; POSIX shell, read with `.`.
+# Shared by the scripts beside this file; POSIX shell, read with `.`.
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# shellcheck shell=sh disable=SC2034 # variables are for those who read this
+# shellcheck shell=sh disable=SC2034 # the variables are used by the scripts that read this
 
 toolchain=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 checkout=${toolchain%/tests/toolchain}
 
-# Everything that is built lies here, outside of the checkout, and can be deleted at any time.
+# Everything that is built is kept here, outside the checkout, and can be deleted at any time.
 # Exported, because `run` gives its command another HOME.
 BEAMOPS_CACHE=${BEAMOPS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/beamops.epmd}
 export BEAMOPS_CACHE
@@ -22,13 +22,13 @@ die() {
     exit 1
 }
 
-# Let nobody else build the thing NAME at the same time: hold its lock until this script ends.
+# lock NAME: let no other process build this at the same time: hold its lock until this script ends.
 lock() {
     exec 9>"$BEAMOPS_CACHE/$1.lock"
     flock 9
 }
 
-# apt PACKAGE: install a package of Debian's, or say in one sentence that it is needed.
+# apt PACKAGE: install a Debian package, or say in one sentence that it is needed.
 apt() {
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         die "please install the package '$1' first (on Debian, as root: apt-get install $1)."
@@ -42,7 +42,7 @@ apt() {
     } >/dev/null </dev/null 8>"$BEAMOPS_CACHE/apt.lock" || die "apt-get could not install '$1'."
 }
 
-# suite_of RELEASE: the suite of Debian's that has this OTP; fails for one that none has.
+# suite_of RELEASE: print the Debian suite that has this OTP; fails if none has it.
 suite_of() {
     case $1 in
         23) echo bullseye ;;
@@ -53,8 +53,8 @@ suite_of() {
     esac
 }
 
-# The mirror that this machine itself uses for Debian's main archive, or else the public one.
-# Before the first apt-get update the origin is not known yet, and the suite's name must do.
+# Print the mirror that this machine uses for Debian's main archive, or else the public one.
+# Before the first apt-get update the origin is not known yet: then the suite's name is compared.
 mirror() {
     codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     # shellcheck disable=SC2016 # apt-get replaces $(...)

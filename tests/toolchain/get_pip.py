@@ -1,4 +1,4 @@
-# Install pip in a virtual environment that has none, from the wheel that lies beside this file.
+# Install pip in a virtual environment that lacks it, from the wheel beside this file.
 # ansible-test runs it as it runs the get-pip.py of https://github.com/pypa/get-pip: first to put
 # pip there ("pip==24.2 --no-setuptools --no-wheel"), see `ansible_test` in this folder.
 # Copyright (c) beamops contributors

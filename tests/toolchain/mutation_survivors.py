@@ -1,10 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""mutation_survivors.py ROOM DUMP EXPLAINED: what became of the changes to a room; fails for survivors without reason.
+"""mutation_survivors.py FILE DUMP EXPLAINED: report the changes that no test noticed; fails if one is unexplained.
 
-Standard: `cosmic-ray dump` gives a line of JSON for each change: the work, and what came of it. EXPLAINED is
-TOML, a list `survivor` of `room`, `was`, `now` (lines of code, without their indentation), `why`.
+Standard: `cosmic-ray dump` prints a line of JSON for each change: the change, and the result of the tests. EXPLAINED is
+TOML, a list `survivor` of `file`, `was`, `now` (lines of code, without their indentation), `why`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class Change(NamedTuple):
     now: str
 
 
-def main(room: str, dump: Path, explained: Path) -> int:
-    """Print the survivors that nobody has explained, and the numbers; how many there are, capped as an exit code."""
+def main(file: str, dump: Path, explained: Path) -> int:
+    """Print the unexplained survivors, and the totals; returns the exit code, 1 if there is such a survivor."""
     known = {
         Change(item["was"].strip(), item["now"].strip())
         for item in tomllib.loads(explained.read_text())["survivor"]
-        if item["room"] == room
+        if item["file"] == file
     }
     outcomes: dict[str, int] = {}
     survivors: list[Change] = []
@@ -40,16 +40,16 @@ def main(room: str, dump: Path, explained: Path) -> int:
             survivors.append(change_of(result["diff"]))
     unexplained = [change for change in survivors if change not in known]
     for change in unexplained:
-        print(f"{room} survived: {change.was}\n{' ' * len(room)}      now: {change.now}")
+        print(f"{file} survived: {change.was}\n{' ' * len(file)}      now: {change.now}")
     for change in known - set(survivors):
-        print(f"{room}: explained, but noticed or gone: {change.was}  now: {change.now}")
+        print(f"{file}: explained, but noticed by a test, or gone: {change.was}  now: {change.now}")
     numbers = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-    print(f"{room}: {numbers}; {len(unexplained)} not explained")
+    print(f"{file}: {numbers}; {len(unexplained)} not explained")
     return min(len(unexplained), 1)
 
 
 def change_of(diff: str) -> Change:
-    """The lines that a diff takes away and puts in their place."""
+    """The lines that a diff removes and adds."""
     lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++"))]
     taken = [line[1:].strip() for line in lines if line.startswith("-")]
     put = [line[1:].strip() for line in lines if line.startswith("+")]

@@ -1,5 +1,5 @@
-# pip_conf.py FILE: write pip's settings in the environment (PIP_INDEX_URL, PIP_CERT ...) as a
-# configuration file, for those who start pip with a clean environment, as ansible-test does.
+# pip_conf.py FILE: write pip's settings in the environment (PIP_INDEX_URL, PIP_CERT ...) to a
+# configuration file, for programs that run pip with a clean environment, as ansible-test does.
 # https://pip.pypa.io/en/stable/topics/configuration/
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -16,6 +16,6 @@ settings = [
     if name.startswith("PIP_") and name != "PIP_CONFIG_FILE" and value
 ]
 file = Path(sys.argv[1])
-file.touch(mode=0o600)  # an index's address may hold a password
-# Quiet for installations only: `pip list` would be silent as well.
+file.touch(mode=0o600)  # the address of an index may contain a password
+# Quiet only for installations: otherwise `pip list` would print nothing, too.
 file.write_text("".join(["[global]\n", *settings, "[install]\nquiet = 1\n"]))

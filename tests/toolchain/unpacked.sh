@@ -1,5 +1,5 @@
-# Packages of any suite of Debian's, unpacked into a folder of our own beside the system, without installing anything and
-# without being root; POSIX shell, read with `.` in the place of common.sh, which it reads itself.
+# Unpack packages of any Debian suite into a folder beside the system, without installing anything and without root;
+# POSIX shell, read with `.` instead of common.sh, which it reads itself.
 # See apt-get(8), apt.conf(5), dpkg-deb(1), patchelf(1).
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -8,21 +8,21 @@
 # shellcheck source=tests/toolchain/common.sh
 . "$(dirname -- "$0")/common.sh"
 
-command -v apt-get >/dev/null || die "this is taken from Debian's packages: please run it on a Debian system."
+command -v apt-get >/dev/null || die "this needs Debian's packages: please run it on a Debian system."
 
-# read_suite SUITE FOLDER: let what is below take packages of this suite, with lists and a cache in this new folder.
+# read_suite SUITE FOLDER: let the functions below use this suite, with package lists and a cache in this new folder.
 read_suite() {
     unpacked_apt=$2
     mkdir -p "$unpacked_apt/state/lists/partial" "$unpacked_apt/cache/archives/partial"
     : >"$unpacked_apt/status"
-    # A mirror may be a snapshot of the past, hence no Valid-Until; signatures are checked.
+    # A mirror may be a snapshot of the past, so Valid-Until is not checked; signatures are.
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     mirror=$(mirror)
     echo "deb [signed-by=$keyring check-valid-until=no] $mirror $1 main" >"$unpacked_apt/sources.list"
     private apt-get --quiet=2 update >&2 </dev/null || die "apt-get could not read the suite '$1' of $mirror."
 }
 
-# private apt-get|apt-cache ...: as on a system of that suite, without a single package.
+# private apt-get|apt-cache ...: run it as on a system of that suite on which no package is installed.
 private() {
     tool=$1
     shift
@@ -31,7 +31,7 @@ private() {
         -o Dir::Etc::SourceParts=/dev/null -o APT::Sandbox::User=root "$@"
 }
 
-# unpack FOLDER PACKAGE...
+# unpack FOLDER PACKAGE...: download these packages and unpack them into this folder.
 unpack() {
     into=$1
     shift
@@ -42,7 +42,8 @@ unpack() {
     done
 }
 
-# unpack_libraries FOLDER PACKAGE...: every shared library that these packages depend on, the C library and its loader too.
+# unpack_libraries FOLDER PACKAGE...: unpack every shared library that these packages depend on, with the C library and
+# its loader.
 unpack_libraries() {
     compat=$1
     shift
@@ -54,8 +55,8 @@ unpack_libraries() {
         -exec cp --no-dereference {} "$compat/" \;
 }
 
-# use_libraries FOLDER PROGRAM...: let these programs take their libraries from FOLDER, with the loader that is there, if one is.
-# No LD_LIBRARY_PATH: what they start, such as a shell, must not meet these libraries.
+# use_libraries FOLDER PROGRAM...: let these programs take their libraries from FOLDER, and its loader if it has one.
+# Not by LD_LIBRARY_PATH: programs that they start, such as a shell, must not use these libraries.
 use_libraries() {
     compat=$1
     shift

@@ -1,89 +1,143 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The epmds of a host, with what keeps them alive and whose names they have.
+"""The epmds of a host: one record for each process, with what keeps it alive and whose names it has. Private.
 
 Standard: systemd.unit(5) and cgroups(7) for the unit of a process.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-from typing import Any, Collection, Mapping
+from typing import Collection, NamedTuple, Sequence
 
 from .._deadline import Deadline
-from .._host import listeners, owners, processes
+from .._host import owners, systemd, vms
+from .._host.owners import Listener
+from .._host.vms import Vm
+from .._limits import MARGIN_SECONDS
 from .._wire import epmd_client
-from .._wire.epmd_client import Daemon
+from .._wire.epmd_client import Daemon, State, Table
+from . import diagnose
+from .at_once import at_once
+from .records import Epmd, EpmdKey, Finding, Foreign, Repair
 
-_UNIT = re.compile(r"[^/]+\.(?:service|scope|socket)")
-_OWN_UNIT = re.compile(r"(?:beamops-)?epmd(?:[-@].*)?\.(?:service|socket|scope)")
+
+class _Place(NamedTuple):
+    """A network namespace: a process that lives in it, the epmds that its nodes use, and other ports to look at.
+
+    node_ports: the distribution ports of its nodes.
+    """
+
+    neighbour: Vm | None
+    used: list[Epmd]
+    node_ports: set[int | None]
+    other_ports: Collection[int]
 
 
 def describe(
-    port: int, names: Mapping[str, int] | None, nodes: Collection[int], namespace: int | None, timeout: float
-) -> dict[str, Any] | None:
-    """What listens on an epmd port, as the documentation of the facts has it; None where nothing does.
+    findings: Sequence[Finding], other_ports: Collection[int], other_vms: Collection[Vm], timeout: float
+) -> list[Epmd]:
+    """The epmds that these nodes use, and those on other ports of our own network namespace, as they are now.
 
-    names: its table, where that is known already. nodes: the ports of the nodes that were found.
-    timeout: for asking, in seconds.
+    other_vms: those that were not looked at; their names are not foreign. timeout: to ask one for its table, in
+    seconds.
     """
-    addresses = owners.addresses(port)
-    if not addresses:
-        return None
-    pid = listeners.epmd_pid(port)
-    unit = unit_of(pid) if pid else None
-    if names is None:
-        loopback = "::1" if all(":" in address for address in addresses) else "127.0.0.1"
-        names = epmd_client.ask_names(Daemon(loopback, port), Deadline(timeout)).names or {}
-    foreign = [(name, at) for name, at in sorted(names.items()) if at not in nodes]
-    # All at once: anybody can put a thousand names into a table, and to look for one owner reads every socket.
-    owners = owners.listening_owners() if foreign else {}
-    return {
-        "port": port,
-        "addresses": addresses,
-        "pid": pid,
-        "user": user_of(pid) if pid else None,
-        "unit": unit,
-        "in_application_unit": is_application(unit),
-        "names": dict(names),
-        "foreign": [_foreign(name, at, owners.get(at)) for name, at in foreign],
-        "namespace": namespace,
-    }
+    places: dict[int | None, _Place] = {None: _Place(None, [], set(), other_ports)} if other_ports else {}
+    for finding in findings:
+        vm = finding.observation.vm
+        place = places.setdefault(vm.namespace, _Place(vm, [], set(), ()))
+        place.node_ports.add(finding.observation.port)
+    for epmd in _used(findings):
+        places[epmd.key.namespace].used.append(epmd)
+    pids = {vm.pid for vm in other_vms}
+    outcomes = at_once(
+        lambda place: _describe(place, pids, timeout),
+        [place for place in places.values() if place.used or place.other_ports],
+        lambda place: place.neighbour,
+        timeout * (1 + len(other_ports)) + MARGIN_SECONDS,
+    )
+    # Where a place can't be looked at again, its nodes say why.
+    return [epmd for outcome in outcomes if isinstance(outcome, list) for epmd in outcome]
 
 
-def _foreign(name: str, port: int, pid: int | None) -> dict[str, Any]:
-    """A name that belongs to no node that was found: a C node, a node that is gone, a squatter."""
-    return {"name": name, "port": port, "pid": pid, "user": user_of(pid) if pid else None}
+def _used(findings: Sequence[Finding]) -> list[Epmd]:
+    """The epmds that these nodes use, with their tables before and after."""
+    found: dict[EpmdKey, list[Finding]] = {}
+    for finding in findings:
+        if finding.observation.listener and finding.diagnosis.verdict != diagnose.NOT_APPLICABLE:
+            found.setdefault(finding.observation.key, []).append(finding)
+    return [_epmd(key, of_it) for key, of_it in found.items()]
 
 
-def user_of(pid: int) -> str | None:
-    """The user of a process."""
-    with contextlib.suppress(OSError):
-        return processes.user_name(os.stat(f"/proc/{pid}").st_uid)
+def _epmd(key: EpmdKey, findings: list[Finding]) -> Epmd:
+    before = [finding.observation.table for finding in findings]
+    repairs: list[Repair] = [finding.repair for finding in findings if finding.repair]
+    # What a repair has seen is newer than what was there before it.
+    after = [repair.table for repair in repairs] or before
+    return Epmd(key, before[0], _united(after), any(repair.started for repair in repairs))
+
+
+def _united(tables: Sequence[Table]) -> Table:
+    """One table of several that were seen of one epmd: each has the node for which it was asked."""
+    up = [table for table in tables if table.state is State.UP]
+    if not up:
+        return tables[0]
+    return Table(State.UP, {name: port for table in up for name, port in table.names.items()})
+
+
+def _describe(place: _Place, other_pids: Collection[int | None], timeout: float) -> list[Epmd]:
+    """The same for one network namespace, which is our own by now."""
+    ports = {epmd.key.daemon.port for epmd in place.used} | set(place.other_ports)
+    listening = {port: owners.epmds(port) for port in sorted(ports)}
+    found: dict[tuple[int, int | None], Epmd] = {}
+    for epmd in place.used:
+        at = epmd.key.daemon.port, _serving(epmd.key.daemon, listening[epmd.key.daemon.port])
+        known = found.get(at, epmd)
+        found[at] = known._replace(after=_united([known.after, epmd.after]), started=known.started or epmd.started)
+    for port in place.other_ports:
+        for index, (_pid, addresses) in enumerate(listening[port]):
+            if (port, index) not in found:
+                daemon = Daemon(Listener(-1, addresses[0], port, None).reachable, port)
+                table = epmd_client.ask_names(daemon, Deadline(timeout))
+                found[port, index] = Epmd(EpmdKey(None, daemon), table, table)
+    # The sockets of the host are read once: anybody can put a thousand names into a table.
+    foreign = any(_strangers(epmd, place) for epmd in found.values())
+    pids = owners.listening_owners() if foreign else {}
+    return [
+        _with_process(epmd, listening[port][index] if index is not None else None)._replace(
+            foreign=tuple(
+                Foreign(name, at, pids.get(at), vms.user_of(pids[at]) if at in pids else None)
+                for name, at in _strangers(epmd, place)
+                if pids.get(at) not in other_pids or at not in pids
+            )
+        )
+        for (port, index), epmd in sorted(found.items(), key=lambda item: item[0][0])
+    ]
+
+
+def _strangers(epmd: Epmd, place: _Place) -> list[tuple[str, int]]:
+    return [(name, port) for name, port in sorted(epmd.after.names.items()) if port not in place.node_ports]
+
+
+def _serving(daemon: Daemon, listening: Sequence[tuple[int | None, list[str]]]) -> int | None:
+    """Which of these processes answers at the address of an epmd; None where no one does."""
+    wildcards = ("::",) if ":" in daemon.address else ("0.0.0.0", "::")
+    for address in (daemon.address, *wildcards):
+        for index, (_pid, addresses) in enumerate(listening):
+            if address in addresses:
+                return index
     return None
 
 
-def unit_of(pid: int) -> str | None:
-    """The systemd unit whose cgroup a process lives in."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
-        return unit_in(file.read())
-    return None
-
-
-def unit_in(cgroup: str) -> str | None:
-    """The innermost unit in the text of /proc/PID/cgroup: of the unified hierarchy, or of systemd's own."""
-    for line in cgroup.splitlines():
-        _number, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if controllers in ("", "name=systemd"):
-            units = [part for part in path.split("/") if _UNIT.fullmatch(part)]
-            if units:
-                return units[-1]
-    return None
-
-
-def is_application(unit: str | None) -> bool:
-    """Whether a unit is a service other than epmd's own: its restart kills the epmd, and all names are lost."""
-    return unit is not None and unit.endswith(".service") and _OWN_UNIT.fullmatch(unit) is None
+def _with_process(epmd: Epmd, process: tuple[int | None, list[str]] | None) -> Epmd:
+    if process is None:
+        return epmd
+    pid, addresses = process
+    unit = systemd.unit_of(pid) if pid else None
+    return epmd._replace(
+        addresses=tuple(addresses),
+        pid=pid,
+        user=vms.user_of(pid) if pid else None,
+        unit=unit,
+        in_application_unit=systemd.is_application(unit),
+    )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Collection, Sequence
 
-from .._host.listeners import Listener
+from .._host.owners import Listener
 
 DISTRIBUTION_BACKLOG = 128
 

@@ -1,26 +1,29 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at nodes and at their epmds, and changes nothing: processes, sockets, tables, challenges.
+"""Looks at nodes and at their epmds, and changes nothing: processes, sockets, tables, challenges. Private.
 
-Standard: "Observe" in the way of the data. What is seen goes to `_diagnosis.py`.
+Standard: "Observe" in the way of the data. What is seen goes to `diagnose.py`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from .._deadline import Deadline
 from .._errors import Closed, EpmdError, NodeRefused, ProtocolError, TlsFailed
-from .._host import listeners
-from .._host.listeners import Listener, Sockets
-from .._host.processes import Vm
-from .._options import Options
+from .._host import owners, vms
+from .._host.owners import Listener, Sockets
+from .._host.vms import Vm
+from .._limits import MARGIN_SECONDS
+from .._options import Options, agrees
 from .._wire import epmd, epmd_client
 from .._wire.epmd_client import Daemon, Table
 from .._wire.node import NodeConnection
-from . import distribution_port
-from .diagnose import Observation
+from . import diagnose, distribution_port
+from .at_once import at_once
+from .records import EpmdKey, Observation
 
 if TYPE_CHECKING:
     from .._wire.tls import Tls
@@ -29,109 +32,169 @@ if TYPE_CHECKING:
 LOOPBACK = ["127.0.0.1", "::1"]
 
 
-class Seen(NamedTuple):
-    """A node as it was seen. `connection` is at its challenge, and open: whoever has this closes it."""
-
-    vm: Vm
-    daemon: Daemon
-    listener: Listener | None
-    tls: bool
-    observation: Observation
-    connection: NodeConnection | None
-
-
 class Answer(NamedTuple):
-    """Who answered where; without a connection, why there is none, and whether it is a node at all (None: silence)."""
+    """Which listener is the distribution port, and the name in its challenge.
+
+    Without a name, trouble says why, and is_node whether it is a node at all (None: it is silent).
+    """
 
     listener: Listener | None
-    connection: NodeConnection | None
+    name: str | None
     trouble: str
     is_node: bool | None
 
 
+def find(options: Options) -> list[Vm]:
+    """The Erlang VMs to look at, those of our own network namespace first. Errors: EpmdError."""
+    if options.port is not None and (options.cookie is not None or options.cookie_file is not None):
+        uid = owners.listening_uid(options.port)
+        user = None if uid is None else vms.user_name(uid)
+        executable = owners.listening_emulator(options.port)
+        return [vms.UNKNOWN._replace(uid=uid, user=user, executable=executable)]
+    found = vms.find()
+    if options.port is None:
+        return sorted(found, key=lambda vm: vm.namespace or 0)
+    # Whose port it is decides whose cookie it gets.
+    return [vm for vm in found if vm.namespace is None and _listens(vm, options.port, options.epmd_port)]
+
+
+def _listens(vm: Vm, port: int, epmd_port: int | None) -> bool:
+    sockets = owners.sockets_of(vm, daemon_of(vm, epmd_port).port)
+    return any(listener.port == port for listener in sockets.listeners)
+
+
+def may_be_wanted(vm: Vm, options: Options) -> bool:
+    """False only where the command line alone tells that the user did not ask for this node."""
+    name = vm.command_line.name
+    if name is None or options.port is not None or not options.name:
+        return True
+    alive = name.partition("@")[0]
+    return any(agrees(wanted.partition("@")[0], alive) for wanted in options.name)
+
+
+def is_wanted(observation: Observation, options: Options) -> bool:
+    """Whether the user asked for this node, now that its name is known as well as it can be."""
+    name = observation.known_name
+    is_full = name is not None and (observation.name is not None or "@" in name)
+    return observation.obstacle is not None or not is_full or options.wants(str(name))
+
+
 def daemon_of(vm: Vm, epmd_port: int | None) -> Daemon:
-    """Where this node looks for its epmd (`get_epmd_port` in erl_epmd.erl); `epmd_port` if nothing is known of it."""
-    port = vm.said.epmd_port or (epmd_port if vm.pid is None else None) or epmd.DEFAULT_PORT
-    return Daemon("::1" if vm.said.inet6 else "127.0.0.1", port)
+    """Where this node asks for its epmd (`get_epmd_port` in erl_epmd.erl); `epmd_port` if nothing is known of it."""
+    port = vm.command_line.epmd_port or (epmd_port if vm.pid is None else None) or epmd.DEFAULT_PORT
+    return Daemon("::1" if vm.command_line.inet6 else "127.0.0.1", port)
 
 
-def observe(vm: Vm, options: Options, deadline: Deadline) -> Seen:
-    """Look at one node, at the cost of one challenge. Errors: NotPermitted."""
-    daemon = daemon_of(vm, options.epmd_port)
-    tls = vm.said.tls or (vm.pid is None and bool(options.tls_certfile or options.tls_cafile))
-    exempt = _exempt(vm)
-    sockets = _sockets(vm, daemon, options.port)
-    if exempt:
-        table, answer = Table(None), Answer(None, None, "", None)
-    else:
-        # Half of the time is for epmd, so that a hanging one leaves time to say so.
-        table = epmd_client.ask_names(daemon, deadline.share(2))
-        answer = _ask(vm, tls, sockets.listeners, table, options, deadline)
-    observation = Observation(
-        said_name=vm.said.name,
-        name=answer.connection.peer.name if answer.connection else None,
-        trouble=answer.trouble,
-        # Behind a port that is given is a node, or the user is wrong.
-        is_node=answer.is_node if vm.pid is not None else None,
-        port=answer.listener.port if answer.listener else None,
-        exempt=exempt,
-        epmd_optional=_epmd_optional(vm),
-        table=table,
-        holds=None,
+def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
+    """Look at these nodes, at the cost of one challenge each. One that has ended meanwhile is left out."""
+    if any(vm.command_line.tls for vm in found):
+        from .._host import certificates  # noqa: F401, PLC0415
+
+    tables = _tables(found, options)
+    outcomes = at_once(
+        lambda vm: _observe(vm, options, tables.get(EpmdKey(vm.namespace, daemon_of(vm, options.epmd_port)))),
+        found,
+        lambda vm: vm,
+        options.timeout + MARGIN_SECONDS,
     )
-    observation = observation._replace(table=epmd_client.confirm(daemon, table, observation.alive or "", deadline))
-    holds = _holds(vm, daemon, observation, sockets, deadline)
-    return Seen(vm, daemon, answer.listener, tls, observation._replace(holds=holds), answer.connection)
+    return [
+        outcome if isinstance(outcome, Observation) else _unseen(vm, options, outcome)._replace(entered=False)
+        for vm, outcome in zip(found, outcomes)
+        if not (vm.namespace is not None and isinstance(outcome, FileNotFoundError))
+    ]
 
 
-def look_again(seen: Seen, deadline: Deadline) -> Observation:
-    """The same node with what epmd has now, and with who holds the name now."""
-    table = epmd_client.ask_about(seen.daemon, seen.observation.alive or "", deadline)
-    observation = seen.observation._replace(table=table)
-    sockets = _sockets(seen.vm, seen.daemon, observation.port)
-    return observation._replace(holds=_holds(seen.vm, seen.daemon, observation, sockets, deadline))
+class _Asked(NamedTuple):
+    """The table of an epmd, and the seconds that it took to get it."""
+
+    table: Table
+    seconds: float
 
 
-def _holds(vm: Vm, daemon: Daemon, observation: Observation, sockets: Sockets, deadline: Deadline) -> bool | None:
+def _tables(found: Sequence[Vm], options: Options) -> dict[EpmdKey, _Asked]:
+    """The table of each epmd that these nodes use, as far as it could be asked."""
+    nodes = {EpmdKey(vm.namespace, daemon_of(vm, options.epmd_port)): vm for vm in found if _uses_epmd(vm)}
+
+    def ask(key: EpmdKey) -> _Asked:
+        start = time.monotonic()
+        # Half of the time is for epmd, so that a hanging one leaves time to say so.
+        table = epmd_client.ask_names(key.daemon, Deadline(options.timeout / 2))
+        return _Asked(table, time.monotonic() - start)
+
+    outcomes = at_once(ask, list(nodes), nodes.__getitem__, options.timeout + MARGIN_SECONDS)
+    return {key: outcome for key, outcome in zip(nodes, outcomes) if isinstance(outcome, _Asked)}
+
+
+def _uses_epmd(vm: Vm) -> bool:
+    return not diagnose.exemption(vm.command_line)
+
+
+def _unseen(vm: Vm, options: Options, obstacle: Exception) -> Observation:
+    return Observation(vm, daemon_of(vm, options.epmd_port), vm.command_line.tls, obstacle=obstacle)
+
+
+def _observe(vm: Vm, options: Options, asked: _Asked | None) -> Observation:
+    """Look at one node. asked: its epmd's table, if that could be asked before."""
+    deadline = Deadline(options.timeout - (asked.seconds if asked else 0))
+    try:
+        return _look(vm, options, asked.table if asked else None, deadline)
+    except (EpmdError, OSError) as error:
+        return _unseen(vm, options, error)
+
+
+def _look(vm: Vm, options: Options, table: Table | None, deadline: Deadline) -> Observation:
+    daemon = daemon_of(vm, options.epmd_port)
+    tls = vm.command_line.tls or (vm.pid is None and bool(options.tls_certfile or options.tls_cafile))
+    observation = Observation(vm, daemon, tls, left=deadline.unused())
+    if not _uses_epmd(vm):
+        owners.sockets_of(vm, daemon.port)  # whose rights are too few is told so for every node
+        return observation
+    if table is None:
+        table = epmd_client.ask_names(daemon, deadline.share(2))
+    sockets = _sockets(vm, daemon, options.port)
+    answer = _ask(vm, tls, sockets.listeners, table, options, deadline)
+    observation = observation._replace(
+        listener=answer.listener,
+        name=answer.name,
+        trouble=answer.trouble,
+        # Behind a port that the user gives is a node, or the user is wrong.
+        is_node=answer.is_node if vm.pid is not None else None,
+    )
+    table = epmd_client.confirm(daemon, table, observation.alive or "", deadline)
+    observation = observation._replace(table=table)
+    holds = _holds(observation, sockets, deadline)
+    return observation._replace(holds=holds, left=deadline.unused())
+
+
+def look_again(observation: Observation, table: Table, deadline: Deadline) -> Observation:
+    """The same node with what epmd has now, and with who holds the name now. Errors: EpmdError."""
+    table = epmd_client.confirm(observation.daemon, table, observation.alive or "", deadline)
+    observation = observation._replace(table=table)
+    sockets = _sockets(observation.vm, observation.daemon, observation.port)
+    return observation._replace(holds=_holds(observation, sockets, deadline))
+
+
+def _holds(observation: Observation, sockets: Sockets, deadline: Deadline) -> bool | None:
     """Whether the registration is the node's own, as far as that can be seen."""
-    if vm.pid is None or not observation.is_registered:
+    if observation.vm.pid is None or not observation.is_registered:
         return None
     if not sockets.to_epmd:
         return False
-    if sockets.clients == len(observation.table.names or {}):
+    if sockets.clients == len(observation.table.names):
         # Each name has a connection, so each connection has a name: what the node holds is its registration.
         return True
-    # Here and not above, as in `_ensure.py`.
-    from . import holder  # noqa: PLC0415
+    from . import holders  # noqa: PLC0415
 
-    holder = holder.port_of(daemon, str(observation.alive), deadline)
+    holder = holders.port_of_holder(observation.daemon, str(observation.alive), deadline)
     return holder is None or holder in sockets.to_epmd
-
-
-def _exempt(vm: Vm) -> str:
-    if vm.said.epmd_module not in (None, "erl_epmd"):
-        return f"it finds other nodes with its own -epmd_module {vm.said.epmd_module}"
-    if vm.said.no_epmd:
-        return f"it runs with {vm.said.no_epmd}, so it uses no epmd"
-    if not vm.said.listens:
-        return "it runs with -dist_listen false or a name to be lent, so no other node can connect to it"
-    return ""
-
-
-def _epmd_optional(vm: Vm) -> str:
-    if vm.said.erl_epmd_port is None:
-        return ""
-    return f"it runs with -erl_epmd_port {vm.said.erl_epmd_port}, and there is no epmd: it needs none"
 
 
 def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
     if vm.pid is None:
-        # Here and not above, as in `_ensure.py`.
-        from .._host import owners  # noqa: PLC0415
-
-        addresses = owners.addresses(port or 0) or LOOPBACK
-        return Sockets([Listener(-1, address, port or 0) for address in addresses], set())
-    sockets = listeners.of(vm, daemon.port)
+        # Only its port is known: it listens wherever something does.
+        at = port or 0
+        return Sockets([Listener(-1, address, at) for address in owners.addresses(at) or LOOPBACK], set())
+    sockets = owners.sockets_of(vm, daemon.port)
     if port is None:
         return sockets
     return sockets._replace(listeners=[found for found in sockets.listeners if found.port == port])
@@ -139,9 +202,8 @@ def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
 
 def _registered(vm: Vm, table: Table) -> list[int]:
     """The port that epmd has for its name; for all names where that is not known."""
-    names = table.names or {}
-    alive = (vm.said.name or "").partition("@")[0]
-    return [port for name, port in names.items() if not alive or name == alive]
+    alive = (vm.command_line.name or "").partition("@")[0]
+    return [port for name, port in table.names.items() if not alive or name == alive]
 
 
 def _ask(vm: Vm, tls: bool, listeners: list[Listener], table: Table, options: Options, deadline: Deadline) -> Answer:
@@ -150,26 +212,28 @@ def _ask(vm: Vm, tls: bool, listeners: list[Listener], table: Table, options: Op
     if options.port is None:
         candidates = distribution_port.candidates(
             listeners,
-            vm.said.listen_range,
+            vm.command_line.listen_range,
             _registered(vm, table),
-            listeners.largest_backlog(),
-            named=vm.said.name is not None,
+            owners.largest_backlog(),
+            named=vm.command_line.name is not None,
         )
     if not candidates:
         ports = ", ".join(str(port) for port in sorted({listener.port for listener in listeners}))
         return Answer(None, None, f"it listens only for other services (port {ports})" if ports else "", None)
-    context = None
-    if tls:
-        # Here and not above, as in `_ensure.py`; the library is large, too.
-        from .._host import certificates  # noqa: PLC0415
-
-        files = certificates.Files(options.tls_certfile, options.tls_keyfile, options.tls_cafile, "", "tls_certfile")
-        try:
-            # A file system may hang, and leaves half of the time for epmd and for saying so.
-            context = certificates.prepare(vm, files, deadline.share(2))
-        except EpmdError as error:
-            return Answer(candidates[0], None, str(error), None)
+    try:
+        # A file system may hang, and leaves half of the time for epmd and for saying so.
+        context = tls_context(vm, options, deadline.share(2)) if tls else None
+    except EpmdError as error:
+        return Answer(candidates[0], None, str(error), None)
     return _first_challenge(candidates, context, deadline)
+
+
+def tls_context(vm: Vm, options: Options, deadline: Deadline) -> Tls:
+    """How to speak TLS with this node. Errors: EpmdError."""
+    from .._host import certificates  # noqa: PLC0415
+
+    files = certificates.Files(options.tls_certfile, options.tls_keyfile, options.tls_cafile, "", "tls_certfile")
+    return certificates.prepare(vm, files, deadline)
 
 
 def _first_challenge(candidates: list[Listener], tls: Tls | None, deadline: Deadline) -> Answer:
@@ -192,5 +256,6 @@ def _first_challenge(candidates: list[Listener], tls: Tls | None, deadline: Dead
             silent = True
             troubles.append(f"{where}: {error}")
         else:
-            return Answer(listener, connection, "", True)
+            connection.close()
+            return Answer(listener, connection.peer.name, "", True)
     return Answer(candidates[0], None, "; ".join(troubles), None if silent else False)

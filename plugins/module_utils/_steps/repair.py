@@ -1,189 +1,189 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verdict -> actions -> proof, for one node.
+"""Has lost nodes register themselves, all at once, and has that proved. Private to the collection.
 
-Standard: "Repair" and "Prove" in the way of the data; `register_node` in erl_epmd.erl. The node
-registers itself, so that the name belongs to its own connection. What is reported is what epmd
-says afterwards, never what was sent.
+Standard: "Repair" in the way of the data; `register_node` in erl_epmd.erl. The node registers itself, so that the name
+belongs to its own connection. What epmd has afterwards, `prove.py` finds out.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Sequence
 
 from .._deadline import Deadline
-from .._errors import EpmdError, StillSilent, Unreachable
+from .._errors import CannotStart, EpmdError, StillSilent, Unreachable
 from .._host import cookies, owners
 from .._host.cookies import Cookie
+from .._limits import MARGIN_SECONDS
 from .._options import Options
 from .._wire import epmd_client, erl_epmd
-from .._wire.etf import Term
+from .._wire.epmd_client import State, Table
 from .._wire.node import NodeConnection
-from . import diagnose, observe
-from .diagnose import Diagnosis, Observation
-from .observe import Seen
+from . import observe, prove
+from .at_once import at_once
+from .prove import Attempt
+from .records import Lost, Repair
 
 
-class Ready(NamedTuple):
-    """What a repair needs of us: a connection at its challenge, and the cookie."""
+def repair(lost: Sequence[Lost], options: Options) -> list[Repair]:
+    """Register these nodes, and prove it. How that ended for each, in their order."""
+    if options.start_epmd and any(node.observation.table.state is State.DOWN for node in lost):
+        from . import start_epmd  # noqa: F401, PLC0415
 
-    connection: NodeConnection
-    cookie: Cookie
-
-
-class Asked(NamedTuple):
-    """What the node answered, None where it was not asked; whether a dead socket was cut for it."""
-
-    reply: Term
-    cut: bool
-
-
-class Repair(NamedTuple):
-    """What came of it. `names`: the table of epmd afterwards, None where it is down. `failed`: msg says why."""
-
-    changed: bool
-    registered: bool
-    msg: str
-    names: dict[str, int] | None
-    started_epmd: bool = False
-    failed: bool = False
-
-
-def failure(observation: Observation, error: EpmdError, started: bool = False) -> Repair:
-    """What to report where the work ended early; `observation` has the table that was seen last."""
-    return Repair(started, False, str(error), observation.table.names, started, failed=True)
-
-
-def prepare(seen: Seen, diagnosis: Diagnosis, options: Options, deadline: Deadline) -> Ready:
-    """Everything that can be known to fail before anything is touched. Errors: EpmdError."""
-    if options.epmd_port not in (None, seen.daemon.port):
-        raise EpmdError(
-            f"{diagnosis.msg} (on port {seen.daemon.port}); the node uses no other, so leave out "
-            f"epmd_port={options.epmd_port}"
-        )
-    if diagnosis.verdict == diagnose.EPMD_DOWN and not options.start_epmd:
-        raise EpmdError(f"epmd is down on port {seen.daemon.port}, and start_epmd=false: start it")
-    if seen.connection is None:
-        raise EpmdError(f"{diagnosis.msg}, but the node does not answer: {seen.observation.trouble}")
-    return Ready(seen.connection, cookies.find(seen.vm, options.cookie, options.cookie_file, deadline))
-
-
-def predict(seen: Seen) -> Repair:
-    """What `repair` would report if all goes well."""
-    names = dict(seen.observation.table.names or {})
-    names[str(seen.observation.alive)] = int(seen.observation.port or 0)
-    started = seen.observation.table.names is None
-    return Repair(
-        True,
-        False,
-        "epmd would be started and the node registered" if started else "would be registered",
-        names,
-        started,
+    attempts = at_once(
+        lambda node: _attempt(node, options),
+        lost,
+        lambda node: node.observation.vm,
+        options.timeout + MARGIN_SECONDS,
+    )
+    return prove.prove(
+        [
+            attempt if isinstance(attempt, Attempt) else Attempt(node, node.observation.table, error=attempt)
+            for node, attempt in zip(lost, attempts)
+        ]
     )
 
 
-def repair(seen: Seen, ready: Ready, deadline: Deadline) -> Repair:
-    """Register the node, starting its epmd first where that is down. Never raises EpmdError.
+def predict(lost: Sequence[Lost], options: Options) -> list[Repair]:
+    """What `repair` would do if all goes well. Looks for the cookies, and uses none."""
+    outcomes = at_once(
+        lambda node: _predict(node, options),
+        lost,
+        lambda node: node.observation.vm,
+        options.timeout + MARGIN_SECONDS,
+    )
+    return [
+        outcome if isinstance(outcome, Repair) else prove.failure(node.observation.table, outcome)
+        for node, outcome in zip(lost, outcomes)
+    ]
+
+
+def _predict(node: Lost, options: Options) -> Repair:
+    _cookie(node, options, Deadline(node.observation.left))
+    table = node.observation.table
+    starts = table.state is State.DOWN
+    return Repair(
+        changed=True,
+        registered=False,
+        msg="epmd would be started and the node registered" if starts else "would be registered",
+        table=Table(State.UP, {**table.names, node.alive: node.listener.port}),
+        started=starts,
+    )
+
+
+def _cookie(node: Lost, options: Options, deadline: Deadline) -> Cookie:
+    """The cookie, after everything that can be known to fail before anything is touched. Errors: EpmdError."""
+    observation = node.observation
+    port = observation.daemon.port
+    if options.epmd_port not in (None, port):
+        raise EpmdError(
+            f"{node.why} (on port {port}); the node uses no other, so leave out epmd_port={options.epmd_port}"
+        )
+    if observation.table.state is State.DOWN and not options.start_epmd:
+        raise CannotStart(f"epmd is down on port {port}, and start_epmd=false: start it")
+    if observation.name is None:
+        raise EpmdError(f"{node.why}, but the node does not answer: {observation.trouble}")
+    return cookies.find(observation.vm, options.cookie, options.cookie_file, deadline)
+
+
+def _attempt(node: Lost, options: Options) -> Attempt:
+    """Have one node register itself, starting its epmd first where that is down.
 
     The cookie comes first: a node that refuses us leaves everything as it was.
     """
-    observation, started = seen.observation, False
+    deadline = Deadline(node.observation.left)
+    attempt = Attempt(node, node.observation.table)
     try:
-        _authenticate(seen, ready)
-        if observation.table.names is None:
-            _check_epmd(seen, ready.connection)
-            # Here and not above, as in `_ensure.py`.
-            from . import start_epmd  # noqa: PLC0415
-
-            table, started = start_epmd.start(seen.vm, seen.daemon, deadline)
-            observation = observation._replace(table=table)
-        asked = Asked(None, False) if observation.is_registered else _register(seen, ready, deadline)
-        observation = observe.look_again(seen, deadline)
-        return _prove(seen, observation, asked, started)
+        cookie = _cookie(node, options, deadline)
+        connection = _connect(node, options, deadline)
+        try:
+            _authenticate(node, connection, cookie)
+            if attempt.table.state is State.DOWN:
+                attempt = _start_epmd(attempt, connection, deadline)
+            if attempt.table.names.get(node.alive) != node.listener.port:
+                attempt = _register(attempt, connection, deadline)
+        finally:
+            connection.close()
     except EpmdError as error:
-        return failure(observation, error, started or isinstance(error, StillSilent))
+        attempt = attempt._replace(error=error, started=attempt.started or isinstance(error, StillSilent))
+    return attempt._replace(left=deadline.unused())
 
 
-def _where(seen: Seen) -> str:
-    return f"{seen.listener.reachable} port {seen.listener.port}" if seen.listener else "its port"
-
-
-def _authenticate(seen: Seen, ready: Ready) -> None:
-    listener, pid = seen.listener, seen.vm.pid
-    # A digest is enough to guess a cookie from. Between look and connection, somebody else may have taken the port.
-    if listener and pid and not owners.accepted(pid, listener.port, ready.connection.own_port):
+def _connect(node: Lost, options: Options, deadline: Deadline) -> NodeConnection:
+    """A second connection to the node, at its challenge. Errors: EpmdError."""
+    observation = node.observation
+    tls = observe.tls_context(observation.vm, options, deadline) if observation.tls else None
+    try:
+        connection = NodeConnection.open(node.listener.reachable, node.listener.port, deadline, deadline, tls)
+    except EpmdError as error:
+        raise EpmdError(f"{error} (at {node.where}, connecting again): run again") from None
+    if connection.peer.name != observation.name:
+        connection.close()
         raise EpmdError(
-            f"{_where(seen)} is answered by another process than the node's, so the cookie was not used: run again"
+            f"{node.where} is answered by another node now, {connection.peer.name}, so the cookie was not used: "
+            "run again"
+        )
+    return connection
+
+
+def _authenticate(node: Lost, connection: NodeConnection, cookie: Cookie) -> None:
+    # A digest is enough to guess a cookie from. Between look and connection, somebody else may have taken the port.
+    pid = node.observation.vm.pid
+    if pid and not owners.accepted(pid, node.listener.port, connection.own_port):
+        raise EpmdError(
+            f"{node.where} is answered by another process than the node's, so the cookie was not used: run again"
         )
     try:
-        ready.connection.authenticate(ready.cookie.value)
+        connection.authenticate(cookie.value)
     except Unreachable as error:
-        raise EpmdError(f"{error} (at {_where(seen)}, in the handshake): run again") from None
+        raise EpmdError(f"{error} (at {node.where}, in the handshake): run again") from None
     except EpmdError as error:
-        where = f"at {_where(seen)}, with the cookie from {ready.cookie.source}"
-        raise EpmdError(f"{error} ({where}): give the node's own cookie or cookie_file") from None
+        where = f"at {node.where}, with the cookie from {cookie.source}"
+        raise type(error)(f"{error} ({where}): give the node's own cookie or cookie_file") from None
 
 
-def _check_epmd(seen: Seen, connection: NodeConnection) -> None:
+def _start_epmd(attempt: Attempt, connection: NodeConnection, deadline: Deadline) -> Attempt:
+    """Start the epmd that the node asks, after the node itself has said that it does. Errors: EpmdError."""
+    observation = attempt.node.observation
+    _check_epmd(attempt.node, connection)
+    from . import start_epmd  # noqa: PLC0415
+
+    table, by_us = start_epmd.start(observation.vm, observation.daemon, observation.key.number, deadline)
+    return attempt._replace(table=table, started=by_us)
+
+
+def _check_epmd(node: Lost, connection: NodeConnection) -> None:
     """See that the node uses this epmd, before it is started. Errors: EpmdError."""
+    observation = node.observation
     try:
         module = erl_epmd.epmd_module(connection)
         # That of a process that is known stands on its command line.
-        port = erl_epmd.epmd_port(connection) if seen.vm.pid is None else None
+        port = erl_epmd.epmd_port(connection) if observation.vm.pid is None else None
     except EpmdError as error:
-        raise EpmdError(f"{error} (at {_where(seen)}, asked which epmd it uses): run again") from None
+        raise EpmdError(f"{error} (at {node.where}, asked which epmd it uses): run again") from None
     if module not in (None, "erl_epmd"):
         raise EpmdError(f"the node finds other nodes with its own epmd_module {module}, and needs no epmd")
-    if port not in (None, seen.daemon.port):
-        raise EpmdError(f"the node uses the epmd on port {port}, not {seen.daemon.port}: give epmd_port={port}")
+    if port not in (None, observation.daemon.port):
+        raise EpmdError(f"the node uses the epmd on port {port}, not {observation.daemon.port}: give epmd_port={port}")
 
 
-def _register(seen: Seen, ready: Ready, deadline: Deadline) -> Asked:
-    """Have the node register itself, without the socket that it may hold to an epmd that is gone."""
-    observation = seen.observation
-    alive, port, inet6 = str(observation.alive), int(observation.port or 0), seen.vm.said.inet6
+def _register(attempt: Attempt, connection: NodeConnection, deadline: Deadline) -> Attempt:
+    """Have the node register itself, without the socket that it may hold to an epmd that is gone. Errors: EpmdError."""
+    node = attempt.node
+    observation = node.observation
+    arguments = (node.alive, node.listener.port, observation.vm.command_line.inet6)
     try:
-        reply = erl_epmd.register(ready.connection, alive, port, inet6)
+        reply = erl_epmd.register(connection, *arguments)
         # Behind a port alone may be a node of another host, whose socket leads to an epmd of its own.
-        if reply != erl_epmd.ALREADY_REGISTERED or seen.vm.pid is None:
-            return Asked(reply, False)
+        if reply != erl_epmd.ALREADY_REGISTERED or observation.vm.pid is None:
+            return attempt._replace(reply=reply)
         # In this order: the socket is known to be dead only if epmd has nothing after it has been seen.
-        dead = erl_epmd.socket_of(ready.connection)
-        table = epmd_client.ask_about(seen.daemon, alive, deadline)
-        if table.names is None or table.trouble or alive in table.names:
-            return Asked(reply, False)
-        reply = erl_epmd.register_without(ready.connection, dead, alive, port, inet6)
-        return Asked(reply, dead is not None)
+        dead = erl_epmd.socket_of(connection)
+        table = epmd_client.ask_about(observation.daemon, node.alive, deadline)
+        if table.state is not State.UP or node.alive in table.names:
+            return attempt._replace(reply=reply)
+        reply = erl_epmd.register_without(connection, dead, *arguments)
+        return attempt._replace(reply=reply, cut=dead is not None)
     except EpmdError as error:
-        raise EpmdError(f"{error} (at {_where(seen)}, asked to register itself): run again") from None
-
-
-def _prove(seen: Seen, observation: Observation, asked: Asked, started: bool) -> Repair:
-    names = observation.table.names
-    if observation.table.trouble:
-        raise EpmdError(
-            f"the node was asked to register itself, but epmd gives no table now: {observation.table.trouble}"
-        )
-    own = isinstance(asked.reply, tuple) and asked.reply[:1] == ("ok",)
-    if observation.is_registered and observation.holds is not False:
-        did = "registered" if own else "registered by itself meanwhile"
-        if own and asked.cut:
-            did = "registered, after its dead connection to an earlier epmd was cut"
-        return Repair(own or started, True, f"epmd was started; {did}" if started else did, names, started)
-    raise EpmdError(_explain(seen, observation, asked.reply))
-
-
-def _explain(seen: Seen, observation: Observation, reply: Term) -> str:
-    """Why a node that was asked to register itself is not registered."""
-    epmd = f"epmd on port {seen.daemon.port}"
-    if reply == erl_epmd.ALREADY_REGISTERED:
-        again = "run again" if seen.vm.pid else "run without port, on its own host, with psutil there and become"
-        return f"the node believes that it is registered, but {epmd} does not have its name: {again}"
-    if reply == ("error", "duplicate_name"):
-        return f"{epmd} gave the name {observation.alive} to somebody else meanwhile: run again"
-    if reply == ("error", "econnrefused"):
-        return f"the node can't reach {epmd} at the loopback address"
-    if isinstance(reply, tuple) and reply[:1] == ("badrpc",):
-        return f"the node has no erl_epmd to register with ({reply!r:.60}): with its own epmd_module it needs no epmd"
-    return f"the node answered {reply!r:.80}, and {epmd} does not have its name: run again"
+        raise EpmdError(f"{error} (at {node.where}, asked to register itself): run again") from None

@@ -1,195 +1,195 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is told of the nodes of one network namespace: results, sentences, tables before and after.
+"""Renders the records of a run, once, at its end: result, sentences, warnings, tables before and after. Private.
 
-Standard: RETURN in the documentation of `epmd_register`.
+Standard: RETURN in the documentation of `epmd_register` and `epmd_facts`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
-from .._deadline import Deadline
-from .._host import listeners, processes
-from .._host.processes import Vm
-from .._options import Options
-from .._wire import epmd, epmd_client
-from .._wire.epmd_client import Daemon
-from . import diagnose, observe
-from .diagnose import Diagnosis
-from .observe import Seen
-
-if TYPE_CHECKING:
-    from .repair import Repair
+from .._host import vms
+from .._legible import all_legible, legible
+from .._options import Options, agrees
+from .._wire.epmd_client import State, Table
+from . import diagnose
+from .records import Epmd, Finding, Observation
 
 
-class Part(NamedTuple):
-    """What came of the nodes of one network namespace.
+class Outcome(NamedTuple):
+    """What the modules return. reason: of a failure, for programs; empty where there is none."""
 
-    doubts: failures of VMs without a name, any of which may be a node that was asked for, or not. others: names of
-    nodes that were not asked for.
-    """
-
+    changed: bool
+    failed: bool
+    msg: str
     nodes: list[dict[str, Any]]
-    epmd: list[dict[str, Any]]
     daemons: list[dict[str, Any]]
-    before: list[str]
-    after: list[str]
-    failures: list[str]
+    missing: list[str]
+    reason: str
+    diff: dict[str, str]
     warnings: list[str]
-    doubts: list[str]
-    others: list[str]
 
 
-class _Tables(NamedTuple):
-    """What an epmd had at first and what it has at last; None is an epmd that is down."""
-
-    before: dict[str, int] | None
-    after: dict[str, int] | None
-    started: bool
+class _Failure(NamedTuple):
+    sentence: str
+    reason: str
 
 
-class Report:
-    """Collects what is seen and done, node by node; `foretold` where nothing is really done."""
-
-    def __init__(self, options: Options, namespace: int | None, foretold: bool) -> None:
-        self.options = options
-        self.others: list[str] = []
-        self._namespace = namespace
-        self._foretold = foretold
-        self._nodes: list[dict[str, Any]] = []
-        self._failures: list[str] = []
-        self._warnings: list[str] = []
-        self._doubts: list[str] = []
-        self._tables: dict[Daemon, _Tables] = {}
-        self._touched: set[Daemon] = set()
-
-    def add(self, seen: Seen, diagnosis: Diagnosis, outcome: Repair | None) -> None:
-        """A node that was looked at, and what was done for it if anything."""
-        observation = seen.observation
-        if observation.port is not None and diagnosis.verdict != diagnose.NOT_APPLICABLE:
-            self._note_table(seen.daemon, observation.table.names, outcome)
-        name = observation.name or observation.said_name or self._only_name()
-        msg = outcome.msg if outcome else diagnosis.msg
-        registered = diagnosis.verdict in (diagnose.REGISTERED, diagnose.BORROWED)
-        self._nodes.append(
-            {
-                **self._of_vm(seen.vm, name),
-                "address": seen.listener.address if seen.listener else None,
-                "port": observation.port,
-                "tls": seen.tls,
-                "verdict": diagnosis.verdict,
-                "registered": outcome.registered if outcome else registered,
-                "changed": bool(outcome and outcome.changed),
-                "msg": msg,
-            }
-        )
-        if (outcome and outcome.failed) or self._is_failure(diagnosis.verdict, name):
-            self._add_failure(seen.vm, name, msg)
-        elif diagnosis.verdict in (diagnose.UNIDENTIFIED, diagnose.BORROWED):
-            self._warnings.append(_sentence(seen.vm, name, msg))
-
-    def add_unseen(self, vm: Vm, msg: str, is_failure: bool) -> None:
-        """A node that could not even be looked at."""
-        name = vm.said.name or self._only_name()
-        self._nodes.append(
-            {
-                **self._of_vm(vm, name),
-                "address": None,
-                "port": None,
-                "tls": vm.said.tls,
-                "verdict": diagnose.UNIDENTIFIED,
-                "registered": False,
-                "changed": False,
-                "msg": msg,
-            }
-        )
-        if is_failure:
-            self._add_failure(vm, name, msg)
-        else:
-            self._warnings.append(_sentence(vm, name, msg))
-
-    def part(self) -> Part:
-        """All of it. Asks for the processes of the epmds, and again for the tables that were changed."""
-        for daemon in self._touched if len(self._nodes) > 1 else ():
-            # One was looked at while another was worked on, so that none has seen what there is now.
-            table = epmd_client.ask_names(daemon, Deadline(self.options.timeout))
-            if not table.trouble:
-                self._tables[daemon] = self._tables[daemon]._replace(after=table.names)
-        return Part(
-            nodes=self._nodes,
-            epmd=[
-                {
-                    "port": daemon.port,
-                    "pid": listeners.epmd_pid(daemon.port) if processes.HAS_PSUTIL else None,
-                    "started": tables.started,
-                    "names": tables.after or {},
-                    "namespace": self._namespace,
-                }
-                for daemon, tables in self._tables.items()
-            ],
-            daemons=[],
-            before=[self._rendered(daemon, tables.before) for daemon, tables in self._tables.items()],
-            after=[self._rendered(daemon, tables.after) for daemon, tables in self._tables.items()],
-            failures=self._failures,
-            warnings=self._warnings,
-            doubts=self._doubts,
-            others=self.others,
-        )
-
-    def daemons(self, ports: set[int]) -> list[dict[str, Any]]:
-        """The epmds on these ports and of these nodes, with what keeps them alive."""
-        # Here and not above, as in `_ensure.py`.
-        from . import daemons  # noqa: PLC0415
-
-        known = {daemon.port: tables.after for daemon, tables in self._tables.items()}
-        held = {node["port"] for node in self._nodes}
-        ports = ports | {node["epmd_port"] for node in self._nodes}
-        found = (
-            daemons.describe(port, known.get(port), held, self._namespace, self.options.timeout)
-            for port in sorted(ports)
-        )
-        return [daemon for daemon in found if daemon]
-
-    def _only_name(self) -> str | None:
-        """With a port there is exactly one name, and it is meant for that port."""
-        return self.options.name[0] if self.options.port is not None else None
-
-    def _of_vm(self, vm: Vm, name: str | None) -> dict[str, Any]:
-        return {
-            "name": name,
-            "pid": vm.pid,
-            "user": vm.user,
-            "hidden": vm.said.hidden,
-            "epmd_port": observe.daemon_of(vm, self.options.epmd_port).port,
-            "namespace": vm.namespace,
-        }
-
-    def _add_failure(self, vm: Vm, name: str | None, msg: str) -> None:
-        kind = self._doubts if name is None and self.options.name else self._failures
-        kind.append(_sentence(vm, name, msg))
-
-    def _is_failure(self, verdict: str, name: str | None) -> bool:
-        """Whether a verdict alone is one: what can't be identified only if the user asked for it."""
-        if verdict == diagnose.UNIDENTIFIED:
-            return bool(self.options.name) and (name is None or self.options.wants(name))
-        return verdict in (diagnose.CONFLICT, diagnose.EPMD_UNRESPONSIVE)
-
-    def _note_table(self, daemon: Daemon, names: dict[str, int] | None, outcome: Repair | None) -> None:
-        known = self._tables.get(daemon, _Tables(names, names, False))
-        after = outcome.names if outcome else names
-        if self._foretold:
-            # What was foretold for one node is not there yet when the next is looked at.
-            after = {**(known.after or {}), **(after or {})} if (known.after, after) != (None, None) else None
-        elif outcome:
-            self._touched.add(daemon)
-        self._tables[daemon] = _Tables(known.before, after, known.started or bool(outcome and outcome.started_epmd))
-
-    def _rendered(self, daemon: Daemon, names: dict[str, int] | None) -> str:
-        where = f"in network namespace {self._namespace}:\n" if self._namespace is not None else ""
-        return where + epmd.render(daemon.port, names)
+def missing(findings: Sequence[Finding], options: Options) -> list[str]:
+    """The names that the user gave and no node has."""
+    names = [finding.observation.known_name for finding in findings]
+    running = [name for name in names if name]
+    return [
+        wanted
+        for wanted in options.name
+        if not any(agrees(wanted, name) or name == wanted.partition("@")[0] for name in running)
+    ]
 
 
-def _sentence(vm: Vm, name: str | None, msg: str) -> str:
-    return f"{name or 'an Erlang VM'}{f' (pid {vm.pid})' if vm.pid else ''}: {msg}"
+def outcome(
+    findings: Sequence[Finding],
+    epmds: Sequence[Epmd],
+    absent: Sequence[str],
+    why_absent: Sequence[str],
+    options: Options,
+    is_prediction: bool,
+) -> Outcome:
+    """The result of a run.
+
+    absent: names that the user gave and no node has; why_absent: sentences that explain it. is_prediction: whether this
+    is check mode, and nothing was done.
+    """
+    failures: list[_Failure] = []
+    warnings: list[str] = []
+    for finding in findings:
+        failure = _failure(finding, options, any_absent=bool(absent))
+        if failure:
+            failures.append(failure)
+        elif finding.diagnosis.verdict in (diagnose.UNIDENTIFIED, diagnose.BORROWED):
+            warnings.append(_sentence(finding, options))
+    failures += [_Failure(sentence, "not_running") for sentence in why_absent]
+    nodes = [_node(finding, options) for finding in findings]
+    reasons = {failure.reason for failure in failures}
+    return Outcome(
+        changed=any(node["changed"] for node in nodes),
+        failed=bool(failures),
+        msg="; ".join(legible(failure.sentence) for failure in failures) or _summary(nodes, is_prediction),
+        nodes=all_legible(nodes),
+        daemons=all_legible([_daemon(epmd) for epmd in epmds]),
+        missing=all_legible(list(absent)),
+        reason=reasons.pop() if len(reasons) == 1 else "several" if reasons else "",
+        diff={
+            "before": "".join(_rendered(epmd, epmd.before) for epmd in epmds),
+            "after": "".join(_rendered(epmd, epmd.after) for epmd in epmds),
+        },
+        warnings=[legible(warning) for warning in warnings],
+    )
+
+
+def _failure(finding: Finding, options: Options, any_absent: bool) -> _Failure | None:
+    """Why the module fails for this node; None where it does not."""
+    observation, diagnosis, repair = finding
+    sentence = _sentence(finding, options)
+    if repair:
+        return _Failure(sentence, repair.reason) if repair.reason else None
+    if diagnosis.verdict in (diagnose.CONFLICT, diagnose.EPMD_UNRESPONSIVE):
+        return _Failure(sentence, diagnosis.verdict)
+    if diagnosis.verdict != diagnose.UNIDENTIFIED or not _must_be_known(observation, options, any_absent):
+        return None
+    return _Failure(sentence, getattr(observation.obstacle, "reason", diagnosis.verdict))
+
+
+def _must_be_known(observation: Observation, options: Options, any_absent: bool) -> bool:
+    """Whether it is a failure that a node can't be identified."""
+    name = observation.known_name or _only_name(options)
+    if name is None and options.name:
+        # It may be one that the user named, as long as one of those is absent.
+        return any_absent
+    if observation.obstacle is None:
+        return bool(options.name) and options.wants(str(name))
+    # A network namespace that can't be entered is a failure only for a user who named a node.
+    return observation.entered or observation.vm.namespace is None or bool(options.name)
+
+
+def _sentence(finding: Finding, options: Options) -> str:
+    vm = finding.observation.vm
+    name = finding.observation.known_name or _only_name(options) or "an Erlang VM"
+    return f"{name}{f' (pid {vm.pid})' if vm.pid else ''}: {_msg(finding)}"
+
+
+def _msg(finding: Finding) -> str:
+    return finding.repair.msg if finding.repair else finding.diagnosis.msg
+
+
+def _only_name(options: Options) -> str | None:
+    """With a port there is exactly one name, and it is meant for that port."""
+    return options.name[0] if options.port is not None else None
+
+
+def _node(finding: Finding, options: Options) -> dict[str, Any]:
+    observation, diagnosis, repair = finding
+    vm = observation.vm
+    held = diagnosis.verdict in (diagnose.REGISTERED, diagnose.BORROWED)
+    return {
+        "name": observation.known_name or _only_name(options),
+        "pid": vm.pid,
+        "user": vm.user,
+        "hidden": vm.command_line.hidden,
+        "epmd_port": observation.daemon.port,
+        "namespace": vm.namespace,
+        "address": observation.listener.address if observation.listener else None,
+        "port": observation.port,
+        "tls": observation.tls,
+        "verdict": diagnosis.verdict,
+        "registered": repair.registered if repair else held,
+        "changed": bool(repair and repair.changed),
+        "msg": _msg(finding),
+    }
+
+
+def _daemon(epmd: Epmd) -> dict[str, Any]:
+    return {
+        "port": epmd.key.daemon.port,
+        "addresses": list(epmd.addresses),
+        "pid": epmd.pid,
+        "user": epmd.user,
+        "unit": epmd.unit,
+        "in_application_unit": epmd.in_application_unit,
+        "state": epmd.after.state.value,
+        "names": dict(epmd.after.names) if epmd.after.state is State.UP else None,
+        "msg": _trouble(epmd.after),
+        "foreign": [foreign._asdict() for foreign in epmd.foreign],
+        "namespace": epmd.key.namespace,
+        "started": epmd.started,
+    }
+
+
+def _trouble(table: Table) -> str:
+    """Why there is no table; empty where there is one."""
+    return {State.UP: "", State.DOWN: "epmd is down", State.MUTE: f"epmd gives no table: {table.trouble}"}[table.state]
+
+
+def _rendered(epmd: Epmd, table: Table) -> str:
+    """A table as `epmd -names` prints it."""
+    namespace, daemon = epmd.key
+    where = f"in network namespace {namespace}:\n" if namespace is not None else ""
+    if table.state is State.DOWN:
+        return f"{where}epmd: Cannot connect to local epmd\n"
+    if table.state is State.MUTE:
+        return f"{where}epmd: no table on port {daemon.port}: {legible(table.trouble)}\n"
+    lines = [f"name {legible(name)} at port {port}\n" for name, port in sorted(table.names.items())]
+    return f"{where}epmd: up and running on port {daemon.port} with data:\n" + "".join(lines)
+
+
+def _summary(nodes: Sequence[dict[str, Any]], is_prediction: bool) -> str:
+    if not nodes:
+        return "no Erlang node runs here" + vms.hidden()
+    changed = [legible(str(node["name"])) for node in nodes if node["changed"]]
+    if changed:
+        return f"{'would register' if is_prediction else 'registered'}: {', '.join(changed)}"
+    counts: dict[str, int] = {}
+    for node in nodes:
+        counts[node["verdict"]] = counts.get(node["verdict"], 0) + 1
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + "; nothing to do"

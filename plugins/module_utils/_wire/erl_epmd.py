@@ -1,11 +1,11 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is asked of a node by rpc: which epmd it uses, to register itself, and to forget a dead connection.
+"""The calls to a node: which epmd it uses, register its name there, forget a dead socket. Private to the collection.
 
-Standard: `net_kernel:epmd_module`; `erl_epmd.erl` of kernel: `get_epmd_port`, `register_node`, and the
-record `state`, whose second element is the socket to epmd. `erl_epmd` learns that a socket is gone
-from a message `{tcp_closed, Socket}` alone, so a connection that was cut without a FIN is held for ever.
+Standard: `net_kernel:epmd_module`; `erl_epmd.erl` of kernel: `get_epmd_port`, `register_node`, and the record `state`,
+whose second element is the socket to epmd. Only a message `{tcp_closed, Socket}` makes `erl_epmd` forget its socket, so
+one whose connection was cut without a FIN is held for ever.
 """
 
 from __future__ import annotations
@@ -25,20 +25,23 @@ POLL_SECONDS = 0.01
 
 
 def epmd_module(connection: NodeConnection) -> str | None:
-    """The module by which it finds other nodes, None if it does not say. Errors: Unreachable, ProtocolError.
+    """The module with which the node finds others, None for an answer without one. Errors: Unreachable, ProtocolError.
 
-    It may have been set in a file that no command line names (`-kernel epmd_module`).
+    It may be set (`-kernel epmd_module`) in a file that no command line mentions.
     """
     module = etf.decode(connection.call("net_kernel", "epmd_module", []))
     return str(module) if isinstance(module, Atom) else None
 
 
 def epmd_port(connection: NodeConnection) -> int | None:
-    """The port on which it looks for its epmd, None if it does not say. Errors: Unreachable, ProtocolError."""
-    told = etf.decode(connection.call("init", "get_argument", [Atom("epmd_port")]))
-    if told == "error":
+    """The node's own `-epmd_port`, DEFAULT_PORT if it has none, None for any other answer.
+
+    Errors: Unreachable, ProtocolError.
+    """
+    reply = etf.decode(connection.call("init", "get_argument", [Atom("epmd_port")]))
+    if reply == "error":
         return DEFAULT_PORT
-    first = told[1] if isinstance(told, tuple) and len(told) == 2 else None
+    first = reply[1] if isinstance(reply, tuple) and len(reply) == 2 else None
     while isinstance(first, list) and first and isinstance(first[0], list):
         first = first[0]
     port = etf.text(first)
@@ -46,8 +49,8 @@ def epmd_port(connection: NodeConnection) -> int | None:
 
 
 def register(connection: NodeConnection, alive: str, port: int, inet6: bool) -> Term:
-    """Have the node register itself; gives what `register_node` returns. Errors: Unreachable, ProtocolError."""
-    # Character by character, as the node itself would turn its name into bytes.
+    """Have the node register itself; the result is that of `register_node`. Errors: Unreachable, ProtocolError."""
+    # A list of characters, as the node itself would give its name.
     arguments: list[Term] = [[ord(character) for character in alive], port]
     if inet6:
         arguments.append(Atom("inet6"))
@@ -55,26 +58,27 @@ def register(connection: NodeConnection, alive: str, port: int, inet6: bool) -> 
 
 
 def socket_of(connection: NodeConnection) -> Raw | None:
-    """The socket that it holds to epmd, as it came; None where it holds none. Errors: Unreachable, ProtocolError."""
+    """The node's socket to its epmd, as it came; None if it has none. Errors: Unreachable, ProtocolError."""
     state = connection.call("sys", "get_state", [Atom("erl_epmd")])
     record = etf.decode(state)
     if not isinstance(record, tuple) or record[:1] != ("state",):
-        raise ProtocolError(f"erl_epmd has a state that is none: {record!r:.80}")
+        raise ProtocolError(f"unexpected state of erl_epmd: {record!r:.80}")
     held = etf.elements(state)[1:2]
-    # It is -1, or undefined, while there is no socket.
+    # -1 or undefined, by release, while there is no socket.
     return held[0] if held and not isinstance(etf.decode(held[0]), (int, Atom)) else None
 
 
 def register_without(connection: NodeConnection, dead: Raw | None, alive: str, port: int, inet6: bool) -> Term:
-    """As `register`, after it has forgotten this socket. Only for one that holds no name at epmd: it would be lost.
+    """As `register`; if the node thinks that it is registered, have it forget this socket and register again.
 
-    The first way is that of a peer who closes. With `inet_backend socket`, OTP 23 and 25 do not notice it.
+    Only for a socket that holds no name at epmd: the name would be lost. Shutting it down looks to the node as if epmd
+    had closed it; OTP 23 and 25 with `inet_backend socket` do not notice, so they get the message about it too.
     """
     reply = register(connection, alive, port, inet6)
-    for way in (_shut_down, _tell):
+    for forget in (_shut_down, _send_closed):
         if reply != ALREADY_REGISTERED or dead is None:
             break
-        way(connection, dead)
+        forget(connection, dead)
         end = time.monotonic() + FORGET_SECONDS
         while reply == ALREADY_REGISTERED and time.monotonic() < end:
             time.sleep(POLL_SECONDS)
@@ -86,6 +90,6 @@ def _shut_down(connection: NodeConnection, dead: Raw) -> None:
     connection.call("gen_tcp", "shutdown", [dead, Atom("read")])
 
 
-def _tell(connection: NodeConnection, dead: Raw) -> None:
+def _send_closed(connection: NodeConnection, dead: Raw) -> None:
     connection.call("erlang", "send", [Atom("erl_epmd"), (Atom("tcp_closed"), dead)])
     connection.call("gen_tcp", "close", [dead])

@@ -1,9 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Erlang's External Term Format: bytes <-> terms. Pure.
+"""Erlang's External Term Format: any term from bytes, and the few kinds that calls need as bytes. Pure.
 
-Standard: ERTS User's Guide, chapter "External Term Format"; `external.c` of erts.
+Standard: ERTS User's Guide, chapter "External Term Format"; `external.c` of erts. Private to the collection.
 
 | Erlang                | Python                                   |
 | --------------------- | ---------------------------------------- |
@@ -16,8 +16,8 @@ Standard: ERTS User's Guide, chapter "External Term Format"; `external.c` of ert
 | pid, port, reference  | Pid, Port, Reference                     |
 | fun, external fun     | Fun, Export                              |
 
-A term that came from a node and goes back to it is kept as Raw, its own bytes: `elements` cuts
-a tuple into such pieces, and `encode` puts them out again to the letter.
+A term of a node that goes back to it is kept as Raw, which is its own bytes: `elements` cuts a tuple into such pieces,
+and `encode` copies them to the letter.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from typing import Any, Callable, NamedTuple
 
 from .._errors import ProtocolError
 from .._limits import MAX_DEPTH, MAX_INTEGER_BYTES, MAX_NAME, MAX_REFERENCE_WORDS
+from .cursor import U8, U16, U32, Cursor
 
 VERSION_MAGIC = 131
 
-# Tag, as the chapter names them.
+# Tags, as the chapter names them.
 NEW_FLOAT_EXT = 70
 BIT_BINARY_EXT = 77
 COMPRESSED = 80
@@ -65,16 +66,13 @@ SMALL_ATOM_UTF8_EXT = 119
 V4_PORT_EXT = 120
 LOCAL_EXT = 121
 
-# Known tags that a peer may only send after flags that this client never offers.
+# Tags that a peer may send only if distribution flags allow it that are not among ours.
 NOT_NEGOTIATED = {
     COMPRESSED: "a compressed term",
     ATOM_CACHE_REF: "a reference into an atom cache",
     LOCAL_EXT: "a term in a node's local encoding",
 }
 
-_U8 = struct.Struct(">B")
-_U16 = struct.Struct(">H")
-_U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 _I32 = struct.Struct(">i")
 _F64 = struct.Struct(">d")
@@ -160,40 +158,21 @@ class Export(NamedTuple):
     arity: int
 
 
-class _Reader:
-    """A place in the bytes. Every read is checked here, and nowhere else."""
-
-    def __init__(self, data: bytes, position: int = 0) -> None:
-        self.data = data
-        self.position = position
-
-    def take(self, size: int) -> bytes:
-        end = self.position + size
-        if end > len(self.data):
-            raise ProtocolError(
-                f"a term is cut off: {size} bytes wanted at offset {self.position}, {len(self.data)} there"
-            )
-        piece = self.data[self.position : end]
-        self.position = end
-        return piece
-
-    def number(self, kind: struct.Struct) -> int:
-        (value,) = kind.unpack(self.take(kind.size))
-        return int(value)
+class _Reader(Cursor):
+    """A cursor that reads terms. `depth` counts the levels around what is read."""
 
     def count(self, kind: struct.Struct) -> int:
-        """A number of things to follow, each of which takes at least one byte."""
+        """A number of terms to follow, each of which takes at least one byte."""
         value = self.number(kind)
-        left = len(self.data) - self.position
-        if value > left:
-            raise ProtocolError(f"a term claims {value} parts with {left} bytes left")
+        if value > self.left:
+            raise ProtocolError(f"a term claims {value} parts with {self.left} bytes left")
         return value
 
     def term(self, depth: int) -> Term:
         if depth > MAX_DEPTH:
             raise ProtocolError(f"a term is nested deeper than {MAX_DEPTH} levels")
         start = self.position
-        tag = self.number(_U8)
+        tag = self.byte()
         decoder = _DECODERS.get(tag)
         if decoder is None:
             what = NOT_NEGOTIATED.get(tag, "an unknown term tag")
@@ -206,23 +185,23 @@ class _Reader:
     def atom(self, depth: int) -> Atom:
         value = self.term(depth + 1)
         if not isinstance(value, Atom):
-            raise ProtocolError(f"an atom is due before offset {self.position}")
+            raise ProtocolError(f"an atom is expected before offset {self.position}")
         return value
 
-    def small_integer(self, depth: int) -> int:
+    def integer(self, depth: int) -> int:
         value = self.term(depth + 1)
         if not isinstance(value, int):
-            raise ProtocolError(f"an integer is due before offset {self.position}")
+            raise ProtocolError(f"an integer is expected before offset {self.position}")
         return value
 
 
 def _atom(kind: struct.Struct, encoding: str) -> Callable[[_Reader, int], Atom]:
     def read(reader: _Reader, depth: int) -> Atom:
-        data = reader.take(reader.number(kind))
+        data = reader.counted(kind)
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
-            raise ProtocolError(f"an atom is no {encoding} before offset {reader.position}") from None
+            raise ProtocolError(f"an atom is not valid {encoding} before offset {reader.position}") from None
         if len(text) > MAX_NAME:
             raise ProtocolError(f"an atom has {len(text)} characters, more than {MAX_NAME}")
         return Atom(text)
@@ -237,7 +216,7 @@ def _integer(kind: struct.Struct) -> Callable[[_Reader, int], int]:
 def _big(kind: struct.Struct) -> Callable[[_Reader, int], int]:
     def read(reader: _Reader, depth: int) -> int:
         size = reader.number(kind)
-        sign = reader.number(_U8)
+        sign = reader.byte()
         if size > MAX_INTEGER_BYTES:
             raise ProtocolError(f"an integer of {size} bytes, more than {MAX_INTEGER_BYTES}")
         if sign > 1:
@@ -255,8 +234,7 @@ def _finite(value: float) -> float:
 
 
 def _new_float(reader: _Reader, depth: int) -> float:
-    (value,) = _F64.unpack(reader.take(_F64.size))
-    return _finite(value)
+    return _finite(reader.fields(_F64)[0])
 
 
 def _old_float(reader: _Reader, depth: int) -> float:
@@ -264,7 +242,7 @@ def _old_float(reader: _Reader, depth: int) -> float:
     try:
         return _finite(float(text.decode("ascii")))
     except ValueError:
-        raise ProtocolError("a float of the old form is no number") from None
+        raise ProtocolError("a float of the old form is not a number") from None
 
 
 def _tuple(kind: struct.Struct) -> Callable[[_Reader, int], tuple[Term, ...]]:
@@ -272,18 +250,18 @@ def _tuple(kind: struct.Struct) -> Callable[[_Reader, int], tuple[Term, ...]]:
 
 
 def _list(reader: _Reader, depth: int) -> Term:
-    items = reader.terms(reader.count(_U32), depth)
+    items = reader.terms(reader.count(U32), depth)
     tail = reader.term(depth + 1)
     return items if tail == [] else ImproperList(items, tail)
 
 
 def _map(reader: _Reader, depth: int) -> Map:
-    parts = reader.terms(2 * reader.count(_U32), depth)
+    parts = reader.terms(2 * reader.count(U32), depth)
     return Map(list(zip(parts[::2], parts[1::2])))
 
 
 def _bit_binary(reader: _Reader, depth: int) -> Term:
-    size, bits = reader.number(_U32), reader.number(_U8)
+    size, bits = reader.number(U32), reader.byte()
     data = reader.take(size)
     if not 1 <= bits <= 8 or not data:
         raise ProtocolError(f"a bitstring of {size} bytes uses {bits} bits of the last")
@@ -292,7 +270,7 @@ def _bit_binary(reader: _Reader, depth: int) -> Term:
 
 def _pid(creation: struct.Struct) -> Callable[[_Reader, int], Pid]:
     return lambda reader, depth: Pid(
-        reader.atom(depth), reader.number(_U32), reader.number(_U32), reader.number(creation)
+        reader.atom(depth), reader.number(U32), reader.number(U32), reader.number(creation)
     )
 
 
@@ -302,73 +280,73 @@ def _port(number: struct.Struct, creation: struct.Struct) -> Callable[[_Reader, 
 
 def _reference(creation: struct.Struct) -> Callable[[_Reader, int], Reference]:
     def read(reader: _Reader, depth: int) -> Reference:
-        size = reader.number(_U16)
+        size = reader.number(U16)
         if not 1 <= size <= MAX_REFERENCE_WORDS:
             raise ProtocolError(f"a reference of {size} words; 1 to {MAX_REFERENCE_WORDS} are allowed")
         node, made = reader.atom(depth), reader.number(creation)
-        return Reference(node, made, tuple(reader.number(_U32) for _unused in range(size)))
+        return Reference(node, made, tuple(reader.number(U32) for _unused in range(size)))
 
     return read
 
 
 def _old_reference(reader: _Reader, depth: int) -> Reference:
-    node, word = reader.atom(depth), reader.number(_U32)
-    return Reference(node, reader.number(_U8), (word,))
+    node, word = reader.atom(depth), reader.number(U32)
+    return Reference(node, reader.byte(), (word,))
 
 
 def _new_fun(reader: _Reader, depth: int) -> Fun:
-    start = reader.position
-    size = reader.number(_U32)
-    arity, uniq, index = reader.number(_U8), reader.take(16), reader.number(_U32)
-    count = reader.count(_U32)
-    module = reader.atom(depth)
-    old_index, old_uniq = reader.small_integer(depth), reader.small_integer(depth)
-    pid = reader.term(depth + 1)
-    fun = Fun(module, arity, index, uniq, old_index, old_uniq, pid, reader.terms(count, depth))
-    taken = reader.position - start
-    if taken != size:
-        raise ProtocolError(f"a fun of {taken} bytes claims {size}")
-    return fun
+    size = reader.number(U32)
+    reader.position -= U32.size  # the size counts itself
+    fun = reader.piece(size, "a fun")
+    fun.number(U32)
+    arity, uniq, index = fun.byte(), fun.take(16), fun.number(U32)
+    count = fun.count(U32)
+    module = fun.atom(depth)
+    old_index, old_uniq = fun.integer(depth), fun.integer(depth)
+    pid = fun.term(depth + 1)
+    free = fun.terms(count, depth)
+    fun.done()
+    return Fun(module, arity, index, uniq, old_index, old_uniq, pid, free)
 
 
 def _old_fun(reader: _Reader, depth: int) -> Fun:
-    count = reader.count(_U32)
+    count = reader.count(U32)
     pid, module = reader.term(depth + 1), reader.atom(depth)
-    index, uniq = reader.small_integer(depth), reader.small_integer(depth)
+    index, uniq = reader.integer(depth), reader.integer(depth)
     return Fun(module, None, index, b"", index, uniq, pid, reader.terms(count, depth))
 
 
 def _export(reader: _Reader, depth: int) -> Export:
-    return Export(reader.atom(depth), reader.atom(depth), reader.small_integer(depth))
+    return Export(reader.atom(depth), reader.atom(depth), reader.integer(depth))
 
 
 _DECODERS: dict[int, Callable[[_Reader, int], Term]] = {
-    SMALL_INTEGER_EXT: _integer(_U8),
+    SMALL_INTEGER_EXT: _integer(U8),
     INTEGER_EXT: _integer(_I32),
-    SMALL_BIG_EXT: _big(_U8),
-    LARGE_BIG_EXT: _big(_U32),
+    SMALL_BIG_EXT: _big(U8),
+    LARGE_BIG_EXT: _big(U32),
     NEW_FLOAT_EXT: _new_float,
     FLOAT_EXT: _old_float,
-    ATOM_EXT: _atom(_U16, "latin-1"),
-    SMALL_ATOM_EXT: _atom(_U8, "latin-1"),
-    ATOM_UTF8_EXT: _atom(_U16, "utf-8"),
-    SMALL_ATOM_UTF8_EXT: _atom(_U8, "utf-8"),
-    SMALL_TUPLE_EXT: _tuple(_U8),
-    LARGE_TUPLE_EXT: _tuple(_U32),
+    ATOM_EXT: _atom(U16, "latin-1"),
+    SMALL_ATOM_EXT: _atom(U8, "latin-1"),
+    ATOM_UTF8_EXT: _atom(U16, "utf-8"),
+    SMALL_ATOM_UTF8_EXT: _atom(U8, "utf-8"),
+    SMALL_TUPLE_EXT: _tuple(U8),
+    LARGE_TUPLE_EXT: _tuple(U32),
     NIL_EXT: lambda reader, depth: [],
-    STRING_EXT: lambda reader, depth: list(reader.take(reader.number(_U16))),
+    STRING_EXT: lambda reader, depth: list(reader.counted(U16)),
     LIST_EXT: _list,
     MAP_EXT: _map,
-    BINARY_EXT: lambda reader, depth: reader.take(reader.number(_U32)),
+    BINARY_EXT: lambda reader, depth: reader.counted(U32),
     BIT_BINARY_EXT: _bit_binary,
-    PID_EXT: _pid(_U8),
-    NEW_PID_EXT: _pid(_U32),
-    PORT_EXT: _port(_U32, _U8),
-    NEW_PORT_EXT: _port(_U32, _U32),
-    V4_PORT_EXT: _port(_U64, _U32),
+    PID_EXT: _pid(U8),
+    NEW_PID_EXT: _pid(U32),
+    PORT_EXT: _port(U32, U8),
+    NEW_PORT_EXT: _port(U32, U32),
+    V4_PORT_EXT: _port(_U64, U32),
     REFERENCE_EXT: _old_reference,
-    NEW_REFERENCE_EXT: _reference(_U8),
-    NEWER_REFERENCE_EXT: _reference(_U32),
+    NEW_REFERENCE_EXT: _reference(U8),
+    NEWER_REFERENCE_EXT: _reference(U32),
     NEW_FUN_EXT: _new_fun,
     FUN_EXT: _old_fun,
     EXPORT_EXT: _export,
@@ -376,93 +354,69 @@ _DECODERS: dict[int, Callable[[_Reader, int], Term]] = {
 
 
 def split(data: bytes) -> list[Raw]:
-    """Cut what follows one another as `131, term` into its terms. Errors: ProtocolError."""
+    """The terms in a sequence of `131, term`, each without the 131. Errors: ProtocolError."""
     terms = []
-    reader = _Reader(data)
-    while reader.position < len(data):
+    reader = _Reader(data, "a term")
+    while reader.left:
         magic = reader.position
-        if reader.number(_U8) != VERSION_MAGIC:
+        if reader.byte() != VERSION_MAGIC:
             raise ProtocolError(f"a term must start with {VERSION_MAGIC} at offset {magic}")
-        start = reader.position
-        reader.term(0)
-        terms.append(Raw(data[start : reader.position]))
+        terms.append(_raw_term(reader, 0))
     return terms
 
 
 def elements(term: bytes) -> list[Raw]:
-    """The elements of an encoded tuple (no version magic), each as the bytes that came."""
-    reader = _Reader(term)
-    tag = reader.number(_U8)
+    """The elements of an encoded tuple (no version magic), each as the bytes that came. Errors: ProtocolError."""
+    reader = _Reader(term, "a term")
+    tag = reader.byte()
     if tag not in (SMALL_TUPLE_EXT, LARGE_TUPLE_EXT):
-        raise ProtocolError(f"a tuple is due, not tag {tag}")
-    found = []
-    for _unused in range(reader.count(_U8 if tag == SMALL_TUPLE_EXT else _U32)):
-        start = reader.position
-        reader.term(1)
-        found.append(Raw(term[start : reader.position]))
-    _end(reader)
+        raise ProtocolError(f"a tuple is expected, not a term with tag {tag}")
+    count = reader.count(U8 if tag == SMALL_TUPLE_EXT else U32)
+    found = [_raw_term(reader, 1) for _unused in range(count)]
+    reader.done()
     return found
+
+
+def _raw_term(reader: _Reader, depth: int) -> Raw:
+    start = reader.position
+    reader.term(depth)
+    return Raw(reader.data[start : reader.position])
 
 
 def decode(term: bytes) -> Term:
     """The one term in these bytes (no version magic), all of them. Errors: ProtocolError."""
-    reader = _Reader(term)
+    reader = _Reader(term, "a term")
     value = reader.term(0)
-    _end(reader)
+    reader.done()
     return value
-
-
-def _end(reader: _Reader) -> None:
-    left = len(reader.data) - reader.position
-    if left:
-        raise ProtocolError(f"{left} bytes follow the term")
 
 
 def encode(term: Term) -> bytes:
     """A term as its bytes (no version magic), in the form that a node of today would send.
 
-    Takes what the table above lists, but funs and ports: those only ever go back as Raw.
-    Errors: TypeError for anything else, ValueError for what is too large.
+    Takes what a call of ours consists of: Raw, Atom, Pid, Reference, integers of 32 bits, lists, and tuples of up to
+    255 elements. Anything else is a defect of ours: TypeError, or ValueError for an atom that is too long.
     """
     if isinstance(term, Raw):
         return bytes(term)
     if isinstance(term, Atom):
         return _encode_atom(term)
-    if isinstance(term, bytes):
-        return b"%c%b%b" % (BINARY_EXT, _U32.pack(len(term)), term)
     if _is_integer(term):
-        return _encode_integer(term)
-    if isinstance(term, float):
-        return b"%c%b" % (NEW_FLOAT_EXT, _F64.pack(term))
+        return b"%c%c" % (SMALL_INTEGER_EXT, term) if 0 <= term < 256 else b"%c%b" % (INTEGER_EXT, _I32.pack(term))
     if isinstance(term, list):
         return _encode_list(term)
-    if isinstance(term, ImproperList):
-        return _encode_items(LIST_EXT, term.items) + encode(term.tail)
-    if isinstance(term, Map):
-        return _encode_items(MAP_EXT, term.pairs, [part for pair in term.pairs for part in pair])
-    if isinstance(term, BitString):
-        return b"%c%b%c%b" % (BIT_BINARY_EXT, _U32.pack(len(term.data)), term.bits, term.data)
     if isinstance(term, Pid):
-        return _encode_identity(PID_EXT, NEW_PID_EXT, term.node, (term.id, term.serial), term.creation)
+        return _encode_pid(term)
     if isinstance(term, Reference):
         return _encode_reference(term)
-    if isinstance(term, (Port, Fun, Export)):
-        raise TypeError(f"a {type(term).__name__} only goes back as Raw")
-    if isinstance(term, tuple):
-        if len(term) < 256:
-            return b"%c%c" % (SMALL_TUPLE_EXT, len(term)) + b"".join(map(encode, term))
-        return _encode_items(LARGE_TUPLE_EXT, term)
-    raise TypeError(f"no encoding for a {type(term).__name__}")
+    if type(term) is tuple:
+        return b"%c%c" % (SMALL_TUPLE_EXT, len(term)) + b"".join(map(encode, term))
+    raise TypeError(f"no call has a {type(term).__name__}")
 
 
 def _is_integer(term: Term) -> bool:
-    # To Python a bool is an int, to Erlang it is an atom.
+    # For Python a bool is an int, for Erlang it is an atom.
     return isinstance(term, int) and not isinstance(term, bool)
-
-
-def _encode_items(tag: int, counted: Any, items: Any = None) -> bytes:
-    parts = counted if items is None else items
-    return b"%c%b" % (tag, _U32.pack(len(counted))) + b"".join(map(encode, parts))
 
 
 def _encode_atom(atom: Atom) -> bytes:
@@ -471,54 +425,38 @@ def _encode_atom(atom: Atom) -> bytes:
     data = atom.encode("utf-8")
     if len(data) < 256:
         return b"%c%c%b" % (SMALL_ATOM_UTF8_EXT, len(data), data)
-    return b"%c%b%b" % (ATOM_UTF8_EXT, _U16.pack(len(data)), data)
-
-
-def _encode_integer(value: int) -> bytes:
-    if 0 <= value < 256:
-        return b"%c%c" % (SMALL_INTEGER_EXT, value)
-    if -(1 << 31) <= value < 1 << 31:
-        return b"%c%b" % (INTEGER_EXT, _I32.pack(value))
-    size = (abs(value).bit_length() + 7) // 8
-    data = abs(value).to_bytes(size, "little")
-    if size < 256:
-        return b"%c%c%c%b" % (SMALL_BIG_EXT, size, value < 0, data)
-    return b"%c%b%c%b" % (LARGE_BIG_EXT, _U32.pack(size), value < 0, data)
+    return b"%c%b%b" % (ATOM_UTF8_EXT, U16.pack(len(data)), data)
 
 
 def _encode_list(items: list[Term]) -> bytes:
     if not items:
-        return _U8.pack(NIL_EXT)
+        return U8.pack(NIL_EXT)
     if len(items) < 1 << 16 and all(_is_integer(item) and 0 <= item < 256 for item in items):
-        return b"%c%b%b" % (STRING_EXT, _U16.pack(len(items)), bytes(items))
-    return _encode_items(LIST_EXT, items) + _U8.pack(NIL_EXT)
+        return b"%c%b%b" % (STRING_EXT, U16.pack(len(items)), bytes(items))
+    return b"%c%b%b%c" % (LIST_EXT, U32.pack(len(items)), b"".join(map(encode, items)), NIL_EXT)
 
 
-def _encode_identity(old: int, new: int, node: Atom, words: tuple[int, ...], creation: int) -> bytes:
-    # Only peers before OTP 23 give creations below 4, and only those need the old form.
-    small = creation < 4
-    packed = b"".join(map(_U32.pack, words))
-    return b"%c%b%b%b" % (
-        old if small else new,
-        encode(node),
-        packed,
-        (_U8 if small else _U32).pack(creation),
-    )
+# A node before OTP 23 gives us a creation below 4, and knows only the old forms of pids and references.
+
+
+def _encode_pid(pid: Pid) -> bytes:
+    tag, creation = (PID_EXT, U8) if pid.creation < 4 else (NEW_PID_EXT, U32)
+    return b"%c%b%b%b%b" % (tag, encode(pid.node), U32.pack(pid.id), U32.pack(pid.serial), creation.pack(pid.creation))
 
 
 def _encode_reference(reference: Reference) -> bytes:
-    small = reference.creation < 4
+    tag, creation = (NEW_REFERENCE_EXT, U8) if reference.creation < 4 else (NEWER_REFERENCE_EXT, U32)
     return b"%c%b%b%b%b" % (
-        NEW_REFERENCE_EXT if small else NEWER_REFERENCE_EXT,
-        _U16.pack(len(reference.words)),
+        tag,
+        U16.pack(len(reference.words)),
         encode(reference.node),
-        (_U8 if small else _U32).pack(reference.creation),
-        b"".join(map(_U32.pack, reference.words)),
+        creation.pack(reference.creation),
+        b"".join(map(U32.pack, reference.words)),
     )
 
 
 def text(term: Term) -> str | None:
-    """An atom, binary or string as str; None for anything else."""
+    """The text of an atom, a binary or a string; None for any other term."""
     if isinstance(term, Atom):
         return str(term)
     if isinstance(term, bytes):

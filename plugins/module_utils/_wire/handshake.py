@@ -1,10 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The distribution handshake as the side that connects: packets in, packets out. Pure.
+"""The distribution handshake as the connecting side: packets in, packets out. Pure. Private to the collection.
 
-Standard: ERTS User's Guide, "Distribution Protocol", section "Distribution Handshake";
-`dist_util.erl` of kernel. A packet is what stands between two lengths, which are not in it.
+Standard: ERTS User's Guide, "Distribution Protocol", section "Distribution Handshake"; `dist_util.erl` of kernel.
+A packet is what follows a length; the length itself is not part of it.
 
     we                                  the node
     send_name (N, or n before OTP 23)   ->
@@ -15,10 +15,9 @@ Standard: ERTS User's Guide, "Distribution Protocol", section "Distribution Hand
     challenge reply (r)                 ->
                                         <-  challenge acknowledgement (a)
 
-The caller drives it: `start`, then `receive` for every packet, sending what they return. At
-State.CHALLENGED the peer has said its full name and nothing is owed yet: hang up there and the
-node logs nothing, or go on with `reply`, which needs the cookie. At State.REFUSED `refusal`
-says why; at State.CONNECTED the peer has proved that it knows the cookie.
+The caller drives it: `start`, then `receive` for every packet, sending what they return. At State.CHALLENGED the peer
+has sent its full name and waits: close the connection there and the node logs nothing, or go on with `reply`, which
+needs the cookie. At State.REFUSED `refusal` says why; at State.CONNECTED the peer has proved that it knows the cookie.
 """
 
 from __future__ import annotations
@@ -30,8 +29,9 @@ import re
 import struct
 from typing import Callable, NamedTuple
 
-from .._errors import EpmdError, ProtocolError
+from .._errors import ProtocolError
 from .._limits import MAX_NAME
+from .cursor import U16, U32, Cursor
 
 # Distribution flags, as dist.hrl names them.
 DFLAG_EXTENDED_REFERENCES = 0x4
@@ -65,7 +65,7 @@ MANDATORY_25 = (
 )
 MANDATORY_26 = DFLAG_V4_NC | DFLAG_UNLINK_ID
 
-# Hidden (no DFLAG_PUBLISHED), without atom cache and without fragments: messages then come whole and self-contained.
+# Hidden (no DFLAG_PUBLISHED); without atom cache and fragments, so that each message is complete and self-contained.
 OUR_FLAGS = MANDATORY_25 | MANDATORY_26 | DFLAG_MANDATORY_25_DIGEST
 
 OLD_VERSION = 5
@@ -76,13 +76,11 @@ _OLD_CHALLENGE = struct.Struct(">cHII")
 _CHALLENGE = struct.Struct(">cQIIH")
 _REPLY = struct.Struct(">cI16s")
 _COMPLEMENT = struct.Struct(">cII")
-_U16 = struct.Struct(">H")
-_U32 = struct.Struct(">I")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
 class State(enum.Enum):
-    """Where a handshake stands, seen from the side that connects."""
+    """How far a handshake has come, as the connecting side sees it."""
 
     NEW = "new"
     NAME_SENT = "name sent"
@@ -94,7 +92,7 @@ class State(enum.Enum):
 
 
 class Peer(NamedTuple):
-    """What the challenge says of the node: full name, distribution flags, creation (0: unknown)."""
+    """The node according to its challenge: full name, distribution flags, creation (0 before OTP 23)."""
 
     name: str
     flags: int
@@ -114,8 +112,8 @@ def _text(data: bytes) -> str:
 class Handshake:
     """One handshake with one node.
 
-    name: our name; with `dynamic` only the host part, and the node lends the rest (NAME_ME).
-    old: speak version 5, for nodes before OTP 23; there is no `dynamic` then.
+    name: our name; with `dynamic` only the host part, to which the node lends the rest (NAME_ME).
+    old: speak version 5, for nodes before OTP 23, which has no dynamic names.
     challenge: our own challenge, 32 random bits.
     """
 
@@ -136,7 +134,7 @@ class Handshake:
         self._flags = OUR_FLAGS | (DFLAG_NAME_ME if dynamic else 0)
 
     def start(self) -> bytes:
-        """send_name."""
+        """The packet send_name. Errors: RuntimeError unless the handshake is new."""
         self._expect(State.NEW)
         self.state = State.NAME_SENT
         name = self.name.encode("latin-1")
@@ -145,17 +143,20 @@ class Handshake:
         return _NAME.pack(b"N", self._flags, self.creation, len(name)) + name
 
     def receive(self, packet: bytes) -> bytes:
-        """Take one packet of the peer; give the packet to send now, or b"" for none.
+        """Take one packet of the peer, and return the packet to send now, or b"" for none.
 
-        Errors: ProtocolError for bytes that have no place here.
+        Errors: ProtocolError for a packet that is malformed or not expected in this state, which then stays the same.
         """
         handler = _TABLE.get((self.state, packet[:1]))
         if handler is None:
-            raise ProtocolError(f"{self._shown(packet)} where a handshake is {self.state.value}")
+            raise ProtocolError(
+                f"a packet of {len(packet)} bytes that starts with {packet[:8]!r} is not expected in the handshake's "
+                f"state {self.state.value!r}"
+            )
         return handler(self, packet)
 
     def reply(self, cookie: bytes) -> list[bytes]:
-        """The challenge reply, with the complement before it where one is due."""
+        """The challenge reply, after the complement if one is due. Errors: RuntimeError unless CHALLENGED."""
         self._expect(State.CHALLENGED)
         self.state = State.REPLIED
         self._cookie = cookie
@@ -163,12 +164,9 @@ class Handshake:
         return [part for part in (self._complement, packet) if part]
 
     def _expect(self, state: State) -> None:
+        """Our own steps out of order are a defect of this collection, and no error of the peer."""
         if self.state is not state:
-            raise EpmdError(f"a handshake is {self.state.value} where it should be {state.value}")
-
-    @staticmethod
-    def _shown(packet: bytes) -> str:
-        return f"a packet of {len(packet)} bytes that starts with {packet[:8]!r}"
+            raise RuntimeError(f"the handshake's state is {self.state.value!r}, and has to be {state.value!r}")
 
     def _refuse(self, why: str) -> bytes:
         self.state = State.REFUSED
@@ -180,64 +178,62 @@ class Handshake:
         if status.startswith(b"named:"):
             return self._on_named(status[len(b"named:") :])
         if status == b"not_allowed":
-            # For a lent name the node looks for its host alone.
+            # Of a dynamic name the node has only the host part at this point, and looks for that.
             return self._refuse(
-                f"it does not allow us to connect: call net_kernel:allow(['{self.name}']) in it (or else it wants a "
-                "flag that we do not have)"
+                f"it does not allow us to connect: call net_kernel:allow(['{self.name}']) in it (if it still refuses, "
+                "it requires a distribution flag that we do not offer)"
             )
         if status == b"nok":
             return self._refuse("it is connecting to a node of our name at this moment; try again")
         if status == b"alive":
-            # Saying "true" would make the node cut the other connection.
+            # The answer "true" would make the node cut the other connection.
             self._refuse("another run is connected to it at this moment; try again")
             return b"sfalse"
         if status not in (b"ok", b"ok_simultaneous"):
             raise ProtocolError(f"an unknown handshake status {status[:20]!r}")
         if self._dynamic:
-            raise ProtocolError(f"the handshake status {status!r} where it should lend a name")
+            raise ProtocolError(f"the handshake status {status!r}, which does not lend us a name")
         self.state = State.ACCEPTED
         return b""
 
     def _on_named(self, rest: bytes) -> bytes:
-        """`named:`, then the lent name with its length, and a creation."""
+        """`named:`, then the name that it lends with its length, and a creation; what follows is ignored."""
         if not self._dynamic:
-            raise ProtocolError("it lends a name that nobody asked for")
-        size = int.from_bytes(rest[: _U16.size], "big")
-        name, tail = _text(rest[_U16.size : _U16.size + size]), rest[_U16.size + size :]
+            raise ProtocolError("it lends us a name that we did not ask for")
+        cursor = Cursor(rest, "the name that it lends us")
+        name = _text(cursor.counted(U16))
+        creation = cursor.number(U32)
         alive, _at, host = name.partition("@")
-        if len(tail) < _U32.size or not alive or host != self.name or len(name) > MAX_NAME:
-            raise ProtocolError(f"it lends a name that is none: {rest[:40]!r}")
-        self.name = name
-        (self.creation,) = _U32.unpack_from(tail)
+        if not alive or host != self.name or len(name) > MAX_NAME:
+            raise ProtocolError(f"it lends us an invalid name: {name[:40]!r}")
+        self.name, self.creation = name, creation
         self.state = State.ACCEPTED
         return b""
 
     def _on_challenge(self, packet: bytes) -> bytes:
-        if len(packet) < _CHALLENGE.size:
-            raise ProtocolError(f"a challenge of {len(packet)} bytes is cut off")
-        _tag, flags, self._peer_challenge, creation, size = _CHALLENGE.unpack_from(packet)
-        name = packet[_CHALLENGE.size : _CHALLENGE.size + size]
-        if len(name) != size:
-            raise ProtocolError(f"a challenge claims a name of {size} bytes and has {len(name)}")
+        """`N`: what follows the name is ignored, as the standard says."""
+        cursor = Cursor(packet, "its challenge")
+        _tag, flags, challenge, creation, size = cursor.fields(_CHALLENGE)
+        name = cursor.take(size)
         if self._old:
             self._complement = _COMPLEMENT.pack(b"c", self._flags >> 32, self.creation)
-        return self._challenged(name, flags, creation)
+        return self._challenged(name, challenge, flags, creation)
 
     def _on_old_challenge(self, packet: bytes) -> bytes:
         if not self._old:
             raise ProtocolError("it answers handshake version 6 with a challenge of version 5")
-        if len(packet) < _OLD_CHALLENGE.size:
-            raise ProtocolError(f"a challenge of {len(packet)} bytes is cut off")
-        _tag, _version, flags, self._peer_challenge = _OLD_CHALLENGE.unpack_from(packet)
-        return self._challenged(packet[_OLD_CHALLENGE.size :], flags, 0)
+        cursor = Cursor(packet, "its challenge")
+        _tag, _version, flags, challenge = cursor.fields(_OLD_CHALLENGE)
+        return self._challenged(cursor.rest(), challenge, flags, 0)
 
-    def _challenged(self, name: bytes, flags: int, creation: int) -> bytes:
+    def _challenged(self, name: bytes, challenge: int, flags: int, creation: int) -> bytes:
         text = _text(name)
         alive, _at, host = text.partition("@")
         if not alive or not host or "@" in host or len(text) > MAX_NAME or _CONTROL.search(text):
-            raise ProtocolError(f"it calls itself {text[:80]!r}, which is no node name")
+            raise ProtocolError(f"it calls itself {text[:80]!r}, which is not a valid node name")
         if flags & DFLAG_MANDATORY_25_DIGEST:
             flags |= MANDATORY_25
+        self._peer_challenge = challenge
         self.peer = Peer(text, flags, creation)
         self.state = State.CHALLENGED
         return b""

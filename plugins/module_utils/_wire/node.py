@@ -1,9 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A hidden node for the time of one connection: connect, prove the cookie, call.
+"""A hidden node for the duration of one connection: connect, prove the cookie, call. Private to the collection.
 
-Standard: as `_handshake.py` and `control.py`, which hold the bytes; here is the order of things.
+Standard: as `handshake.py` and `control.py`, which hold the bytes.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from .tls import Tls
 
 HOST = "epmd_register"
-"""The host part of our name. Always the same, so that a node never has to learn a second one."""
+"""The host part of our name. Always the same, so that a node never gets to know a second one."""
 
 OLD_NAME = "beamops@" + HOST
-"""Our name at nodes before OTP 23, which do not lend names."""
+"""Our name for nodes before OTP 23, which do not lend names."""
 
 
 class NodeConnection:
     """One connection to one distribution port, at the challenge after `open`.
 
-    `peer` is what the node says of itself. Close it there and the node keeps no trace of it, or
-    go on with `authenticate` and `call`.
+    peer: the node according to its challenge. Close the connection then, and the node keeps no trace of it, or go on
+    with `authenticate` and `call`.
     """
 
     def __init__(self, connection: Connection, handshake: Handshake, peer: Peer) -> None:
@@ -45,10 +45,10 @@ class NodeConnection:
     def open(
         cls, address: str, port: int, patience: Deadline, deadline: Deadline, tls: Tls | None = None
     ) -> NodeConnection:
-        """Connect up to the challenge, which has to come before `patience` ends; the rest before `deadline`.
+        """Connect, up to the challenge, which has to come before `patience` ends; all later waits end at `deadline`.
 
-        Nodes before OTP 23 hang up on the new handshake, so a peer that does is asked once more
-        in the old one. Errors: Unreachable, ProtocolError, TlsFailed, NodeRefused.
+        A node before OTP 23 closes the connection at the new handshake, so a peer that does gets a second connection
+        with the old one. Errors: Unreachable, ProtocolError, TlsFailed, NodeRefused.
         """
         try:
             connection = cls._open(address, port, patience, tls, old=False)
@@ -61,7 +61,7 @@ class NodeConnection:
     def _open(cls, address: str, port: int, deadline: Deadline, tls: Tls | None, old: bool) -> NodeConnection:
         handshake = Handshake(
             OLD_NAME if old else HOST,
-            # Not for secrecy: the digest only has to be fresh, as in dist_util.erl.
+            # Sent in the clear; it only has to be fresh, as that of `gen_challenge` in dist_util.erl.
             challenge=random.SystemRandom().getrandbits(32),
             dynamic=not old,
             old=old,
@@ -80,11 +80,14 @@ class NodeConnection:
 
     @property
     def own_port(self) -> int:
-        """The port from which it comes."""
+        """The local port of the connection."""
         return self._connection.own_port
 
     def authenticate(self, cookie: bytes) -> None:
-        """Prove that we know the cookie, and have the node prove it. Errors: Unreachable, EpmdError."""
+        """Prove that we know the cookie, and have the node prove it.
+
+        Errors: Unreachable, ProtocolError, NodeRefused if the node does not know it, EpmdError if it refuses ours.
+        """
         self._connection.send_handshake(*self._handshake.reply(cookie))
         try:
             _step(self._connection, self._handshake)
@@ -92,8 +95,7 @@ class NodeConnection:
             raise EpmdError("it refused the cookie") from None
 
     def call(self, module: str, function: str, arguments: list[Term]) -> Raw:
-        """`rpc:call` in the node: the result, encoded as it came. Errors: Unreachable, ProtocolError."""
-        # Here and not above: most connections end at the challenge, and need no terms.
+        """`rpc:call` in the node; the result is encoded, as it came. Errors: Unreachable, ProtocolError."""
         from . import control  # noqa: PLC0415
         from .etf import Atom, Pid, Reference  # noqa: PLC0415
 
@@ -109,12 +111,12 @@ class NodeConnection:
                 return result
 
     def close(self) -> None:
-        """Hang up."""
+        """End the connection, as `Connection.hang_up`."""
         self._connection.hang_up()
 
 
 def _step(connection: Connection, handshake: Handshake) -> None:
-    """Take one packet and send what it calls for."""
+    """Receive one packet, and send the answer to it if there is one."""
     answer = handshake.receive(connection.receive_handshake(_limits.MAX_HANDSHAKE_PACKET))
     if answer:
         connection.send_handshake(answer)

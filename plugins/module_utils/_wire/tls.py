@@ -1,9 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TLS inside a connection to a node, and what its refusals mean in words for an operator. Private to the collection.
+"""TLS inside a connection to a node, and its errors in words for an operator. Private to the collection.
 
-Standard: RFC 8446, RFC 5246; `inet_tls_dist.erl` of ssl. Which certificate to show is in `_host/certificates.py`.
+Standard: RFC 8446, RFC 5246; `inet_tls_dist.erl` of ssl. `_host/certificates.py` chooses the certificate.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _REFUSALS = {
 
 
 class Tunnel:
-    """TLS inside of a connection, of which it has only two functions: to send bytes, and to wait for some.
+    """TLS on top of two functions of a connection: one sends bytes, the other waits for some.
 
-    Every wait is theirs, and so ends in time. On a socket of its own OpenSSL would not come back as long as a peer
-    goes on sending what has no meaning. Errors of all methods: OSError, which `Tls.explain` puts into words, and those
-    of the two functions.
+    Only they wait, so every wait ends at their deadline; OpenSSL with a socket of its own would not return as long as
+    the peer sends records without content. Errors of all methods: OSError, which `Tls.explain` puts into words, and
+    those of the two functions.
     """
 
     def __init__(self, context: ssl.SSLContext, send: Callable[[bytes], None], receive: Callable[[int], bytes]) -> None:
@@ -52,24 +52,24 @@ class Tunnel:
         try:
             self._complete(lambda: self._tls.write(data))
         except Closed:
-            self._hear_why()
+            self._read_alert()
             raise
 
     def receive(self, size: int) -> bytes:
-        """Some bytes, up to this many; none when the peer has hung up."""
+        """At least one byte and at most this many; none when the peer has closed the connection."""
         try:
             return self._complete(lambda: self._tls.read(size))
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
 
     def hang_up(self) -> None:
-        """Say that nothing more comes."""
-        with contextlib.suppress(ssl.SSLError):  # it wants to wait for the same from the peer
+        """Send the end of TLS (close_notify), and do not wait for that of the peer."""
+        with contextlib.suppress(ssl.SSLError):
             self._tls.unwrap()
         self._send(self._outgoing.read())
 
-    def _hear_why(self) -> None:
-        """Read what the peer said before it closed: since TLS 1.3 it may refuse us when we take it for connected."""
+    def _read_alert(self) -> None:
+        """Raise the alert that the peer sent before it closed: in TLS 1.3 it refuses us when our handshake is over."""
         with contextlib.suppress(EpmdError):
             while True:
                 data = self._receive(_CHUNK)
@@ -81,7 +81,7 @@ class Tunnel:
             self._tls.read(1)
 
     def _complete(self, step: Callable[[], T]) -> T:
-        """Take a step of OpenSSL as often as it needs bytes of the peer for it."""
+        """Repeat a step of OpenSSL until it needs no more bytes of the peer."""
         while True:
             try:
                 result = step()
@@ -94,7 +94,7 @@ class Tunnel:
                 else:
                     self._incoming.write_eof()
             except ssl.SSLError:
-                with contextlib.suppress(EpmdError):  # a farewell, which says why
+                with contextlib.suppress(EpmdError):  # the alert for the peer
                     self._send(self._outgoing.read())
                 raise
         self._send(self._outgoing.read())
@@ -102,18 +102,18 @@ class Tunnel:
 
 
 class Tls:
-    """How to speak TLS with one node."""
+    """The side of TLS that connects to one node. certificate: the path of what we show, "" for nothing."""
 
     def __init__(self, context: ssl.SSLContext, certificate: str) -> None:
         self._context = context
         self._certificate = certificate
 
     def through(self, send: Callable[[bytes], None], receive: Callable[[int], bytes]) -> Tunnel:
-        """Shake hands on a connection. Errors: as those of the tunnel."""
+        """TLS on a connection, after its handshake. Errors: as those of the tunnel."""
         return Tunnel(self._context, send, receive)
 
     def explain(self, error: OSError) -> str:
-        """What an error of TLS means, in words for an operator."""
+        """An error of TLS in words for an operator."""
         reason = getattr(error, "reason", None) or "UNKNOWN"
         if reason in _NO_TLS or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             return "it does not speak TLS, or can't with the TLS options that it has itself"

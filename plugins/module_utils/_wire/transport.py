@@ -1,11 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sockets, framing and one deadline: the only I/O on the wire.
+"""Connections to nodes and epmds: sockets, packets with their lengths, one deadline. Private to the collection.
 
-Standard: ERTS User's Guide, "Distribution Protocol": packets have a 2-byte length in the
-handshake and a 4-byte length after it; inside TLS a 4-byte length from the start
-(`inet_tls_dist.erl`).
+Standard: ERTS User's Guide, "Distribution Protocol": packets have a 2-byte length in the handshake and a 4-byte length
+after it; inside TLS a 4-byte length from the start (`inet_tls_dist.erl`).
 """
 
 from __future__ import annotations
@@ -18,18 +17,17 @@ from typing import TYPE_CHECKING, Iterator
 from .._deadline import Deadline
 from .._errors import Closed, EpmdError, ProtocolError, Refused, TimedOut, TlsFailed, Unreachable
 from .._limits import HANG_UP_SECONDS
+from .cursor import U16, U32
 
 if TYPE_CHECKING:
     from .tls import Tls, Tunnel
 
-_U16 = struct.Struct(">H")
-_U32 = struct.Struct(">I")
 _CHUNK = 1 << 16
 _TLS_ALERT = b"\x15\x03"
 
 
 class Connection:
-    """A TCP connection whose every wait ends at the deadline; with `tls`, TLS inside it.
+    """A TCP connection on which every wait ends at the deadline; with `tls`, TLS inside it.
 
     Errors of all methods: Unreachable and its kinds, ProtocolError for a length over the limit, TlsFailed.
     """
@@ -38,12 +36,12 @@ class Connection:
         self.deadline = deadline
         self._tls = tls
         self._tunnel: Tunnel | None = None
-        self._handshake_length = _U32 if tls else _U16
+        self._handshake_length = U32 if tls else U16
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
             self._socket = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:
-            raise Unreachable(f"no socket to be had: {error.strerror}") from None
+            raise Unreachable(f"the system gives no socket: {error.strerror}") from None
         try:
             self._socket.settimeout(deadline.left())
             self._socket.connect((address, port))
@@ -65,18 +63,18 @@ class Connection:
 
     @property
     def own_port(self) -> int:
-        """The port from which it comes."""
+        """The local port of the connection."""
         return int(self._socket.getsockname()[1])
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection at once."""
         self._socket.close()
 
     def hang_up(self) -> None:
-        """Close, and let the peer close first if it does so at once.
+        """Close the connection, after the peer if that closes within HANG_UP_SECONDS.
 
-        A node lends a name to one connection at a time. Whoever connects next, in this run or another,
-        finds it free only when the node has seen the end of this one, and else costs it a new atom.
+        A node lends a name to one connection at a time. The next one, of this run or another, gets the same name only
+        if the node has seen the end of this one; else it gets a new name, which is a new atom in the node.
         """
         self.deadline = Deadline(HANG_UP_SECONDS)
         with self._socket, contextlib.suppress(OSError, ValueError, EpmdError):
@@ -88,7 +86,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _translation(self) -> Iterator[None]:
-        """Errors of the system, and of TLS, become those of this collection."""
+        """Turn errors of the system and of TLS into those of this collection."""
         try:
             yield
         except OSError as error:
@@ -97,7 +95,7 @@ class Connection:
     def _translated(self, error: OSError) -> EpmdError:
         if isinstance(error, socket.timeout):
             return TimedOut(f"no answer within {self.deadline.seconds:.3g} s")
-        if self._tls and type(error).__module__ == "ssl":
+        if self._tls and type(error).__module__ == "ssl":  # named so that ssl is not imported without TLS
             return TlsFailed(self._tls.explain(error))
         if isinstance(error, ConnectionRefusedError):
             return Refused("nothing listens there")
@@ -124,14 +122,14 @@ class Connection:
             return self._socket.recv(size)
 
     def _take(self, size: int) -> bytes:
-        """Some bytes, up to this many; none when the peer has hung up."""
+        """At least one byte and at most this many; none when the peer has closed the connection."""
         if not self._tunnel:
             return self._receive(size)
         with self._translation():
             return self._tunnel.receive(size)
 
     def receive_exactly(self, size: int) -> bytes:
-        """This many bytes."""
+        """This many bytes. Errors: Closed if the peer closes before."""
         parts = []
         while size:
             part = self._take(min(size, _CHUNK))
@@ -142,7 +140,7 @@ class Connection:
         return b"".join(parts)
 
     def receive_until_closed(self, limit: int) -> bytes:
-        """All that comes until the peer closes."""
+        """All bytes until the peer closes the connection. Errors: ProtocolError for more than the limit."""
         data = bytearray()
         while True:
             part = self._take(_CHUNK)
@@ -150,24 +148,27 @@ class Connection:
                 return bytes(data)
             data += part
             if len(data) > limit:
-                raise ProtocolError(f"more than {limit} bytes of answer")
+                raise ProtocolError(f"its answer has more than {limit} bytes")
 
     def send_handshake(self, *packets: bytes) -> None:
-        """Packets with the length of a handshake."""
+        """Send packets of the handshake, each after its length."""
         self.send(b"".join(self._handshake_length.pack(len(packet)) + packet for packet in packets))
 
     def receive_handshake(self, limit: int) -> bytes:
-        """A packet that came with the length of a handshake."""
+        """The next packet of the handshake, without its length. Errors: ProtocolError for more than the limit."""
         return self._packet(self._handshake_length, limit)
 
     def send_packet(self, packet: bytes) -> None:
-        """A packet with a 4-byte length."""
-        self.send(_U32.pack(len(packet)) + packet)
+        """Send a packet of a connected node, after its length."""
+        self.send(U32.pack(len(packet)) + packet)
 
     def receive_packet(self, limit: int) -> bytes:
-        """A packet that came with a 4-byte length. Ticks are answered on the way."""
+        """The next packet of a connected node, without its length; ticks (packets of length 0) are answered.
+
+        Errors: ProtocolError for more than the limit.
+        """
         while True:
-            packet = self._packet(_U32, limit)
+            packet = self._packet(U32, limit)
             if packet:
                 return packet
             self.send_packet(b"")
@@ -183,7 +184,7 @@ class Connection:
 
 
 def ask(address: str, port: int, request: bytes, limit: int, deadline: Deadline) -> bytes:
-    """Send a request and take all that comes until the peer closes."""
+    """Send a request on a connection of its own, and return all bytes until the peer closes it."""
     with Connection(address, port, deadline) as connection:
         connection.send(request)
         return connection.receive_until_closed(limit)

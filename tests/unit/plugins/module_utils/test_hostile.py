@@ -15,10 +15,9 @@ import pytest
 import trustme
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _limits
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd, etf
-from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd import Alive2
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
 from ansible_collections.beamops.epmd.tests.fakes import (
     HOSTILE_MEBIBYTES,
@@ -28,11 +27,13 @@ from ansible_collections.beamops.epmd.tests.fakes import (
     answer,
     drip,
     epmd,
+    epmd_server,
     flood,
     grows_by_less_than,
     hang,
     node,
     say,
+    terms,
 )
 from ansible_collections.beamops.epmd.tests.fuzz.targets import CALLER, REFERENCE
 
@@ -65,7 +66,7 @@ def ask(at_port: Handler, at_epmd: Handler, words: str, timeout: float = SHORT, 
         )
         with grows_by_less_than(HOSTILE_MEBIBYTES):
             started = time.monotonic()
-            outcome = ensure(options, check_mode=False)
+            outcome = ensure(options, Mode.REPAIR)
             took = time.monotonic() - started
     assert took < timeout + MARGIN
     for sentence in (outcome.msg, *(found["msg"] for found in outcome.nodes)):
@@ -86,31 +87,34 @@ def challenge(name: bytes) -> bytes:
     return packet(NAMED) + packet(b"N" + struct.pack(">QIIH", NodePeer().flags, 1, 4, len(name)) + name)
 
 
-def message(payload: bytes, to: bytes = etf.encode(CALLER)) -> bytes:
+def message(payload: bytes, to: bytes = terms.encode(CALLER)) -> bytes:
     """With the length of a message."""
     data = b"p\x83h\x03a\x02w\0" + to + b"\x83" + payload
     return struct.pack(">I", len(data)) + data
 
 
-def reply(result: bytes, reference: bytes = etf.encode(REFERENCE)) -> bytes:
+def reply(result: bytes, reference: bytes = terms.encode(REFERENCE)) -> bytes:
     return message(b"h\2" + reference + result)
 
 
 VIC = NodePeer("vic@web1")
 NO_NAMES = epmd({})
-OTHER = etf.encode(REFERENCE._replace(words=(2, 0, 0)))
+OTHER = terms.encode(REFERENCE._replace(words=(2, 0, 0)))
 NILS = b"l" + struct.pack(">I", 16_000) + b"j" * 16_001
 
 BEFORE_THE_CHALLENGE: dict[str, tuple[Handler, str]] = {
     "a length over the limit": (say(b"\xff\xff"), "a packet of 65535 bytes"),
     "a packet that never ends": (say(b"\x07\xd0s"), ENDLESS),
     "one byte after the other": (drip(packet(b"s" * 2000), 0.1), ENDLESS),
-    "a status that is none, again and again": (flood(packet(b"sxyz") * 1000), "unknown handshake status"),
-    "lending a name again and again": (flood(packet(NAMED) * 1000), "where a handshake is accepted"),
+    "an unknown status again and again": (flood(packet(b"sxyz") * 1000), "unknown handshake status"),
+    "lending a name again and again": (
+        flood(packet(NAMED) * 1000),
+        "is not expected in the handshake's state 'accepted'",
+    ),
     "empty packets": (flood(bytes(10_000)), "a packet of 0 bytes"),
     "an old challenge": (say(packet(NAMED) + packet(b"n\0\5" + bytes(8) + b"vic@web1")), "of version 5"),
-    "a name with an escape": (say(challenge(b"vic@web1\x1b[2J")), "which is no node name"),
-    "a name of two lines": (say(challenge(b"vic\nchanged=0@web1")), "which is no node name"),
+    "a name with an escape": (say(challenge(b"vic@web1\x1b[2J")), "which is not a valid node name"),
+    "a name of two lines": (say(challenge(b"vic\nchanged=0@web1")), "which is not a valid node name"),
     "another name": (say(challenge(b"evil@web1")), "does not belong to it; running: evil@web1"),
     "a name that looks like none": (say(challenge(b"evil\x9b2J@web1")), "running: evil?2J@web1"),
 }
@@ -141,7 +145,7 @@ def proving(proof: bytes) -> Handler:
         (packet(b"a" + bytes(16)), "does not know the cookie"),
         (packet(b"a"), "does not know the cookie"),
         (packet(b"a" + bytes(1000)), "does not know the cookie"),
-        (packet(b"sok"), "where a handshake is replied"),
+        (packet(b"sok"), "is not expected in the handshake's state 'replied'"),
         (b"\xff\xff", "a packet of 65535 bytes"),
         (b"\0", ENDLESS),
         (b"", ENDLESS),
@@ -169,7 +173,7 @@ AFTER_THE_PROOF: dict[str, tuple[Handler, str]] = {
     "endless replies to a call never made": (flood(reply(b"a\1", OTHER) * 1000), ENDLESS),
     "endless large replies to a call never made": (flood(reply(NILS, OTHER)), ENDLESS),
     "a reply to somebody else": (
-        say(message(b"h\2" + etf.encode(REFERENCE) + b"a\1", to=b"w\1x")),
+        say(message(b"h\2" + terms.encode(REFERENCE) + b"a\1", to=b"w\1x")),
         ENDLESS,
     ),
     "nested terms": (say(reply(b"h\1" * 8000 + b"j")), "nested deeper than 64 levels"),
@@ -178,10 +182,10 @@ AFTER_THE_PROOF: dict[str, tuple[Handler, str]] = {
     "an integer of 16,000 bytes": (say(reply(b"o\0\0\x3e\x80\0" + b"\xff" * 16_000)), "an integer of 16000 bytes"),
     "a long integer": (say(reply(b"o\0\0\4\0\0" + b"\xff" * 1024)), "the node answered 1090748135"),
     "a long list": (say(reply(NILS)), "the node answered [[], [], "),
-    "escapes": (say(reply(etf.encode(b"\x1b[2J\n"))), r"the node answered b'\x1b[2J\n'"),
-    "escapes in an atom": (say(reply(etf.encode(Atom("\x1b[2J\n\u202e")))), r"the node answered '\x1b[2J\n\u202e'"),
+    "escapes": (say(reply(terms.encode(b"\x1b[2J\n"))), r"the node answered b'\x1b[2J\n'"),
+    "escapes in an atom": (say(reply(terms.encode(Atom("\x1b[2J\n\u202e")))), r"the node answered '\x1b[2J\n\u202e'"),
     "a compressed term": (say(reply(b"P\xff\xff\xff\xff" + bytes(100))), "a compressed term"),
-    "that it is registered": (say(reply(etf.encode((Atom("ok"), 1)))), "does not have its name"),
+    "that it is registered": (say(reply(terms.encode((Atom("ok"), 1)))), "does not have its name"),
     "garbage": (say(struct.pack(">I", 5) + b"HTTP/"), "a message that starts with b'HTTP'"),
 }
 
@@ -207,8 +211,11 @@ TABLES: dict[str, tuple[Handler, str]] = {
     "one byte after the other": (drip(HEAD + LINE * 100, 0.05), ENDLESS),
     "a table without an end": (say(HEAD + LINE), ENDLESS),
     "silence": (hang, ENDLESS),
-    "a name of two pages": (answer(HEAD + b"name " + b"x" * 10_000 + b" at port 1\n"), "a line that is none"),
-    "an escape": (answer(HEAD + b"\x1b[2J\n"), r"a line that is none: b'\x1b[2J\n'"),
+    "a name of two pages": (
+        answer(HEAD + b"name " + b"x" * 10_000 + b" at port 1\n"),
+        "the first line of its table is malformed",
+    ),
+    "an escape": (answer(HEAD + b"\x1b[2J\n"), r"the first line of its table is malformed: b'\x1b[2J\n'"),
     "a name, and nothing of it": (answer(HEAD + b"name vic at port 1\n"), "its answer about a name"),
 }
 
@@ -236,15 +243,15 @@ class Changing:
 @pytest.mark.parametrize(
     ("later", "words"),
     [
-        ([flood(LINE * 1000, HEAD)], "gives no table now: more than 1048576 bytes"),
+        ([flood(LINE * 1000, HEAD)], "gives no table now: its answer has more than 1048576 bytes"),
         ([hang], f"gives no table now: {ENDLESS}"),
-        ([OTHER_PORT, answer(epmd.encode_port_reply(Alive2("vic", 666)))], "does not have its name"),
+        ([OTHER_PORT, answer(epmd_server.port_reply("vic", 666))], "does not have its name"),
         ([OTHER_PORT, hang], f"gives no table now: {ENDLESS}"),
     ],
     ids=["a flood", "silence", "another port", "a port, and silence when asked for it"],
 )
 def test_an_epmd_that_lies_only_after_the_repair(later: list[Handler], words: str) -> None:
-    registered = node(say(reply(etf.encode((Atom("ok"), 1)))), VIC)
+    registered = node(say(reply(terms.encode((Atom("ok"), 1)))), VIC)
     ask(registered, Changing(NO_NAMES, NO_NAMES, *later), words, timeout=3)
 
 

@@ -9,13 +9,26 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, PsutilMissing
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register
 
 NODE = {"name": "vic@host", "changed": True}
-OUTCOME = Outcome(True, False, "done", [NODE], [{"port": 4369}], [{"port": 1}], {"before": "a", "after": "b"}, ["hm"])
+DAEMON = {"port": 4369, "started": False}
+OUTCOME = Outcome(
+    changed=True,
+    failed=False,
+    msg="done",
+    nodes=[NODE],
+    daemons=[DAEMON],
+    missing=["wim"],
+    reason="",
+    diff={"before": "a", "after": "b"},
+    warnings=["hm"],
+)
+FAILED = OUTCOME._replace(failed=True, reason="conflict")
 
 
 class Exit(Exception):
@@ -64,7 +77,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
             return outcome
 
         monkeypatch.setattr(module, "AnsibleModule", make)
-        monkeypatch.setattr(module, "ensure" if module is epmd_register else "diagnose", work)
+        monkeypatch.setattr(module, "ensure", work)
         with pytest.raises(Exit) as ended:
             module.main()
         return ended.value.args[0], made[0], given
@@ -72,14 +85,14 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     return run
 
 
-RESULT = {"failed": False, "changed": True, "msg": "done", "nodes": [NODE], "epmd": [{"port": 4369}]}
+RESULT = {"failed": False, "changed": True, "msg": "done", "nodes": [NODE], "daemons": [DAEMON], "missing": ["wim"]}
 
 
 def test_the_outcome_is_the_result(ran: Ran) -> None:
     result, module, given = ran(epmd_register, OUTCOME, port=4711)
     assert result == RESULT
     assert module.warnings == ["hm"]
-    assert given == [Options([], port=4711), True]
+    assert given == [Options([], port=4711), Mode.PREDICT]
 
 
 def test_a_diff_is_there_where_it_was_asked_for(ran: Ran) -> None:
@@ -88,22 +101,32 @@ def test_a_diff_is_there_where_it_was_asked_for(ran: Ran) -> None:
     assert given[0] == Options(["vic"])
 
 
-def test_an_outcome_that_failed_fails_with_all_that_was_seen(ran: Ran) -> None:
-    assert ran(epmd_register, OUTCOME._replace(failed=True))[0] == {**RESULT, "failed": True}
+def test_an_outcome_that_failed_fails_with_all_that_was_seen_and_the_reason(ran: Ran) -> None:
+    assert ran(epmd_register, FAILED)[0] == {**RESULT, "failed": True, "reason": "conflict"}
 
 
 def test_an_error_is_a_failure_without_nodes(ran: Ran) -> None:
-    result, _module, _given = ran(epmd_register, EpmdError("psutil is missing"))
-    assert result == {"failed": True, "msg": "psutil is missing", "nodes": [], "epmd": []}
+    result, _module, _given = ran(epmd_register, PsutilMissing("psutil is missing"))
+    assert result == {
+        "failed": True,
+        "msg": "psutil is missing",
+        "reason": "psutil_missing",
+        "nodes": [],
+        "daemons": [],
+        "missing": [],
+    }
 
 
-def test_facts_are_all_that_is_known_and_nothing_of_changes(ran: Ran) -> None:
-    result, module, given = ran(epmd_facts, OUTCOME, epmd_port=4370)
-    facts = {"daemons": [{"port": 1}], "nodes": [{"name": "vic@host"}]}
-    assert result == {"failed": False, "ansible_facts": {"epmd": facts}}
+@pytest.mark.parametrize("outcome", [OUTCOME, FAILED])
+def test_facts_are_all_that_is_known_and_nothing_of_changes(ran: Ran, outcome: Outcome) -> None:
+    """A node that epmd_register would fail for is a fact like any other."""
+    result, module, given = ran(epmd_facts, outcome, epmd_port=4370)
+    facts = {"daemons": [{"port": 4369}], "nodes": [{"name": "vic@host"}]}
+    assert result == {"failed": False, "msg": "done", "ansible_facts": {"epmd": facts}}
     assert module.warnings == ["hm"]
-    assert given == [4370, 10]
+    assert given == [Options([], epmd_port=4370, timeout=10), Mode.DIAGNOSE]
 
 
-def test_without_psutil_there_are_no_facts(ran: Ran) -> None:
-    assert ran(epmd_facts, EpmdError("psutil is missing"))[0] == {"failed": True, "msg": "psutil is missing"}
+def test_where_psutil_is_needed_and_missing_there_are_no_facts(ran: Ran) -> None:
+    result = ran(epmd_facts, PsutilMissing("psutil is missing"))[0]
+    assert result == {"failed": True, "msg": "psutil is missing", "reason": "psutil_missing"}

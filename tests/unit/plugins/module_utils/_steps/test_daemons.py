@@ -1,101 +1,158 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The unit of a process is read from its cgroup, and an epmd in somebody else's is noticed."""
+"""The epmds of a host: a record for each process, with its table before and after, and whose names it has."""
 
 from __future__ import annotations
 
 import os
 import socket
-from typing import Any
+from typing import Any, Collection
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._host import listeners, owners, processes
+from ansible_collections.beamops.epmd.plugins.module_utils._host import owners, systemd, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
+from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons
-from ansible_collections.beamops.epmd.tests.fakes import FakeServer, epmd
-
-
-@pytest.mark.parametrize(
-    ("cgroup", "unit"),
-    [
-        ("0::/system.slice/epmd.service\n", "epmd.service"),
-        ("0::/system.slice/ejabberd.service\n", "ejabberd.service"),
-        ("0::/system.slice/system-epmd.slice/epmd@0.0.0.0.service\n", "epmd@0.0.0.0.service"),
-        ("0::/user.slice/user-1000.slice/session-3.scope\n", "session-3.scope"),
-        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/app.service\n", "app.service"),
-        ("12:cpu:/x\n1:name=systemd:/system.slice/rabbitmq-server.service\n0::/\n", "rabbitmq-server.service"),
-        ("0::/\n", None),
-        ("0::/docker/0123\n", None),
-        ("", None),
-        ("garbage\n", None),
-    ],
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import (
+    Diagnosis,
+    Epmd,
+    Finding,
+    Foreign,
+    Observation,
+    Repair,
 )
-def test_the_innermost_unit_counts(cgroup: str, unit: str | None) -> None:
-    assert daemons.unit_in(cgroup) == unit
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import DOWN, Daemon, State, Table
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, epmd, hang
 
 
-def test_a_thousand_foreign_names_cost_one_look_at_the_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[Any] = []
-    real = listeners.tcp
-
-    def counted(source: Any) -> list[Any]:
-        looks.append(source)
-        return real(source)
-
-    with socket.create_server(("127.0.0.1", 0)) as epmd, socket.create_server(("127.0.0.1", 0)) as squatter:
-        port, at = epmd.getsockname()[1], squatter.getsockname()[1]
-        monkeypatch.setattr(owners, "tcp", counted)
-        names = {**{f"n{number}": 1 for number in range(1000)}, "own": 2, "squatted": at}
-        found = daemons.describe(port, names, {2}, None, 10)
-    assert found is not None
-    assert len(looks) <= 2
-    assert [name["name"] for name in found["foreign"]] == sorted({*names} - {"own"})
-    (one,) = [name for name in found["foreign"] if name["name"] == "squatted"]
-    assert (one["pid"], one["port"]) == (os.getpid(), at)
+def node(port: int, table: Table, repair: Repair | None = None, at: int = 4711, address: str = "127.0.0.1") -> Finding:
+    """A node at this distribution port, which uses the epmd on this port, and what that had."""
+    observation = Observation(
+        vms.UNKNOWN,
+        Daemon(address, port),
+        tls=False,
+        listener=Listener(3, "0.0.0.0", at, 128),
+        name="vic@h",
+        table=table,
+    )
+    return Finding(observation, Diagnosis("missing" if repair else "registered", ""), repair)
 
 
-@pytest.mark.parametrize(
-    ("unit", "application"),
-    [
-        ("epmd.service", False),
-        ("epmd@0.0.0.0.service", False),
-        ("beamops-epmd-4370.service", False),
-        ("ejabberd.service", True),
-        ("epmdish.service", True),
-        ("session-3.scope", False),
-        (None, False),
-    ],
-)
-def test_an_epmd_belongs_into_a_unit_of_its_own(unit: str | None, application: bool) -> None:
-    assert daemons.is_application(unit) is application
+def up(**names: int) -> Table:
+    return Table(State.UP, names)
 
 
-def test_where_nothing_listens_there_is_no_epmd() -> None:
+def done(table: Table, started: bool = False) -> Repair:
+    return Repair(True, True, "registered", table, started)
+
+
+def described(*findings: Finding, ports: Collection[int] = (), others: Collection[Vm] = ()) -> list[Epmd]:
+    return daemons.describe(findings, ports, others, 60)
+
+
+@pytest.fixture
+def free() -> int:
+    """A port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        free = server.getsockname()[1]
-    assert daemons.describe(free, None, set(), None, 60) is None
+        return int(server.getsockname()[1])
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_an_epmd_is_told_with_what_it_says_and_where_it_lives(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "epmd_pid", lambda _port: os.getpid())
-    with FakeServer(epmd({"vic": 4711}), address=address) as server:
-        found = daemons.describe(server.port, None, {4711}, 7, 60)
-    assert found == {
-        "port": server.port,
-        "addresses": [address],
-        "pid": os.getpid(),
-        "user": processes.user_name(os.geteuid()),
-        "unit": daemons.unit_of(os.getpid()),
-        "in_application_unit": daemons.is_application(daemons.unit_of(os.getpid())),
-        "names": {"vic": 4711},
-        "foreign": [],
-        "namespace": 7,
-    }
+def test_an_epmd_is_described_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners, "epmds", lambda _port: [(os.getpid(), ["127.0.0.1"])])
+    with FakeServer(hang) as server:
+        (found,) = described(node(server.port, up(vic=4711)))
+        assert server.accepted == 0
+    assert (found.pid, found.addresses) == (os.getpid(), ("127.0.0.1",))
+    assert found.user == vms.user_name(os.geteuid())
+    unit = systemd.unit_of(os.getpid())
+    assert (found.unit, found.in_application_unit) == (unit, systemd.is_application(unit))
+    assert (found.before, found.after, found.started, found.foreign) == (up(vic=4711), up(vic=4711), False, ())
 
 
-def test_a_process_that_has_ended_has_no_user_and_no_unit() -> None:
-    gone = 2**22 + 1
-    assert daemons.user_of(gone) is None
-    assert daemons.unit_of(gone) is None
+def test_what_is_no_epmd_has_addresses_and_no_process() -> None:
+    with FakeServer(hang) as server:
+        (found,) = described(node(server.port, Table(State.MUTE, {}, "no answer within 5 s")))
+    assert (found.pid, found.user, found.unit, found.addresses) == (None, None, None, ("127.0.0.1",))
+    assert found.after.trouble == "no answer within 5 s"
+
+
+def test_an_epmd_that_is_down_has_neither_process_nor_addresses(free: int) -> None:
+    (found,) = described(node(free, DOWN))
+    assert (found.pid, found.addresses, found.after) == (None, (), DOWN)
+
+
+@pytest.mark.parametrize("verdict", ["not_applicable", "unidentified"])
+def test_without_a_use_for_epmd_or_without_a_listener_no_epmd_is_described(free: int, verdict: str) -> None:
+    finding = node(free, DOWN)._replace(diagnosis=Diagnosis(verdict, ""))
+    if verdict == "unidentified":
+        finding = finding._replace(observation=finding.observation._replace(listener=None))
+    assert described(finding) == []
+
+
+def test_the_table_afterwards_is_that_of_the_proof_for_all_nodes(free: int) -> None:
+    """The healthy node was looked at before the other two were registered."""
+    before, after = up(b=2), up(a=1, b=2, c=3)
+    nodes = [node(free, before, done(after), at=1), node(free, before, at=2), node(free, before, done(after), at=3)]
+    (found,) = described(*nodes)
+    assert (found.before, found.after) == (before, after)
+
+
+def test_in_check_mode_the_tables_of_all_nodes_are_united(free: int) -> None:
+    nodes = [node(free, DOWN, done(up(a=1), started=True), at=1), node(free, DOWN, done(up(b=2), started=True), at=2)]
+    (found,) = described(*nodes)
+    assert (found.before, found.after, found.started) == (DOWN, up(a=1, b=2), True)
+
+
+def test_one_process_that_serves_both_families_is_one_epmd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners, "epmds", lambda _port: [(7, ["0.0.0.0", "::"])])
+    (found,) = described(node(4369, up(a=1, b=2), at=1), node(4369, up(a=1, b=2), at=2, address="::1"))
+    assert (found.pid, found.addresses, found.after) == (7, ("0.0.0.0", "::"), up(a=1, b=2))
+
+
+def test_two_processes_on_one_port_are_two_epmds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners, "epmds", lambda _port: [(7, ["127.0.0.1"]), (8, ["::1"])])
+    found = described(node(4369, up(a=1), at=1), node(4369, up(b=2), at=2, address="::1"))
+    assert [(epmd.pid, epmd.after) for epmd in found] == [(7, up(a=1)), (8, up(b=2))]
+
+
+def test_a_port_besides_those_of_the_nodes_is_asked_where_somebody_listens(free: int) -> None:
+    with FakeServer(epmd({"squatter": 1})) as server:
+        (found,) = described(ports=[server.port, free])
+    assert (found.key.daemon, found.after) == (Daemon("127.0.0.1", server.port), up(squatter=1))
+    assert found.foreign == (Foreign("squatter", 1, None, None),)
+
+
+def test_an_epmd_that_a_node_uses_is_not_asked_again() -> None:
+    with FakeServer(epmd({})) as server:
+        (found,) = described(node(server.port, up(vic=4711)), ports=[server.port])
+        assert server.accepted == 0
+    assert found.after == up(vic=4711)
+
+
+def test_a_thousand_foreign_names_cost_one_look_at_the_sockets(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Any] = []
+    real = owners.listening_owners
+
+    def counted() -> dict[int, int]:
+        looks.append(1)
+        return real()
+
+    monkeypatch.setattr(owners, "listening_owners", counted)
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        at = squatter.getsockname()[1]
+        names = {**{f"n{number}": 1 for number in range(1000)}, "own": 4711, "squatted": at}
+        (found,) = described(node(free, Table(State.UP, names)))
+    assert len(looks) == 1
+    assert [foreign.name for foreign in found.foreign] == sorted({*names} - {"own"})
+    (one,) = [foreign for foreign in found.foreign if foreign.name == "squatted"]
+    assert (one.pid, one.port, one.user) == (os.getpid(), at, vms.user_name(os.geteuid()))
+
+
+@pytest.mark.parametrize("looked_at", [True, False])
+def test_a_name_of_a_node_that_was_not_looked_at_is_not_foreign(free: int, looked_at: bool) -> None:
+    with FakeServer(hang) as other:
+        others = [] if looked_at else [vms.UNKNOWN._replace(pid=os.getpid())]
+        (found,) = described(node(free, up(vic=4711, wim=other.port)), others=others)
+    assert [foreign.name for foreign in found.foreign] == (["wim"] if looked_at else [])

@@ -10,33 +10,48 @@ import itertools
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _options
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose
-from ansible_collections.beamops.epmd.plugins.module_utils._steps.diagnose import Observation
-from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Table
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import Observation
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import DOWN, Daemon, State, Table
 
-DOWN = Table(None)
-SILENT = Table({}, "no answer within 5 s")
-EMPTY = Table({})
-OURS = Table({"vic": 25672, "other": 1})
-THEIRS = Table({"vic": 25673})
-BELOW = Table({"vic": 25671})
-CASED = Table({"VIC": 25672, "vic@web1": 25672})
+SILENT = Table(State.MUTE, {}, "no answer within 5 s")
+EMPTY = Table(State.UP, {})
+OURS = Table(State.UP, {"vic": 25672, "other": 1})
+THEIRS = Table(State.UP, {"vic": 25673})
+BELOW = Table(State.UP, {"vic": 25671})
+CASED = Table(State.UP, {"VIC": 25672, "vic@web1": 25672})
+AT = Listener(3, "0.0.0.0", 25672, 128)
+EXEMPT = ["-epmd_module", "x"]
+OPTIONAL = ["-erl_epmd_port", "4711"]
 
-SEEN = Observation(
-    said_name="vic",
-    name="vic@web1",
-    trouble="",
-    is_node=True,
-    port=25672,
-    exempt="",
-    epmd_optional="",
-    table=OURS,
-    holds=True,
+
+def started(observation: Observation, name: str | None, flags: list[str] | None = None) -> Observation:
+    """The same node, started with this name and these flags."""
+    named = [] if name is None else ["-name", name]
+    line = command_line.parse(["beam.smp", "--", *named, *(flags or [])], {})
+    return observation._replace(vm=observation.vm._replace(command_line=line))
+
+
+SEEN = started(
+    Observation(
+        vms.UNKNOWN,
+        Daemon("127.0.0.1", 4369),
+        tls=False,
+        listener=AT,
+        name="vic@web1",
+        is_node=True,
+        table=OURS,
+        holds=True,
+    ),
+    "vic",
 )
 """A healthy node."""
 
 UNHEARD = SEEN._replace(name=None, trouble="no answer within 3 s", is_node=None)
-NAMELESS = UNHEARD._replace(said_name=None)
+NAMELESS = started(UNHEARD, None)
 
 
 @pytest.mark.parametrize(
@@ -44,10 +59,10 @@ NAMELESS = UNHEARD._replace(said_name=None)
     [
         pytest.param(SEEN, "registered", ["vic", "25672"], id="healthy"),
         pytest.param(SEEN._replace(holds=None), "registered", ["vic"], id="nobody can see who holds it"),
-        pytest.param(SEEN._replace(said_name=None), "registered", ["vic"], id="name from the challenge"),
+        pytest.param(started(SEEN, None), "registered", ["vic"], id="name from the challenge"),
         pytest.param(UNHEARD, "registered", ["vic"], id="name from the command line"),
-        pytest.param(UNHEARD._replace(said_name="vic@web1"), "registered", ["vic"], id="full name on it"),
-        pytest.param(SEEN._replace(said_name="vic@web1"), "registered", ["vic"], id="both full"),
+        pytest.param(started(UNHEARD, "vic@web1"), "registered", ["vic"], id="full name on it"),
+        pytest.param(started(SEEN, "vic@web1"), "registered", ["vic"], id="both full"),
         pytest.param(SEEN._replace(holds=False), "borrowed", ["vic", "holder"], id="held by another"),
         pytest.param(SEEN._replace(table=EMPTY), "missing", ["no name vic"], id="empty table"),
         pytest.param(SEEN._replace(table=CASED), "missing", ["no name vic"], id="only names that are alike"),
@@ -55,24 +70,32 @@ NAMELESS = UNHEARD._replace(said_name=None)
         pytest.param(UNHEARD._replace(table=EMPTY), "missing", ["vic"], id="missing and unheard"),
         pytest.param(SEEN._replace(table=THEIRS), "conflict", ["25673", "25672"], id="other port"),
         pytest.param(SEEN._replace(table=BELOW), "conflict", ["25671", "25672"], id="other port, below"),
-        pytest.param(SEEN._replace(port=int("25672")), "registered", ["vic"], id="the same number"),
+        pytest.param(
+            SEEN._replace(listener=AT._replace(port=int("25672"))), "registered", ["vic"], id="the same number"
+        ),
         pytest.param(SEEN._replace(table=THEIRS, holds=False), "conflict", ["25673"], id="other port and holder"),
         pytest.param(SEEN._replace(table=DOWN), "epmd_down", ["down"], id="nothing listens"),
         pytest.param(SEEN._replace(table=SILENT), "epmd_unresponsive", ["no answer within 5 s"], id="silent"),
         pytest.param(
-            SEEN._replace(table=SILENT, epmd_optional="needs none"), "epmd_unresponsive", [], id="silent and optional"
+            started(SEEN._replace(table=SILENT), "vic", OPTIONAL), "epmd_unresponsive", [], id="silent and optional"
         ),
         pytest.param(
-            SEEN._replace(table=DOWN, epmd_optional="needs none"), "not_applicable", ["needs none"], id="optional, down"
+            started(SEEN._replace(table=DOWN), "vic", OPTIONAL), "not_applicable", ["needs none"], id="optional, down"
         ),
-        pytest.param(SEEN._replace(table=EMPTY, epmd_optional="needs none"), "missing", ["vic"], id="optional, up"),
-        pytest.param(SEEN._replace(exempt="-epmd_module x"), "not_applicable", ["-epmd_module x"], id="exempt"),
-        pytest.param(SEEN._replace(port=None), "not_applicable", ["listens nowhere"], id="no listener"),
+        pytest.param(started(SEEN._replace(table=EMPTY), "vic", OPTIONAL), "missing", ["vic"], id="optional, up"),
+        pytest.param(started(SEEN, "vic", EXEMPT), "not_applicable", ["-epmd_module x"], id="exempt"),
         pytest.param(
-            NAMELESS._replace(port=None, trouble=""), "not_applicable", ["listens nowhere"], id="neither name nor port"
+            SEEN._replace(obstacle=NotPermitted("run with become")), "unidentified", ["run with become"], id="hidden"
+        ),
+        pytest.param(SEEN._replace(listener=None), "not_applicable", ["listens nowhere"], id="no listener"),
+        pytest.param(
+            NAMELESS._replace(listener=None, trouble=""),
+            "not_applicable",
+            ["listens nowhere"],
+            id="neither name nor port",
         ),
         pytest.param(
-            NAMELESS._replace(port=None, trouble="it listens only for other services"),
+            NAMELESS._replace(listener=None, trouble="it listens only for other services"),
             "not_applicable",
             ["only for other services"],
             id="no listener that can be it",
@@ -82,12 +105,12 @@ NAMELESS = UNHEARD._replace(said_name=None)
         pytest.param(UNHEARD._replace(is_node=False, table=EMPTY), "missing", ["vic"], id="named, yet something else"),
         pytest.param(NAMELESS, "unidentified", ["no answer within 3 s"], id="nameless"),
         pytest.param(NAMELESS._replace(table=DOWN), "unidentified", ["no answer within 3 s"], id="nameless, no epmd"),
-        pytest.param(SEEN._replace(said_name="eve"), "registered", ["vic"], id="renamed after its start"),
-        pytest.param(SEEN._replace(said_name="vic@web2"), "registered", ["vic"], id="another host than it was told"),
+        pytest.param(started(SEEN, "eve"), "registered", ["vic"], id="renamed after its start"),
+        pytest.param(started(SEEN, "vic@web2"), "registered", ["vic"], id="another host than it was told"),
     ],
 )
 def test_the_verdict_and_what_it_says(seen: Observation, verdict: str, says: list[str]) -> None:
-    diagnosis = diagnose.diagnose(seen)
+    diagnosis = diagnose.verdict_on(seen)
     assert diagnosis.verdict == verdict
     assert diagnosis.msg
     for part in says:
@@ -99,17 +122,33 @@ def every_observation() -> list[Observation]:
         (None, "vic", "vic@web1", "eve"),
         (None, "vic@web1"),
         (None, True, False),
-        (None, 25672),
-        ("", "exempt"),
-        ("", "optional"),
+        (None, AT),
+        ([], EXEMPT),
+        ([], OPTIONAL),
         (DOWN, SILENT, EMPTY, OURS, THEIRS),
         (None, True, False),
+        (None, OSError(2, "No such file or directory")),
     )
-    return [Observation(said, name, "trouble", *rest) for said, name, *rest in parts]  # type: ignore[arg-type]
+    return [
+        started(
+            SEEN._replace(
+                name=name,
+                trouble="trouble",
+                is_node=is_node,
+                listener=listener,
+                table=table,
+                holds=holds,
+                obstacle=obstacle,
+            ),
+            said,
+            exempt + optional,
+        )
+        for said, name, is_node, listener, exempt, optional, table, holds, obstacle in parts
+    ]
 
 
 def test_every_observation_has_one_known_verdict_and_every_verdict_an_observation() -> None:
-    verdicts = {diagnose.diagnose(seen).verdict for seen in every_observation()}
+    verdicts = {diagnose.verdict_on(seen).verdict for seen in every_observation()}
     assert verdicts == {
         "registered",
         "missing",
@@ -125,12 +164,16 @@ def test_every_observation_has_one_known_verdict_and_every_verdict_an_observatio
 def test_only_what_epmd_does_not_have_is_ever_repaired() -> None:
     assert set(diagnose.REPAIRABLE) == {"missing", "epmd_down"}
     for seen in every_observation():
-        if diagnose.diagnose(seen).verdict in diagnose.REPAIRABLE:
-            assert seen.alive == "vic" or seen.said_name == "eve"
-            assert seen.port is not None
-            assert not seen.exempt
-            assert not seen.table.trouble
-            assert seen.alive not in (seen.table.names or {})
+        diagnosis = diagnose.verdict_on(seen)
+        assert (diagnosis.lost is not None) == (diagnosis.verdict in diagnose.REPAIRABLE)
+        if diagnosis.lost:
+            lost = diagnosis.lost
+            assert lost.alive == "vic" or seen.vm.command_line.name == "eve"
+            assert (lost.observation, lost.listener, lost.why) == (seen, AT, diagnosis.msg)
+            assert seen.vm.command_line.epmd_module is None
+            assert seen.obstacle is None
+            assert seen.table.state is not State.MUTE
+            assert lost.alive not in seen.table.names
 
 
 @pytest.mark.parametrize(
@@ -169,7 +212,7 @@ def test_a_name_of_a_node_in_another_locale_can_be_typed_as_it_looks() -> None:
     ],
 )
 def test_epmd_knows_a_node_by_its_name_without_the_host(said: str | None, name: str | None, alive: str | None) -> None:
-    assert SEEN._replace(said_name=said, name=name).alive == alive
+    assert started(SEEN, said)._replace(name=name).alive == alive
 
 
 @pytest.mark.parametrize(
@@ -177,13 +220,13 @@ def test_epmd_knows_a_node_by_its_name_without_the_host(said: str | None, name: 
     [
         (SEEN, True),
         (SEEN._replace(holds=False), True),
-        (SEEN._replace(port=int("25672")), True),
+        (SEEN._replace(listener=AT._replace(port=int("25672"))), True),
         (SEEN._replace(table=THEIRS), False),
         (SEEN._replace(table=BELOW), False),
         (SEEN._replace(table=EMPTY), False),
         (SEEN._replace(table=DOWN), False),
-        (SEEN._replace(port=None), False),
-        (SEEN._replace(port=None, table=EMPTY), False),
+        (SEEN._replace(listener=None), False),
+        (SEEN._replace(listener=None, table=EMPTY), False),
     ],
 )
 def test_a_node_is_registered_where_epmd_has_its_name_with_its_port(seen: Observation, registered: bool) -> None:

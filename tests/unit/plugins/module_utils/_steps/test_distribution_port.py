@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._host.listeners import Listener
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port
 
 DISTRIBUTION = Listener(17, "0.0.0.0", 42815, 128)

@@ -16,13 +16,14 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, diagnose, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted, TimedOut
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, listeners, owners, processes
-from ansible_collections.beamops.epmd.plugins.module_utils._host.processes import Vm
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port
-from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port, holders
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd as codec
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, epmd, hang, node, rpc, say
@@ -37,7 +38,7 @@ Runs = Callable[..., Vm]
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     """Have an Erlang VM run, with these flags and variables; it is this process."""
     found: list[Vm] = []
-    monkeypatch.setattr(processes, "find_vms", lambda: found)
+    monkeypatch.setattr(vms, "find", lambda: found)
 
     def run(*flags: str, pid: int = os.getpid(), **environment: str) -> Vm:
         said = command_line.parse(["beam.smp", "--", *flags], environment)
@@ -53,8 +54,8 @@ def vic() -> NodePeer:
 
 def see_to(default: int, *names: str, check_mode: bool = False, **options: Any) -> Outcome:
     """The whole way, for nodes that use the epmd that is the default."""
-    with mock.patch.object(epmd, "DEFAULT_PORT", default):
-        return ensure(Options(list(names), timeout=60, **options), check_mode)
+    with mock.patch.object(codec, "DEFAULT_PORT", default):
+        return ensure(Options(list(names), timeout=60, **options), Mode.PREDICT if check_mode else Mode.REPAIR)
 
 
 def check(default: int, *names: str, **options: Any) -> Outcome:
@@ -102,7 +103,7 @@ def test_where_a_node_has_one_of_many_connections_epmd_says_whose_the_name_is(
         names["vic"] = peer.port
         with socket.create_connection(("127.0.0.1", daemon.port)) as own:
             ports = {"own": own.getsockname()[1], "nobody": None}
-            monkeypatch.setattr(holder, "port_of", lambda *_given: ports.get(holder, 1))
+            monkeypatch.setattr(holders, "port_of_holder", lambda *_given: ports.get(holder, 1))
             outcome = check(daemon.port)
     assert verdict(outcome)[0] == expected
 
@@ -126,7 +127,7 @@ def test_a_connection_of_either_family_counts_for_whose_a_name_is(runs: Runs, mo
             with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
                 assert other.stdout
                 holder = int(other.stdout.readline())
-                monkeypatch.setattr(holder, "port_of", lambda *_given: holder)
+                monkeypatch.setattr(holders, "port_of_holder", lambda *_given: holder)
                 outcome = check(daemon.port)
                 other.kill()
     assert verdict(outcome)[0] == "borrowed"
@@ -243,7 +244,7 @@ def test_a_node_that_needs_no_epmd_is_none_of_ours_while_there_is_none(runs: Run
         "not_applicable",
         "it runs with -erl_epmd_port 4711, and there is no epmd: it needs none",
     )
-    assert outcome.epmd == []
+    assert outcome.daemons == []
 
 
 def test_other_services_are_not_asked(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,13 +325,13 @@ def test_a_node_that_can_not_be_looked_at_is_told(runs: Runs, monkeypatch: pytes
     vm = runs(*SAID)
 
     def refuse(*_given: Any) -> None:
-        raise processes.not_permitted(vm)
+        raise vms.not_permitted(vm)
 
-    monkeypatch.setattr(listeners, "of", refuse)
+    monkeypatch.setattr(owners, "sockets_of", refuse)
     outcome = check(1)
     assert verdict(outcome)[0] == "unidentified"
-    assert (outcome.failed, outcome.epmd) == (True, [])
-    assert outcome.msg == f"vic (pid {vm.pid}): {NotPermitted(processes.not_permitted(vm))}"
+    assert (outcome.failed, outcome.daemons) == (True, [])
+    assert outcome.msg == f"vic (pid {vm.pid}): {NotPermitted(vms.not_permitted(vm))}"
 
 
 def test_a_node_that_speaks_tls_needs_files_that_can_be_used(runs: Runs) -> None:
@@ -399,15 +400,15 @@ class TestFacts:
         """An epmd on the port that nodes use who say nothing else, and its table."""
         names: dict[str, int] = {}
         with FakeServer(epmd(names)) as server:
-            monkeypatch.setattr(epmd, "DEFAULT_PORT", server.port)
+            monkeypatch.setattr(codec, "DEFAULT_PORT", server.port)
             yield server, names
 
     @pytest.mark.usefixtures("runs")
     def test_an_epmd_is_told_also_where_no_node_runs(self, daemon: tuple[FakeServer, dict[str, int]]) -> None:
         server, names = daemon
         names["squatter"] = 1
-        outcome = diagnose(None, 60)
-        assert (outcome.failed, outcome.nodes, outcome.epmd) == (False, [], [])
+        outcome = ensure(Options([], timeout=60), Mode.DIAGNOSE)
+        assert (outcome.failed, outcome.nodes) == (False, [])
         assert outcome.msg.startswith("no Erlang node runs here")
         (found,) = outcome.daemons
         assert (found["port"], found["addresses"], found["names"]) == (server.port, ["127.0.0.1"], {"squatter": 1})
@@ -418,7 +419,7 @@ class TestFacts:
         server, names = daemon
         names["other"] = 1
         with FakeServer(node(hang, vic())):
-            outcome = diagnose(None, 60)
+            outcome = ensure(Options([], timeout=60), Mode.DIAGNOSE)
         assert verdict(outcome) == ("missing", "epmd has no name vic")
         assert (outcome.failed, outcome.changed) == (False, False)
         assert outcome.msg == "1 missing; nothing to do"

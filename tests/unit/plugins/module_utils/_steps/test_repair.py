@@ -13,10 +13,11 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Outcome, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, processes
-from ansible_collections.beamops.epmd.plugins.module_utils._host.processes import Vm
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Term
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, node, rpc
@@ -64,14 +65,14 @@ class Lost:
                 options = options._replace(port=None, cookie=None)
             flags = ["-sname", "vic", "-setcookie", cookie, "-epmd_port", str(daemon.port)]
             vm = Vm(os.getpid(), os.geteuid(), "vic", None, command_line.parse(["beam.smp", "--", *flags], {}))
-            with mock.patch.object(processes, "find_vms", return_value=[vm]), contextlib.ExitStack() as stack:
-                outcome = ensure(options, check_mode)
+            with mock.patch.object(vms, "find", return_value=[vm]), contextlib.ExitStack() as stack:
+                outcome = ensure(options, Mode.PREDICT if check_mode else Mode.REPAIR)
                 for connection in self._connections:
                     stack.enter_context(connection)
                 return outcome
 
 
-def told(outcome: Outcome) -> tuple[str, bool, bool, str]:
+def ended(outcome: Outcome) -> tuple[str, bool, bool, str]:
     (found,) = outcome.nodes
     assert found["name"] == "vic@web1"
     assert outcome.changed == found["changed"]
@@ -81,11 +82,11 @@ def told(outcome: Outcome) -> tuple[str, bool, bool, str]:
 def test_a_node_that_is_lost_registers_itself_and_epmd_has_it() -> None:
     lost = Lost(DONE)
     outcome = lost.ensure()
-    assert told(outcome) == ("missing", True, True, "registered")
+    assert ended(outcome) == ("missing", True, True, "registered")
     assert (outcome.failed, outcome.msg, outcome.warnings) == (False, "registered: vic@web1", [])
     assert lost.asked == ["register_node"]
     assert lost.names == {"other": 1, "vic": lost.port}
-    (daemon,) = outcome.epmd
+    (daemon,) = outcome.daemons
     assert (daemon["port"], daemon["started"], daemon["names"]) == (lost.epmd_port, False, lost.names)
     head = f"epmd: up and running on port {lost.epmd_port} with data:\nname other at port 1\n"
     assert outcome.diff == {"before": head, "after": f"{head}name vic at port {lost.port}\n"}
@@ -94,7 +95,7 @@ def test_a_node_that_is_lost_registers_itself_and_epmd_has_it() -> None:
 def test_check_mode_tells_the_same_and_asks_the_node_for_nothing() -> None:
     lost = Lost()
     outcome = lost.ensure(check_mode=True)
-    assert told(outcome) == ("missing", False, True, "would be registered")
+    assert ended(outcome) == ("missing", False, True, "would be registered")
     assert outcome.msg == "would register: vic@web1"
     assert outcome.diff["after"] == f"{outcome.diff['before']}name vic at port {lost.port}\n"
     assert (lost.asked, lost.names) == ([], {"other": 1})
@@ -106,8 +107,8 @@ def test_a_node_that_is_there_is_left_alone() -> None:
         epmd({"vic": peer.port})
     ) as daemon:
         options = Options(["vic"], port=peer.port, cookie=COOKIE, epmd_port=daemon.port, timeout=60)
-        outcome = ensure(options, check_mode=False)
-    assert told(outcome)[:3] == ("registered", True, False)
+        outcome = ensure(options, Mode.REPAIR)
+    assert ended(outcome)[:3] == ("registered", True, False)
     assert outcome.msg == "1 registered; nothing to do"
     assert outcome.diff["before"] == outcome.diff["after"]
     assert lost.asked == []
@@ -116,17 +117,17 @@ def test_a_node_that_is_there_is_left_alone() -> None:
 def test_a_socket_to_an_epmd_that_is_gone_is_cut() -> None:
     lost = Lost(ALREADY, ALREADY, DONE, held=SOCKET)
     words = "registered, after its dead connection to an earlier epmd was cut"
-    assert told(lost.ensure(known=True)) == ("missing", True, True, words)
+    assert ended(lost.ensure(known=True)) == ("missing", True, True, words)
     assert lost.asked == ["register_node", "get_state", "register_node", "shutdown", "register_node"]
 
 
 def test_behind_a_port_alone_nothing_is_cut() -> None:
     """It may lead to another host, whose node has a connection to an epmd of its own."""
     lost = Lost(ALREADY, held=SOCKET)
-    again = "run without port, on its own host, with psutil there and become"
+    again = "run without port, on its own host, with become"
     words = f"the node believes that it is registered, but epmd on port {{}} does not have its name: {again}"
     outcome = lost.ensure()
-    assert told(outcome) == ("missing", False, False, words.format(lost.epmd_port))
+    assert ended(outcome) == ("missing", False, False, words.format(lost.epmd_port))
     assert lost.asked == ["register_node"]
 
 
@@ -141,7 +142,7 @@ def test_a_node_that_has_registered_itself_meanwhile_keeps_its_socket(monkeypatc
         return real(module, function, arguments)
 
     monkeypatch.setattr(lost, "_answer", answer)
-    assert told(lost.ensure(known=True)) == ("missing", True, False, "registered by itself meanwhile")
+    assert ended(lost.ensure(known=True)) == ("missing", True, False, "registered by itself meanwhile")
     assert lost.asked == ["register_node", "get_state"]
 
 
@@ -150,7 +151,7 @@ def test_a_node_that_has_registered_itself_meanwhile_keeps_its_socket(monkeypatc
     [
         (
             (Atom("error"), Atom("duplicate_name")),
-            "epmd on port {} gave the name vic to somebody else meanwhile: run again",
+            "epmd on port {} gave the name vic to another process meanwhile: run again",
         ),
         ((Atom("error"), Atom("econnrefused")), "the node can't reach epmd on port {} at the loopback address"),
         (
@@ -169,7 +170,7 @@ def test_why_a_node_is_not_registered_is_said(reply: Term, words: str, monkeypat
     lost = Lost(reply, reply)
     outcome = lost.ensure()
     words = words.format(lost.epmd_port)
-    assert told(outcome) == ("missing", False, False, words)
+    assert ended(outcome) == ("missing", False, False, words)
     assert outcome.failed
     assert outcome.msg == f"vic@web1: {words}"
 
@@ -178,7 +179,7 @@ def test_a_wrong_cookie_leaves_all_as_it_is() -> None:
     lost = Lost()
     outcome = lost.ensure(cookie="wrong")
     assert outcome.failed
-    verdict, registered, changed, msg = told(outcome)
+    verdict, registered, changed, msg = ended(outcome)
     assert (verdict, registered, changed) == ("missing", False, False)
     assert msg == (
         f"it refused the cookie (at 127.0.0.1 port {lost.port}, with the cookie from the option cookie): "
@@ -193,8 +194,8 @@ def test_an_epmd_that_is_down_and_may_not_be_started(check_mode: bool) -> None:
         free = daemon.port
     with FakeServer(node(rpc(Lost()._answer), NodePeer("vic@web1"))) as peer:
         options = Options(["vic"], port=peer.port, cookie=COOKIE, epmd_port=free, start_epmd=False, timeout=60)
-        outcome = ensure(options, check_mode)
-    assert told(outcome) == (
+        outcome = ensure(options, Mode.PREDICT if check_mode else Mode.REPAIR)
+    assert ended(outcome) == (
         "epmd_down",
         False,
         False,

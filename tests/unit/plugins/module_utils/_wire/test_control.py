@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Control messages and calls to `rex`, to the byte."""
+"""Calls to `rex` and messages of a node, to the byte."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import (
     Reference,
     Term,
 )
+from ansible_collections.beamops.epmd.tests.fakes import terms
+from ansible_collections.beamops.epmd.tests.fakes.rex import message
 
 CALLER = Pid(Atom("a@b"), 1, 0, 7)
 REFERENCE = Reference(Atom("a@b"), 7, (1, 0, 0))
@@ -30,11 +32,6 @@ CALL = (
     b"\x83\x68\x03\x77\x09$gen_call\x68\x02" + CALLER_BYTES + REFERENCE_BYTES + b"\x68\x05\x77\x04call"
     b"\x77\x08erl_epmd\x77\x0dregister_node\x6c\x00\x00\x00\x02\x6b\x00\x03vic\x62\x00\x00\x64\x48\x6a" + CALLER_BYTES
 )
-
-
-def message(control: Term, payload: Term = None) -> bytes:
-    sent = b"\x70\x83" + etf.encode(control)
-    return sent if payload is None else sent + b"\x83" + etf.encode(payload)
 
 
 def answer_with(result: Term) -> bytes:
@@ -69,7 +66,7 @@ def test_a_message_is_taken_apart() -> None:
         (6, CALLER, Atom(""), Atom("rex")), Raw(CALL[CALL.index(b"\x83\x68\x03") + 1 :])
     )
     assert control.decode_message(message((1, CALLER, SOMEBODY))) == Message((1, CALLER, SOMEBODY), None)
-    assert control.decode_message(control.encode_message((2,), b"x")) == Message((2,), Raw(b"\x6d\0\0\0\x01x"))
+    assert control.decode_message(message((2,), b"x")) == Message((2,), Raw(b"\x6d\0\0\0\x01x"))
 
 
 def test_a_message_that_is_cut_off_is_a_protocol_error_except_between_its_terms() -> None:
@@ -118,9 +115,9 @@ def test_a_message_of_something_else_shows_how_it_starts() -> None:
 
 @pytest.mark.parametrize("result", [Atom("ok"), (Atom("ok"), 4), [], b"", (Atom("badrpc"), Atom("nodedown")), CALLER])
 def test_an_answer_is_found_and_kept_as_it_came(result: Term) -> None:
-    for control in [(2, Atom(""), CALLER), (22, SOMEBODY, CALLER)]:
-        found = control.answer(message(control, (REFERENCE, result)), CALLER, REFERENCE)
-        assert found == etf.encode(result)
+    for operation in [(2, Atom(""), CALLER), (22, SOMEBODY, CALLER)]:
+        found = control.answer(message(operation, (REFERENCE, result)), CALLER, REFERENCE)
+        assert found == terms.encode(result)
         assert isinstance(found, Raw)
 
 

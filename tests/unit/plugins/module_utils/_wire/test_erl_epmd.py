@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is asked of erl_epmd inside of a node, of a node that answers from a table."""
+"""The calls to a node that answers from a table: which epmd, register, forget a dead socket."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any, cast
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import ProtocolError
-from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd, etf
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.erl_epmd import ALREADY_REGISTERED
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Raw, Term
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
+from ansible_collections.beamops.epmd.tests.fakes import terms
 
 ALREADY = (Atom("error"), Atom("already_registered"))
 DONE = (Atom("ok"), 3)
@@ -22,26 +23,26 @@ HOLDING: Term = (Atom("state"), SOCKET, 4711)
 
 
 class FakeNode:
-    """A node whose erl_epmd has this state, and lets go of its socket when it is asked in one of these ways."""
+    """A node whose erl_epmd has this state, and forgets its socket at a call of one of these functions."""
 
     def __init__(
-        self, state: Term = HOLDING, lets_go: tuple[str, ...] = (), replies: dict[str, Term] | None = None
+        self, state: Term = HOLDING, forgets_at: tuple[str, ...] = (), replies: dict[str, Term] | None = None
     ) -> None:
-        self.asked: list[tuple[str, str, list[Term]]] = []
+        self.calls: list[tuple[str, str, list[Term]]] = []
         self._state = state
-        self._lets_go = lets_go
+        self._forgets_at = forgets_at
         self._replies = replies or {}
-        self._free = False
+        self._has_forgotten = False
 
     def call(self, module: str, function: str, arguments: list[Term]) -> Raw:
-        self.asked.append((module, function, arguments))
-        self._free = self._free or function in self._lets_go
+        self.calls.append((module, function, arguments))
+        self._has_forgotten = self._has_forgotten or function in self._forgets_at
         reply: dict[str, Term] = {
-            "register_node": DONE if self._free else ALREADY,
+            "register_node": DONE if self._has_forgotten else ALREADY,
             "get_state": self._state,
             **self._replies,
         }
-        return Raw(etf.encode(reply.get(function, Atom("ok"))))
+        return Raw(terms.encode(reply.get(function, Atom("ok"))))
 
     @property
     def connection(self) -> NodeConnection:
@@ -49,7 +50,7 @@ class FakeNode:
 
     @property
     def functions(self) -> list[str]:
-        return [function for _module, function, _arguments in self.asked]
+        return [function for _module, function, _arguments in self.calls]
 
 
 @pytest.fixture(autouse=True)
@@ -60,14 +61,14 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def as_bytes(term: Term) -> Raw:
-    return Raw(etf.encode(term))
+    return Raw(terms.encode(term))
 
 
 @pytest.mark.parametrize(("inet6", "more"), [(False, []), (True, ["inet6"])])
 def test_a_name_is_registered_character_by_character(inet6: bool, more: list[Any]) -> None:
-    node = FakeNode(lets_go=("register_node",))
+    node = FakeNode(forgets_at=("register_node",))
     assert erl_epmd.register(node.connection, "vé", 4711, inet6) == DONE
-    assert node.asked == [("erl_epmd", "register_node", [[ord("v"), ord("é")], 4711, *more])]
+    assert node.calls == [("erl_epmd", "register_node", [[ord("v"), ord("é")], 4711, *more])]
 
 
 @pytest.mark.parametrize(
@@ -82,16 +83,16 @@ def test_a_name_is_registered_character_by_character(inet6: bool, more: list[Any
 def test_the_socket_is_the_second_element_of_the_state(state: Term, held: Raw | None) -> None:
     node = FakeNode(state)
     assert erl_epmd.socket_of(node.connection) == held
-    assert node.asked == [("sys", "get_state", ["erl_epmd"])]
+    assert node.calls == [("sys", "get_state", ["erl_epmd"])]
 
 
 def test_a_state_that_is_no_record_is_an_error() -> None:
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ProtocolError, match=r"^unexpected state of erl_epmd: \[1, 2\]$"):
         erl_epmd.socket_of(FakeNode([1, 2]).connection)
 
 
 @pytest.mark.parametrize(
-    ("lets_go", "asked", "reply"),
+    ("forgets_at", "called", "reply"),
     [
         (("register_node",), set(), DONE),
         (("shutdown",), {"shutdown"}, DONE),
@@ -99,12 +100,12 @@ def test_a_state_that_is_no_record_is_an_error() -> None:
         ((), {"shutdown", "send", "close"}, ALREADY_REGISTERED),
     ],
 )
-def test_it_is_asked_to_forget_a_dead_socket_the_mild_way_first(
-    lets_go: tuple[str, ...], asked: set[str], reply: Term
+def test_a_dead_socket_is_shut_down_first_and_only_then_reported_as_closed(
+    forgets_at: tuple[str, ...], called: set[str], reply: Term
 ) -> None:
-    node = FakeNode(lets_go=lets_go)
+    node = FakeNode(forgets_at=forgets_at)
     assert erl_epmd.register_without(node.connection, as_bytes(SOCKET), "vic", 4711, False) == reply
-    assert set(node.functions) == asked | {"register_node"}
+    assert set(node.functions) == called | {"register_node"}
     assert node.functions[0] == "register_node"
 
 
@@ -127,14 +128,14 @@ def test_without_a_dead_socket_nothing_is_forgotten() -> None:
         (Atom("ok"), None),
     ],
 )
-def test_which_epmd_it_uses_is_asked_of_its_flags(reply: Term, port: int | None) -> None:
+def test_the_port_of_its_epmd_is_that_of_its_flags(reply: Term, port: int | None) -> None:
     node = FakeNode(replies={"get_argument": reply})
     assert erl_epmd.epmd_port(node.connection) == port
-    assert node.asked == [("init", "get_argument", ["epmd_port"])]
+    assert node.calls == [("init", "get_argument", ["epmd_port"])]
 
 
 @pytest.mark.parametrize(("reply", "module"), [(Atom("my_epmd"), "my_epmd"), ((Atom("badrpc"), Atom("x")), None)])
-def test_by_what_it_finds_others_is_asked_of_net_kernel(reply: Term, module: str | None) -> None:
+def test_the_module_that_finds_others_is_that_of_net_kernel(reply: Term, module: str | None) -> None:
     node = FakeNode(replies={"epmd_module": reply})
     assert erl_epmd.epmd_module(node.connection) == module
-    assert node.asked == [("net_kernel", "epmd_module", [])]
+    assert node.calls == [("net_kernel", "epmd_module", [])]

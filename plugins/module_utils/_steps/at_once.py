@@ -1,0 +1,58 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The same work for many nodes at once, for each in its own network namespace. Private to the collection.
+
+Standard: setns(2). One node of our own network namespace, which is what most hosts have, needs no child.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Sequence, TypeVar
+
+from .._errors import EpmdError
+from .._host.vms import Vm
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def at_once(
+    work: Callable[[T], U], items: Sequence[T], vm_of: Callable[[T], Vm | None], seconds: float
+) -> list[U | Exception]:
+    """What the work gives for each item, or its error, in their order.
+
+    vm_of: a process in whose network namespace to work, None for our own. seconds: when to give up on an item.
+    Errors: none. An item whose process has ended meanwhile gives FileNotFoundError, and a defect of ours an EpmdError.
+    """
+    if len(items) == 1 and _namespace_of(vm_of(items[0])) is None:
+        return [_result(work, items[0])]
+    from .._host import children  # noqa: PLC0415
+
+    if any(_namespace_of(vm_of(item)) is not None for item in items):
+        from .._host import inside  # noqa: F401, PLC0415
+
+    return children.at_once(lambda item: _in_its_namespace(work, item, vm_of(item)), items, seconds) if items else []
+
+
+def _namespace_of(vm: Vm | None) -> int | None:
+    return vm.namespace if vm else None
+
+
+def _in_its_namespace(work: Callable[[T], U], item: T, vm: Vm | None) -> U:
+    if vm is not None and vm.pid is not None and vm.namespace is not None:
+        from .._host import inside  # noqa: PLC0415
+
+        inside.join_network(vm.pid)
+    return work(item)
+
+
+def _result(work: Callable[[T], U], item: T) -> U | Exception:
+    try:
+        return work(item)
+    except (EpmdError, OSError) as error:
+        return error
+    except Exception as error:
+        from .._host import children  # noqa: PLC0415
+
+        return children.defect(error)

@@ -1,0 +1,150 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the steps hand to each other: one record a node, one record an epmd. Pure, and private to the collection.
+
+Standard: "The way of the data" in the documentation. Every record can be sent from a child to its parent: none holds a
+socket, a file or a cookie.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .._host.owners import Listener
+from .._host.vms import Vm
+from .._wire.epmd_client import DOWN, Daemon, Table
+
+
+class EpmdKey(NamedTuple):
+    """Which epmd: where nodes ask for it, and in which network namespace (None: our own)."""
+
+    namespace: int | None
+    daemon: Daemon
+
+    @property
+    def number(self) -> int:
+        """The same in one number, for the port of a network namespace: there, one epmd is started at a time."""
+        return ((self.namespace or 0) << 16) + self.daemon.port
+
+
+class Observation(NamedTuple):
+    """What was seen of one node.
+
+    tls: whether it is spoken to in TLS. listener: its distribution port, or the likeliest one where it did not answer;
+    None where no listener can be it. name: the full name from its challenge. trouble: why there was no challenge.
+    is_node: whether what answers is a node, None where nothing does. table: what its epmd has.
+    holds: whether its registration is on a connection of the node itself, None where there is no registration or that
+    can't be seen. left: seconds of its time that were not used. obstacle: why it could not be looked at.
+    entered: whether its network namespace could be entered.
+    """
+
+    vm: Vm
+    daemon: Daemon
+    tls: bool
+    listener: Listener | None = None
+    name: str | None = None
+    trouble: str = ""
+    is_node: bool | None = None
+    table: Table = DOWN
+    holds: bool | None = None
+    left: float = 0
+    obstacle: Exception | None = None
+    entered: bool = True
+
+    @property
+    def key(self) -> EpmdKey:
+        """Its epmd."""
+        return EpmdKey(self.vm.namespace, self.daemon)
+
+    @property
+    def known_name(self) -> str | None:
+        """Its full name, or what its command line has: with or without the host."""
+        return self.name or self.vm.command_line.name
+
+    @property
+    def alive(self) -> str | None:
+        """The name as epmd knows it: without the host."""
+        return self.known_name.partition("@")[0] if self.known_name else None
+
+    @property
+    def port(self) -> int | None:
+        """Its distribution port."""
+        return self.listener.port if self.listener else None
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether epmd has its name with its port, whoever holds it."""
+        return self.alive is not None and self.port is not None and self.table.names.get(self.alive) == self.port
+
+
+class Lost(NamedTuple):
+    """A node that can be registered again: its name as epmd knows it, where it listens, and what epmd lacks."""
+
+    observation: Observation
+    alive: str
+    listener: Listener
+    why: str
+
+    @property
+    def where(self) -> str:
+        """Its distribution port, in words."""
+        return f"{self.listener.reachable} port {self.listener.port}"
+
+
+class Diagnosis(NamedTuple):
+    """A verdict, and what was seen in a few words. lost: only where the verdict calls for a repair."""
+
+    verdict: str
+    msg: str
+    lost: Lost | None = None
+
+
+class Repair(NamedTuple):
+    """How a repair ended: what epmd was seen to have afterwards, or would have in check mode.
+
+    started: whether an epmd was started. reason: why it failed, for programs; empty where it did not.
+    """
+
+    changed: bool
+    registered: bool
+    msg: str
+    table: Table
+    started: bool = False
+    reason: str = ""
+
+
+class Finding(NamedTuple):
+    """A node as it stands after the steps that it went through. repair: None where nothing was to be repaired."""
+
+    observation: Observation
+    diagnosis: Diagnosis
+    repair: Repair | None = None
+
+
+class Epmd(NamedTuple):
+    """An epmd at the start and at the end of a run, with its process.
+
+    addresses: those that it listens on. pid: None if what listens there is no epmd, or can't be seen. unit: the systemd
+    unit whose cgroup it lives in. foreign: its names that belong to no node that was found.
+    """
+
+    key: EpmdKey
+    before: Table
+    after: Table
+    started: bool = False
+    addresses: tuple[str, ...] = ()
+    pid: int | None = None
+    user: str | None = None
+    unit: str | None = None
+    in_application_unit: bool = False
+    foreign: tuple[Foreign, ...] = ()
+
+
+class Foreign(NamedTuple):
+    """A name at epmd that belongs to no node that was found: a C node, a node that is gone, a squatter."""
+
+    name: str
+    port: int
+    pid: int | None
+    user: str | None
