@@ -384,7 +384,7 @@ class Emulator:
         if len(request) != 5 or request[0] != "call" or not isinstance(request[4], Identity):
             return
         result = self._apply(*request[1:4])
-        # A real node sends ticks to a hidden node, and cuts it off if it never answers one; here each reply waits for that.
+        # A real node sends ticks to a hidden node, and cuts it off if it never answers; here each reply waits for one.
         send_packet(connection, 4, b"")
         while receive_packet(connection, 4):
             pass
