@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads the host through psutil, 5.4 or newer, where the kernel does not list its sockets for `linux.py`.
 
-Standard: the documentation of psutil. It was only ever run on Linux: that it works on FreeBSD and macOS is unproven, and
-nothing is known of their containers. psutil can't tell the user or the backlog of a socket, and reads all sockets for
-each question. Private to the collection.
+Standard: the documentation of psutil. It was only ever run on Linux: that it works on FreeBSD and macOS is unproven,
+and nothing is known of their containers. psutil can't tell the user or the backlog of a socket, and reads all sockets
+for each question. Private to the collection.
 """
 
 from __future__ import annotations
