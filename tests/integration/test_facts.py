@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The facts say what is, as the module that repairs sees it, and change nothing."""
+"""The facts: the same verdicts as the module that repairs, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def test_a_healthy_and_a_lost_node(otp: Otp, epmd: Epmd, node: Node, register: R
         assert not nodes[lost.name]["registered"]
         assert "changed" not in nodes[lost.name]
         daemons = {daemon["port"]: daemon for daemon in facts["daemons"]}
-        assert set(daemons) == ({epmd.port, other.port} if otp.release == 23 else {epmd.port})
+        assert set(daemons) == {epmd.port, other.port}
+        found = tuple(daemons[other.port][key] for key in ("state", "names", "msg"))
+        assert found == (("up", {}, "") if otp.release == 23 else ("down", None, "epmd is down"))
         assert daemons[epmd.port]["names"] == {"vic": node.port}
         assert daemons[epmd.port]["pid"] == epmd.pid
         assert daemons[epmd.port]["user"] == "root"
@@ -40,8 +42,10 @@ def test_a_healthy_and_a_lost_node(otp: Otp, epmd: Epmd, node: Node, register: R
         assert holders(other.port) == set()
         assert listeners(other.port) == ({other.pid} if otp.release == 23 else set())
 
-        foretold = register("--check")
-        assert {found["name"]: found["verdict"] for found in foretold.result["nodes"]} == {
+        assert "started" not in daemons[epmd.port]
+
+        predicted = register("--check")
+        assert {found["name"]: found["verdict"] for found in predicted.result["nodes"]} == {
             name: found["verdict"] for name, found in nodes.items()
         }
         assert gather(register, "--check") == facts
@@ -52,14 +56,15 @@ def test_a_default_epmd_without_nodes_is_a_fact(otp: Otp, register: Register) ->
         facts = gather(register)
         assert facts["nodes"] == []
         (daemon,) = facts["daemons"]
-        assert (daemon["port"], daemon["pid"], daemon["names"]) == (4369, epmd.pid, {})
+        assert (daemon["port"], daemon["pid"], daemon["state"], daemon["names"]) == (4369, epmd.pid, "up", {})
 
 
-def test_an_epmd_that_hangs_is_a_fact_and_no_failure(epmd: Epmd, node: Node, register: Register) -> None:
+def test_an_epmd_that_hangs_is_a_fact_and_not_a_failure(epmd: Epmd, node: Node, register: Register) -> None:
     forget(epmd, node)
     with FakeServer(hang, port=epmd.port):
         facts = gather(register, timeout=2)
         (found,) = facts["nodes"]
         assert found["verdict"] == "epmd_unresponsive"
         (daemon,) = facts["daemons"]
-        assert (daemon["pid"], daemon["names"]) == (None, {})
+        assert (daemon["pid"], daemon["state"], daemon["names"]) == (None, "mute", None)
+        assert daemon["msg"].startswith("epmd gives no table: ")

@@ -1,29 +1,41 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbooks beamops.epmd.recover and beamops.epmd.audit, and the role below them, as a user runs them."""
+"""The playbooks beamops.epmd.recover and beamops.epmd.audit, and the role ensure_registered, as a user runs them."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, NEWEST, life, lose, run_ansible
-from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, holders, listeners
+from ansible_collections.beamops.epmd.tests.integration.support import (
+    CHECKOUT,
+    COOKIE,
+    NEWEST,
+    NO_PSUTIL,
+    NO_SOCK_DIAG,
+    life,
+    lose,
+    python_with,
+    run_ansible,
+)
+from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp, forget, hang, holders, listeners
 
 LOCALHOST = 'localhost ansible_connection=local ansible_python_interpreter="{{ ansible_playbook_python }}"\n'
 TABLE = re.compile(r'"msg": (\[\s+"host +node +verdict +what was done".*?^    \])', re.MULTILINE | re.DOTALL)
 RECAP = re.compile(r"^(\S+) +: (ok=.*)$", re.MULTILINE)
+# With -vvv, Ansible prints this for each module that it runs on a host.
+TRIP = re.compile(r"^<\S+> .*python\S* \S*AnsiballZ_(\w+)\.py", re.MULTILINE)
 
 
 class Row(NamedTuple):
-    """A line of the table."""
+    """A row of the table."""
 
     host: str
     node: str
@@ -32,7 +44,7 @@ class Row(NamedTuple):
 
 
 class Played(NamedTuple):
-    """What a playbook gave."""
+    """What a playbook printed, and its exit code."""
 
     rows: list[Row]
     recap: dict[str, dict[str, int]]
@@ -44,6 +56,14 @@ class Played(NamedTuple):
         """The only row."""
         (row,) = self.rows
         return row
+
+    @property
+    def trips(self) -> list[str]:
+        """The modules that were run on the host, in their order. Needs -vvv."""
+        return TRIP.findall(self.output)
+
+
+Left = Callable[..., "tuple[dict[str, Any], dict[str, Any] | None]"]
 
 
 class Play:
@@ -89,8 +109,9 @@ def test_audit_recover_and_audit_again(otp: Otp, epmd: Epmd, node: Node, play: P
     lose(epmd, node)
     verdict = "missing" if otp.release == 23 else "epmd_down"
 
-    lost = play("beamops.epmd.audit")
+    lost = play("beamops.epmd.audit", "-vvv")
     assert lost.code != 0
+    assert lost.trips == ["epmd_facts"]
     assert lost.row[:3] == ("localhost", node.name, verdict)
     assert lost.recap["localhost"]["changed"] == 0
     tolerated = play("beamops.epmd.audit", audit_fail=False)
@@ -110,11 +131,13 @@ def test_audit_recover_and_audit_again(otp: Otp, epmd: Epmd, node: Node, play: P
     assert done.row[:3] == ("localhost", node.name, verdict)
     assert done.recap["localhost"]["changed"] == 1
     assert f"localhost: registered: {node.name}" in done.output
+    assert done.trips == ["epmd_register"]
     assert epmd.names() == {"vic": node.port}
     assert holders(epmd.port) == {node.pid}
 
-    again = play("beamops.epmd.recover")
+    again = play("beamops.epmd.recover", "-vvv")
     assert (again.code, again.recap["localhost"]["changed"]) == (0, 0), again.output
+    assert again.trips == ["epmd_register"]
     assert again.row[:3] == ("localhost", node.name, "registered")
     assert play("beamops.epmd.audit").code == 0
     assert life(node) == before
@@ -142,9 +165,40 @@ def test_hosts_that_fail_have_a_row_and_the_others_go_on(epmd: Epmd, node: Node,
     assert done.recap["localhost"]["changed"] == 1
     assert done.recap["localhost"]["failed"] == 0
     assert done.recap["far"]["failed"] == done.recap["bare"]["failed"] == 1
-    limited = play("beamops.epmd.recover", inventory=inventory, target="localhost")
+    limited = play("beamops.epmd.recover", "--limit", "localhost", inventory=inventory)
     assert (limited.code, limited.row.host) == (0, "localhost"), limited.output
-    assert play("beamops.epmd.recover", "--limit", "localhost", inventory=inventory).row.host == "localhost"
+
+
+@NEWEST
+def test_an_epmd_that_hangs_has_a_row_in_both(epmd: Epmd, node: Node, play: Play) -> None:
+    forget(epmd, node)
+    with FakeServer(hang, port=epmd.port):
+        audit = play("beamops.epmd.audit", audit_timeout=2)
+        recover = play("beamops.epmd.recover", ensure_registered_timeout=2)
+    for done in (audit, recover):
+        assert done.code != 0
+        assert done.row[:3] == ("localhost", node.name, "epmd_unresponsive")
+
+
+def test_audit_has_variables_of_its_own(play: Play) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"audit_timeout": 3601}, "timeout 3601"),
+        ({"audit_epmd_port": 70000}, "epmd_port 70000"),
+    ]
+    for variables, complaint in wrong:
+        done = play("beamops.epmd.audit", **variables)
+        assert (done.code != 0, done.row.verdict) == (True, "failed")
+        assert complaint in done.row.done
+    assert play("beamops.epmd.audit", ensure_registered_timeout=3601, ensure_registered_epmd_port=70000).code == 0
+
+
+@pytest.mark.parametrize("name", ["audit", "recover"])
+def test_root_is_needed_unless_the_user_says_otherwise(play: Play, name: str) -> None:
+    """There is no such way to become another user: whoever tries fails."""
+    inventory = LOCALHOST.replace("\n", " ansible_become_method=absent ansible_become_user=nobody\n")
+    assert play(f"beamops.epmd.{name}", inventory=inventory).code != 0
+    without: dict[str, Any] = {f"{name}_become": False}
+    assert play(f"beamops.epmd.{name}", inventory=inventory, **without).code == 0
 
 
 def test_a_host_without_erlang_has_a_row(play: Play) -> None:
@@ -177,7 +231,7 @@ def test_a_node_that_does_not_run_has_a_row(node: Node, play: Play) -> None:
 
 @NEWEST
 def test_the_cookie_shows_nowhere(epmd: Epmd, node: Node, play: Play, tmp_path: Path) -> None:
-    """Play() itself looks for it in all that is printed."""
+    """`run_ansible` looks for it in everything that is printed."""
     lose(epmd, node)
     secrets = tmp_path / "secrets.json"
     secrets.write_text(json.dumps({"ensure_registered_cookie": COOKIE}))
@@ -187,16 +241,100 @@ def test_the_cookie_shows_nowhere(epmd: Epmd, node: Node, play: Play, tmp_path: 
     assert (done.code, done.recap["localhost"]["changed"]) == (0, 1), done.output
 
 
+FACTS = """
+- name: Run the role, and keep what it leaves
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Run the role
+      block:
+        - name: Include it
+          ansible.builtin.include_role: {name: beamops.epmd.ensure_registered}
+      always:
+        - name: Keep what it leaves
+          ansible.builtin.copy:
+            content: >-
+              {{ {'result': ensure_registered_result, 'facts': ansible_facts.epmd | default(none)} | to_json }}
+            dest: "{{ kept }}"
+            mode: "0600"
+          check_mode: false
+"""
+
+
+@pytest.fixture
+def left(play: Play, tmp_path: Path) -> Left:
+    """Run the role, and give `ensure_registered_result` and `ansible_facts.epmd` as it leaves them."""
+
+    def run(*flags: str, **extra: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        playbook, kept = tmp_path / "role.yml", tmp_path / "kept.json"
+        playbook.write_text(FACTS)
+        done = play(str(playbook), *flags, kept=str(kept), **extra)
+        found = json.loads(kept.read_text())
+        assert found["result"]["failed"] == (done.code != 0), done.output
+        return found["result"], found["facts"]
+
+    return run
+
+
+@NEWEST
+def test_the_role_leaves_its_result_and_the_facts(epmd: Epmd, node: Node, left: Left) -> None:
+    lose(epmd, node)
+    predicted, facts = left("--check")
+    assert (predicted["changed"], predicted["nodes"][0]["registered"]) == (True, False)
+    assert facts == {"nodes": predicted["nodes"], "daemons": predicted["daemons"]}
+    result, facts = left()
+    assert result["changed"]
+    assert facts == {"nodes": result["nodes"], "daemons": result["daemons"]}
+    assert [(found["name"], found["registered"]) for found in facts["nodes"]] == [(node.name, True)]
+    assert [(found["port"], found["names"]) for found in facts["daemons"]] == [(epmd.port, {"vic": node.port})]
+
+
+@NEWEST
+def test_a_failure_leaves_what_was_seen(node: Node, left: Left) -> None:
+    result, facts = left(ensure_registered_name=["vic", "ghost"])
+    assert (result["reason"], result["missing"]) == ("not_running", ["ghost"])
+    assert facts == {"nodes": result["nodes"], "daemons": result["daemons"]}
+    assert [found["name"] for found in facts["nodes"]] == [node.name]
+
+
+def test_a_failure_before_the_look_leaves_no_facts(left: Left) -> None:
+    result, facts = left(ensure_registered_timeout=3601)
+    assert (result["reason"], facts) == ("invalid_option", None)
+
+
+def test_a_host_without_nodes_has_empty_facts(left: Left) -> None:
+    result, facts = left()
+    assert (result["msg"], facts) == ("no Erlang node runs here", {"nodes": [], "daemons": []})
+
+
+# It takes the place of the package manager, for the test machine has to stay as it is.
+APT = """
+import pathlib
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule({{"name": {{"type": "str"}}, "state": {{"type": "str"}}}}, supports_check_mode=True)
+if {fails}:
+    module.fail_json(msg="no package " + module.params["name"])
+if not module.check_mode:
+    pathlib.Path({installed!r}).touch()
+module.exit_json(changed=True)
+"""
+
+
 @NEWEST
 class TestWithoutPsutil:
-    """A target whose Python has none."""
+    """A target whose kernel does not list its sockets, and whose Python has no psutil."""
 
     @pytest.fixture
     def without(self, tmp_path: Path) -> dict[str, str]:
-        folder = tmp_path / "shadow"
-        folder.mkdir()
-        (folder / "psutil.py").write_text("raise ImportError('psutil is not installed')\n")
-        return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+        return python_with(tmp_path, NO_SOCK_DIAG, NO_PSUTIL)
+
+    def apt(self, directory: Path, fails: bool = False, is_seen: bool = True) -> dict[str, str]:
+        """The same, until a package manager of our own has installed it. is_seen: whether this Python finds it then."""
+        library, installed = directory / "library", directory / "installed"
+        library.mkdir()
+        (library / "apt.py").write_text(APT.format(fails=fails, installed=str(installed)))
+        until = f"import os\nif not ({is_seen} and os.path.exists({str(installed)!r})):\n    {NO_PSUTIL}"
+        return {**python_with(directory, NO_SOCK_DIAG, until), "ANSIBLE_LIBRARY": str(library)}
 
     def test_check_mode_says_that_it_can_not_look(self, node: Node, play: Play, without: dict[str, str]) -> None:
         done = play("beamops.epmd.recover", "--check", environment=without)
@@ -205,7 +343,39 @@ class TestWithoutPsutil:
         assert "psutil is missing" in done.row.done
         assert node.pid
 
-    def test_what_says_where_the_node_is_needs_none(
+    def test_it_is_installed_where_it_is_needed(self, epmd: Epmd, node: Node, play: Play, tmp_path: Path) -> None:
+        lose(epmd, node)
+        environment = self.apt(tmp_path)
+        predicted = play("beamops.epmd.recover", "--check", environment=environment)
+        assert (predicted.code, predicted.row.verdict) == (0, "unknown"), predicted.output
+        assert "psutil is missing here and would be installed" in predicted.row.done
+        done = play("beamops.epmd.recover", "-vvv", environment=environment)
+        assert (done.code, done.recap["localhost"]["failed"]) == (0, 0), done.output
+        assert done.trips == ["epmd_register", "setup", "apt", "epmd_register"]
+        assert done.row[:2] == ("localhost", node.name)
+        assert epmd.names() == {"vic": node.port}
+        again = play("beamops.epmd.recover", "-vvv", environment=environment)
+        assert (again.trips, again.row.verdict) == (["epmd_register"], "registered")
+
+    def test_a_package_that_can_not_be_installed_is_a_failure(
+        self, node: Node, play: Play, left: Left, tmp_path: Path
+    ) -> None:
+        environment = self.apt(tmp_path, fails=True)
+        done = play("beamops.epmd.recover", environment=environment)
+        assert (done.code != 0, done.row.verdict) == (True, "failed")
+        assert "the package python3-psutil can't be installed: no package python3-psutil." in done.row.done
+        result, facts = left(environment=environment, ensure_registered_psutil_package="other")
+        assert (result["reason"], facts) == ("psutil_missing", None)
+        assert "the package other can't be installed" in result["msg"]
+        assert node.pid
+
+    def test_a_python_that_does_not_see_the_package_is_a_failure(self, left: Left, tmp_path: Path) -> None:
+        result, facts = left(environment=self.apt(tmp_path, is_seen=False))
+        assert (result["reason"], facts) == ("psutil_missing", None)
+        assert "psutil is installed for the distribution's Python" in result["msg"]
+        assert "-m pip install psutil" in result["msg"]
+
+    def test_a_node_that_is_given_by_its_port_needs_none(
         self, epmd: Epmd, node: Node, play: Play, without: dict[str, str], tmp_path: Path
     ) -> None:
         lose(epmd, node)
@@ -213,7 +383,7 @@ class TestWithoutPsutil:
         cookie.write_text(COOKIE)
         nothing = play("beamops.epmd.recover", environment=without, ensure_registered_install_psutil=False)
         assert (nothing.code != 0, nothing.row.verdict) == (True, "failed")
-        assert "psutil is missing" in nothing.row.done
+        assert "psutil, which could stand in, is missing" in nothing.row.done
         done = play(
             "beamops.epmd.recover",
             environment=without,
@@ -227,8 +397,18 @@ class TestWithoutPsutil:
         assert epmd.names() == {"vic": node.port}
 
 
+@NEWEST
+def test_psutil_is_not_needed_where_the_kernel_lists_its_sockets(
+    epmd: Epmd, node: Node, play: Play, tmp_path: Path
+) -> None:
+    lose(epmd, node)
+    done = play("beamops.epmd.recover", "-vvv", environment=python_with(tmp_path, NO_PSUTIL))
+    assert (done.code, done.trips) == (0, ["epmd_register"]), done.output
+    assert epmd.names() == {"vic": node.port}
+
+
 def documented(kind: str, name: str) -> Any:
-    """What ansible-doc knows."""
+    """The documentation that ansible-doc finds."""
     command = ["ansible-doc", "-t", kind, "--json", f"beamops.epmd.{name}"]
     shown = subprocess.run(command, check=True, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
     (found,) = json.loads(shown.stdout).values()

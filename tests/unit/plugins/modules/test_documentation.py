@@ -29,18 +29,16 @@ from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client imp
 from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register
 
 MODULES = {"epmd_register": epmd_register, "epmd_facts": epmd_facts}
-DOCUMENTATION: dict[str, dict[str, Any]] = {
-    name: yaml.safe_load(module.DOCUMENTATION) for name, module in MODULES.items()
-}
-RETURN: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.RETURN) for name, module in MODULES.items()}
-REGISTER, FACTS = RETURN["epmd_register"], RETURN["epmd_facts"]["ansible_facts"]["contains"]["epmd"]["contains"]
-EXAMPLES = [task for module in MODULES.values() for task in yaml.safe_load(module.EXAMPLES)]
+DOCUMENTED: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.DOCUMENTATION) for name, module in MODULES.items()}
+RETURNED: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.RETURN) for name, module in MODULES.items()}
+REGISTER, FACTS = RETURNED["epmd_register"], RETURNED["epmd_facts"]["ansible_facts"]["contains"]["epmd"]["contains"]
+TASKS = [task for module in MODULES.values() for task in yaml.safe_load(module.EXAMPLES)]
 
 TYPES = {"str": str, "int": int, "bool": bool, "list": list, "dict": dict, "float": float}
 
 EVERY_MODULE = pytest.mark.parametrize("name", MODULES)
 EVERY_OPTION = pytest.mark.parametrize(
-    ("name", "option"), [(name, option) for name in MODULES for option in DOCUMENTATION[name]["options"]]
+    ("name", "option"), [(name, option) for name in MODULES for option in DOCUMENTED[name]["options"]]
 )
 
 
@@ -70,7 +68,7 @@ def returned(values: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str,
 
 
 EVERY_VALUE = pytest.mark.parametrize(
-    "value", [pytest.param(value, id=path) for name in MODULES for path, value in returned(RETURN[name], name)]
+    "value", [pytest.param(value, id=path) for name in MODULES for path, value in returned(RETURNED[name], name)]
 )
 
 
@@ -85,24 +83,24 @@ def described(value: dict[str, Any]) -> str:
 
 @EVERY_MODULE
 def test_the_documented_options_are_those_that_are_taken(name: str, taken: dict[str, Any]) -> None:
-    assert list(DOCUMENTATION[name]["options"]) == list(taken["argument_spec"])
+    assert list(DOCUMENTED[name]["options"]) == list(taken["argument_spec"])
     assert set(taken["argument_spec"]) <= set(Options._fields)
     assert name != "epmd_register" or set(taken["argument_spec"]) == set(Options._fields)
 
 
 @EVERY_OPTION
 def test_an_option_is_documented_with_its_type_and_default(name: str, option: str, taken: dict[str, Any]) -> None:
-    documented, spec = DOCUMENTATION[name]["options"][option], taken["argument_spec"][option]
+    documented, spec = DOCUMENTED[name]["options"][option], taken["argument_spec"][option]
     for key in ("type", "elements", "default", "required", "choices"):
         assert documented.get(key) == spec.get(key)
     assert documented["description"]
 
 
 def test_the_action_group_documents_the_options_that_both_modules_take() -> None:
-    both = set.intersection(*(set(documentation["options"]) for documentation in DOCUMENTATION.values()))
+    both = set.intersection(*(set(documentation["options"]) for documentation in DOCUMENTED.values()))
     assert both == {"epmd_port", "timeout"}
     for option in both:
-        first, second = (documentation["options"][option] for documentation in DOCUMENTATION.values())
+        first, second = (documentation["options"][option] for documentation in DOCUMENTED.values())
         assert (first["type"], first.get("default")) == (second["type"], second.get("default"))
 
 
@@ -121,7 +119,7 @@ def test_the_cookie_comes_from_one_place_only(taken: dict[str, Any]) -> None:
 def test_an_option_that_requires_another_is_documented_so(taken: dict[str, Any]) -> None:
     assert taken["required_by"] == {"port": ["name"], "tls_keyfile": ["tls_certfile"]}
     for option, (required,) in taken["required_by"].items():
-        text = described(DOCUMENTATION["epmd_register"]["options"][option])
+        text = described(DOCUMENTED["epmd_register"]["options"][option])
         assert re.search(rf"O\({required}\), which is required then\.", text)
 
 
@@ -204,7 +202,7 @@ def test_every_reason_is_documented() -> None:
     assert documented == of_errors | of_verdicts | {"not_running", "several"}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: str(example["name"]))
+@pytest.mark.parametrize("example", TASKS, ids=lambda example: str(example["name"]))
 def test_examples_use_documented_options(example: dict[str, Any]) -> None:
-    for name, documentation in DOCUMENTATION.items():
+    for name, documentation in DOCUMENTED.items():
         assert set(example.get(f"beamops.epmd.{name}") or {}) <= set(documentation["options"])
