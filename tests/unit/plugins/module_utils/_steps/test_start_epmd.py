@@ -155,12 +155,20 @@ def test_an_epmd_that_runs_by_now_is_not_started(host: Host) -> None:
     assert host.called == []
 
 
-def test_of_several_nodes_one_starts_the_epmd_that_they_share(host: Host) -> None:
+def test_nodes_that_share_an_epmd_start_it_one_after_the_other(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `alone` does is in `test_children.py`."""
+    turns: list[object] = []
+
+    @contextlib.contextmanager
+    def alone(key: int, _deadline: Deadline) -> Iterator[None]:
+        turns.append(key)
+        yield
+        turns.append(list(host.called))
+
+    monkeypatch.setattr(children, "alone", alone)
     host.has("epmd", starts=True)
-    started = children.at_once(lambda _number: host.start(vm()), range(5), 60)
-    assert [found.table for found in started if isinstance(found, Started)] == [Table(State.UP, {})] * 5
-    assert [found.by_us for found in started if isinstance(found, Started)].count(True) == 1
-    assert host.called == ["epmd -daemon"]
+    host.start(vm())
+    assert turns == [7, ["epmd -daemon"]]
 
 
 def test_an_epmd_is_started_as_the_node_would_with_its_environment(host: Host, tmp_path: Path) -> None:
