@@ -257,14 +257,14 @@ def test_an_epmd_that_cannot_be_started_says_why(host: Host) -> None:
 
 def test_an_epmd_that_stays_in_the_foreground_has_an_end(host: Host) -> None:
     host.has("epmd", "exec sleep 3600")
-    said = host.refusal(vm(), Deadline(1))
-    assert said == f"{host.path}/epmd -daemon did not go into the background within 1 s"
+    message = host.refusal(vm(), Deadline(1))
+    assert message == f"{host.path}/epmd -daemon did not go into the background within 1 s"
 
 
 def test_an_epmd_that_is_started_and_answers_nothing_has_an_end(host: Host) -> None:
     host.has("epmd")
-    said = host.refusal(vm(), Deadline(1))
-    assert said == f"epmd was started, but does not answer on 127.0.0.1 port {host.daemon.port}"
+    message = host.refusal(vm(), Deadline(1))
+    assert message == f"epmd was started, but does not answer on 127.0.0.1 port {host.daemon.port}"
 
 
 def test_an_epmd_that_is_silent_for_all_of_the_time_has_an_end_too(host: Host) -> None:
@@ -358,8 +358,8 @@ def test_a_unit_of_systemd_for_this_port_is_started(debian: Host) -> None:
 
 def test_a_unit_that_fails_says_why(debian: Host, tmp_path: Path) -> None:
     debian.has("systemctl", systemctl(tmp_path, "echo Job for epmd.service failed. >&2; exit 1"))
-    said = debian.refusal(vm())
-    assert said.startswith("its unit epmd.service could not be started: Job for epmd.service failed.")
+    message = debian.refusal(vm())
+    assert message.startswith("its unit epmd.service could not be started: Job for epmd.service failed.")
     debian.has("systemctl", systemctl(tmp_path, ":"))
     assert debian.refusal(vm(), Deadline(1)).endswith(": see journalctl -u epmd.service")
 
@@ -426,8 +426,8 @@ class TestContainer:
 
     def test_only_root_may_start_it(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 4711)
-        said = host.refusal(vm()._replace(pid=os.getpid()))
-        assert said == "epmd is down, and only root may start it in the node's container: run with become"
+        message = host.refusal(vm()._replace(pid=os.getpid()))
+        assert message == "epmd is down, and only root may start it in the node's container: run with become"
 
     @pytest.mark.usefixtures("root")
     def test_it_is_started_there_as_the_node_itself(self, host: Host, inside: list[bool]) -> None:
@@ -443,8 +443,8 @@ class TestContainer:
 
         monkeypatch.setattr(inside, "entrance", lambda _pid, **_how: refuse)
         host.has("epmd")
-        said = host.refusal(vm()._replace(pid=os.getpid()))
-        assert said == f"{host.path}/epmd -daemon could not be started: its container can't be entered"
+        message = host.refusal(vm()._replace(pid=os.getpid()))
+        assert message == f"{host.path}/epmd -daemon could not be started: its container can't be entered"
 
     @pytest.mark.usefixtures("root")
     def test_its_own_systemd_starts_it(self, debian: Host, inside: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
