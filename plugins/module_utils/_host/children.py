@@ -97,8 +97,8 @@ def result_of(work: Callable[[], T], seconds: float) -> T:
 def at_once(work: Callable[[T], U], items: Sequence[T], seconds: float) -> list[U | Exception]:
     """The result of the work on each item, or its error, in their order.
 
-    Each has a child of its own, of which MAX_AT_ONCE run at the same time; `seconds`: when a child is given up. The
-    errors are EpmdError and OSError only: any other is told by `defect`.
+    Each item has a child of its own, of which MAX_AT_ONCE run at the same time. seconds: when a child is given up. The
+    errors are EpmdError and OSError; any other becomes one (`defect`).
     """
     outcomes: dict[int, U | Exception] = {}
     waiting = list(enumerate(items))[::-1]
@@ -121,7 +121,7 @@ def at_once(work: Callable[[T], U], items: Sequence[T], seconds: float) -> list[
 
 
 def _collect(running: dict[int, _Child[U]], outcomes: dict[int, U | Exception]) -> None:
-    """Wait until one of them sends something or its time is over, and move those that are done."""
+    """Wait until a child sends something or its time is over, and move the outcomes of those that are done."""
     patience = min(child.left() for child in running.values())
     sent = select.select([child.reading for child in running.values()], [], [], patience)[0]
     for place, child in list(running.items()):
@@ -174,7 +174,7 @@ def alone(key: int, deadline: Deadline) -> Iterator[None]:
 
 
 def _live(writing: int, work: Callable[[], Any]) -> None:
-    """The life of a child, which never returns."""
+    """What a child does from its start to its end: it never returns."""
     try:
         result = pickle.dumps(work())
     except BaseException as error:

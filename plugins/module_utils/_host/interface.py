@@ -45,7 +45,7 @@ class Socket(NamedTuple):
 
 
 class Reader(abc.ABC):
-    """A way to read the host. Every method raises OSError where the system refuses what nothing else is said about."""
+    """A way to read the host. Errors of every method: OSError where the system does not answer."""
 
     def __init__(self) -> None:
         self._names: dict[int, str] = {}

@@ -9,6 +9,7 @@ once, and no further than its limit. Private to the collection.
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import os
@@ -22,14 +23,14 @@ from .interface import Process, Reader, Socket
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _STATUS_HEAD = 4096
-"""Bytes of /proc/PID/status that have its first lines; the last ones have every group of its user."""
+"""Bytes of /proc/PID/status that surely have its first lines; those that follow have no limit."""
 
-# The lines of a zombie, which has ended, differ from others in their state only.
-_STATUS = re.compile(rb"Name:\t(.*)\n(?:.*\n)*?State:\t([^ZX]).*\n(?:.*\n)*?Uid:\t\d+\t(\d+)\t")
+# The name and the effective user. A zombie (Z), which has ended, differs from others in its state only.
+_STATUS = re.compile(rb"Name:\t(.*)\n(?:.*\n)*?State:\t[^ZX].*\n(?:.*\n)*?Uid:\t\d+\t(\d+)\t")
 
 
 def _of_process(method: _F) -> _F:
-    """What the system says of a process that has ended meanwhile, as one error."""
+    """The errors of the system for a process that has ended as one: ProcessLookupError."""
 
     @functools.wraps(method)
     def translated(*arguments: Any, **options: Any) -> Any:
@@ -121,8 +122,8 @@ def _name_and_uid(pid: int) -> tuple[str, int | None]:
     except PermissionError:
         return "", None
     if found is None:
-        raise ProcessLookupError(f"process {pid} is a zombie")
-    return found.group(1).decode(errors="replace"), int(found.group(3))
+        raise ProcessLookupError(errno.ESRCH, "it is a zombie")
+    return found.group(1).decode(errors="replace"), int(found.group(2))
 
 
 def _executable(pid: int) -> str | None:
@@ -135,7 +136,7 @@ def _executable(pid: int) -> str | None:
 
 
 def _text(pid: int, name: str, limit: int) -> str:
-    """What a process says of itself; empty where that is hidden, or longer than the limit."""
+    """The content of a file of a process; empty where it is hidden, or longer than the limit."""
     try:
         with open(f"/proc/{pid}/{name}", "rb") as file:
             data = file.read(limit + 1)

@@ -3,20 +3,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who holds which TCP socket: what a VM listens on, who serves an epmd port, who is at the end of a connection.
 
-Standard: as `interface.py`. Nothing but `sockets_of` raises: where the system hides something, or can't be read at all,
-there is nothing to be seen. Private to the collection.
+Standard: as `interface.py`. Only `sockets_of` raises: the others are about what can be seen, which is nothing where the
+system hides it, or can't be read. Private to the collection.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Collection, NamedTuple
+import re
+from typing import Callable, Collection, NamedTuple, TypeVar
 
 from .._errors import EpmdError, PsutilMissing
 from . import vms
-from .interface import Socket
+from .interface import Reader, Socket
 from .reader import reader
 from .vms import Vm
+
+T = TypeVar("T")
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -74,18 +77,16 @@ def sockets_of(vm: Vm, epmd_port: int) -> Sockets:
 
 def epmds(port: int) -> list[tuple[int | None, list[str]]]:
     """Who listens on an epmd port, each with its addresses: every process called epmd, at last None for all others."""
-    with _as_far_as_seen():
-        found: list[tuple[int | None, list[str]]] = []
-        left = set(reader().listening(port))
-        # Most often it is one of those that were there already when the nodes were looked for.
-        for look in (reader().known_pids_called, reader().pids_called):
-            for pid in look("epmd") if left else ():
-                with contextlib.suppress(OSError):  # not ours to see, or gone
-                    held = set(reader().descriptors(pid, left))
-                    found += [(pid, _addresses(held))] if held else []
-                    left -= held
-        return sorted(found) + ([(None, _addresses(left))] if left else [])
-    return []
+    found: list[tuple[int | None, list[str]]] = []
+    left = set(_listening(port))
+    # Most often it is one of those that were there already when the nodes were looked for.
+    for known in (True, False):
+        for pid in _pids_called("epmd", known) if left else ():
+            held = set(_held(pid, left))
+            if held:
+                found.append((pid, _addresses(held)))
+                left -= held
+    return sorted(found) + ([(None, _addresses(left))] if left else [])
 
 
 def epmd_pid(port: int) -> int | None:
@@ -95,65 +96,46 @@ def epmd_pid(port: int) -> int | None:
 
 def addresses(port: int) -> list[str]:
     """The addresses of this host on which something listens on this port."""
-    with _as_far_as_seen():
-        return _addresses(reader().listening(port))
-    return []
+    return _addresses(_listening(port))
 
 
 def listening_uid(port: int) -> int | None:
     """The user whose socket listens on this port."""
-    with _as_far_as_seen():
-        return next((found.uid for found in reader().listening(port)), None)
-    return None
+    return next((found.uid for found in _listening(port)), None)
 
 
 def listening_emulator(port: int) -> str | None:
     """The program of the Erlang VM that listens on this port."""
-    with _as_far_as_seen():
-        sockets = reader().listening(port)
-        for pid in reader().pids_called(vms.EMULATOR) if sockets else ():
-            with contextlib.suppress(OSError):  # not ours to see, or gone
-                if reader().descriptors(pid, sockets):
-                    return reader().process(pid).executable
-    return None
+    sockets = _listening(port)
+    pids = _pids_called(vms.EMULATOR) if sockets else []
+    pid = next((pid for pid in pids if _held(pid, sockets)), None)
+    return None if pid is None else _seen(lambda host: host.process(pid).executable, None)
 
 
 def listening_pids(port: int) -> list[int]:
     """The pids that listen on this port. Looks at every process."""
-    with _as_far_as_seen():
-        return _holders(reader().listening(port))
-    return []
+    return sorted(set(_owners(_listening(port)).values()))
 
 
 def listening_owners() -> dict[int, int]:
     """The pid that listens on each port, the lowest of several. Looks at every process."""
-    with _as_far_as_seen():
-        holders = reader().holders(reader().listening())
-        return dict(sorted(((socket.port, _owner(pids)) for socket, pids in holders.items()), reverse=True))
-    return {}
+    return dict(sorted(((found.port, pid) for found, pid in _owners(_listening()).items()), reverse=True))
 
 
 def connected_pids(port: int, own_port: int | None) -> list[int]:
     """The pids that are connected to this port, from that port if it is known. Looks at every process."""
-    with _as_far_as_seen():
-        return _holders(reader().connected(own_port, port))
-    return []
+    return sorted(set(_owners(_connected(own_port, port)).values()))
 
 
 def peer_port(pid: int, descriptor: int, port: int) -> int | None:
     """The port at the other end of a connection that a process has accepted on `port`."""
-    with _as_far_as_seen():
-        for socket, held in reader().descriptors(pid, reader().connected(local_port=port)).items():
-            if held == descriptor:
-                return socket.remote_port
-    return None
+    held = _held(pid, _connected(port, None))
+    return next((found.remote_port for found, fd in held.items() if fd == descriptor), None)
 
 
 def accepted(pid: int, port: int, remote_port: int) -> bool:
     """Whether a process holds the connection to its `port` that comes from this port."""
-    with _as_far_as_seen():
-        return bool(reader().descriptors(pid, reader().connected(port, remote_port)))
-    return False
+    return bool(_held(pid, _connected(port, remote_port)))
 
 
 def largest_backlog() -> int:
@@ -163,19 +145,38 @@ def largest_backlog() -> int:
     return 1 << 31
 
 
-def _as_far_as_seen() -> contextlib.suppress:
-    return contextlib.suppress(OSError, PsutilMissing)
+def _seen(look: Callable[[Reader], T], otherwise: T) -> T:
+    """What the host shows; `otherwise` where it hides that, or can't be read."""
+    try:
+        return look(reader())
+    except (OSError, PsutilMissing):
+        return otherwise
+
+
+def _pids_called(pattern: str | re.Pattern[str], known: bool = False) -> list[int]:
+    return _seen(lambda host: host.known_pids_called(pattern) if known else host.pids_called(pattern), [])
+
+
+def _listening(port: int | None = None) -> list[Socket]:
+    return _seen(lambda host: host.listening(port), [])
+
+
+def _connected(local_port: int | None, remote_port: int | None) -> list[Socket]:
+    return _seen(lambda host: host.connected(local_port, remote_port), [])
+
+
+def _held(pid: int, sockets: Collection[Socket]) -> dict[Socket, int]:
+    return _seen(lambda host: host.descriptors(pid, sockets), {})
+
+
+def _owners(sockets: Collection[Socket]) -> dict[Socket, int]:
+    """The pid to name for each of the sockets; of several holders the lowest, which are the parents of the others.
+
+    The first process counts only where it is alone: it keeps the sockets that it hands to services (systemd.socket(5)).
+    """
+    holders: dict[Socket, list[int]] = _seen(lambda host: host.holders(sockets), {})
+    return {found: next((pid for pid in pids if pid != 1), 1) for found, pids in holders.items()}
 
 
 def _addresses(sockets: Collection[Socket]) -> list[str]:
-    return sorted({socket.address for socket in sockets})
-
-
-def _holders(sockets: Collection[Socket]) -> list[int]:
-    return sorted({_owner(pids) for pids in reader().holders(sockets).values()})
-
-
-def _owner(pids: list[int]) -> int:
-    """Whose a socket is that several hold: the first process keeps those that it hands to services (systemd.socket(5)),
-    and whoever forks to share the work comes before its children."""
-    return next((pid for pid in pids if pid != 1), 1)
+    return sorted({found.address for found in sockets})

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads the host through psutil, 5.4 or newer, where the kernel does not list its sockets for `linux.py`.
 
-Standard: the documentation of psutil. Tested on Linux alone: that it works on FreeBSD and macOS is unproven, and there
-nothing of a container is known. It can't tell the user of a socket, or a backlog, and each question about sockets reads
-all of them. Private to the collection.
+Standard: the documentation of psutil. It was only ever run on Linux: that it works on FreeBSD and macOS is unproven,
+and nothing is known of their containers. psutil can't tell the user or the backlog of a socket, and reads all sockets
+for each question. Private to the collection.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ import itertools
 import os
 from typing import Any, Callable, Collection, Iterable, NamedTuple, TypeVar, cast
 
-import psutil
-
 from .._limits import MAX_COMMAND_LINE, MAX_ENVIRONMENT
 from .interface import Process, Reader, Socket
+
+try:
+    import psutil
+except ImportError:
+    HAS_PSUTIL = False
+else:
+    HAS_PSUTIL = True
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -54,7 +59,7 @@ class Portable(Reader):
         if process.status() == psutil.STATUS_ZOMBIE:
             raise psutil.NoSuchProcess(pid)
         arguments = _allowed(process.cmdline) or []
-        # psutil did not have it on every system from the start.
+        # Old versions of psutil do not have it on every system.
         environment = _allowed(getattr(process, "environ", dict)) or {}
         return Process(
             pid,

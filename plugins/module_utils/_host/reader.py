@@ -25,14 +25,14 @@ def reader() -> Reader:
     obstacle = _obstacle()
     if not obstacle:
         return Linux()
-    try:
-        from .portable import Portable  # noqa: PLC0415
-    except ImportError:
+    from . import portable  # noqa: PLC0415
+
+    if not portable.HAS_PSUTIL:
         raise PsutilMissing(
             f"psutil is missing for {sys.executable}, and {obstacle}: install it (python3-psutil), or give name, port "
             "and cookie_file"
-        ) from None
-    return Portable()
+        )
+    return portable.Portable()
 
 
 def _obstacle() -> str:

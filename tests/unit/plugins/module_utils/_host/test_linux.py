@@ -75,7 +75,7 @@ def test_an_environment_ends_where_garbage_may_begin(text: str, environment: dic
 )
 def test_the_status_of_a_process(status: str, found: tuple[bytes, bytes] | None) -> None:
     match = linux._STATUS.match(status.encode())
-    assert (match and (match.group(1), match.group(3))) == found
+    assert (match and match.groups()) == found
 
 
 def test_a_program_that_was_deleted_has_its_path(tmp_path: Path) -> None:

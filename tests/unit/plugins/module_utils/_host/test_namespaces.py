@@ -61,7 +61,7 @@ def test_another_network_has_its_number() -> None:
 
 @AS_ROOT
 def test_a_process_namespace_makes_a_container() -> None:
-    # unshare(1) itself stays outside, its child is in there.
+    # unshare(1) itself stays outside, and its child is inside.
     with apart("--pid", "--fork") as parent:
         child = int(Path(f"/proc/{parent}/task/{parent}/children").read_text())
         assert not namespaces.shares(child, "pid")

@@ -178,6 +178,14 @@ def test_hidden_processes_are_mentioned(options: str, hides: bool) -> None:
     assert vms.hidden() == ""
 
 
+@pytest.mark.parametrize("answer", [Process(1, "", None, None, [], {}), ProcessLookupError(3, "No such process")])
+def test_processes_are_hidden_where_the_first_one_is(
+    answer: Process | Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vms, "reader", lambda: Other(answer))
+    assert f" hides the processes of others from {vms.user_name(os.geteuid())}, " in vms.hidden()
+
+
 @pytest.mark.parametrize(("name", "words"), [("vic", "the node vic with pid 7 "), (None, "the node with pid 7 ")])
 def test_sockets_that_may_not_be_seen_take_more_rights(name: str | None, words: str) -> None:
     line = vms.UNKNOWN.command_line._replace(name=name)

@@ -155,12 +155,20 @@ def test_an_epmd_that_runs_by_now_is_not_started(host: Host) -> None:
     assert host.called == []
 
 
-def test_of_several_nodes_one_starts_the_epmd_that_they_share(host: Host) -> None:
+def test_nodes_that_share_an_epmd_start_it_one_after_the_other(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `alone` does is in `test_children.py`."""
+    turns: list[object] = []
+
+    @contextlib.contextmanager
+    def alone(key: int, _deadline: Deadline) -> Iterator[None]:
+        turns.append(key)
+        yield
+        turns.append(list(host.called))
+
+    monkeypatch.setattr(children, "alone", alone)
     host.has("epmd", starts=True)
-    started = children.at_once(lambda _number: host.start(vm()), range(5), 60)
-    assert [found.table if isinstance(found, Started) else found for found in started] == [Table(State.UP, {})] * 5
-    assert [found.by_us for found in started if isinstance(found, Started)].count(True) == 1
-    assert host.called == ["epmd -daemon"]
+    host.start(vm())
+    assert turns == [7, ["epmd -daemon"]]
 
 
 def test_an_epmd_is_started_as_the_node_would_with_its_environment(host: Host, tmp_path: Path) -> None:
@@ -249,14 +257,14 @@ def test_an_epmd_that_cannot_be_started_says_why(host: Host) -> None:
 
 def test_an_epmd_that_stays_in_the_foreground_has_an_end(host: Host) -> None:
     host.has("epmd", "exec sleep 3600")
-    said = host.refusal(vm(), Deadline(1))
-    assert said == f"{host.path}/epmd -daemon did not go into the background within 1 s"
+    message = host.refusal(vm(), Deadline(1))
+    assert message == f"{host.path}/epmd -daemon did not go into the background within 1 s"
 
 
 def test_an_epmd_that_is_started_and_answers_nothing_has_an_end(host: Host) -> None:
     host.has("epmd")
-    said = host.refusal(vm(), Deadline(1))
-    assert said == f"epmd was started, but does not answer on 127.0.0.1 port {host.daemon.port}"
+    message = host.refusal(vm(), Deadline(1))
+    assert message == f"epmd was started, but does not answer on 127.0.0.1 port {host.daemon.port}"
 
 
 def test_an_epmd_that_is_silent_for_all_of_the_time_has_an_end_too(host: Host) -> None:
@@ -350,8 +358,8 @@ def test_a_unit_of_systemd_for_this_port_is_started(debian: Host) -> None:
 
 def test_a_unit_that_fails_says_why(debian: Host, tmp_path: Path) -> None:
     debian.has("systemctl", systemctl(tmp_path, "echo Job for epmd.service failed. >&2; exit 1"))
-    said = debian.refusal(vm())
-    assert said.startswith("its unit epmd.service could not be started: Job for epmd.service failed.")
+    message = debian.refusal(vm())
+    assert message.startswith("its unit epmd.service could not be started: Job for epmd.service failed.")
     debian.has("systemctl", systemctl(tmp_path, ":"))
     assert debian.refusal(vm(), Deadline(1)).endswith(": see journalctl -u epmd.service")
 
@@ -418,8 +426,8 @@ class TestContainer:
 
     def test_only_root_may_start_it(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 4711)
-        said = host.refusal(vm()._replace(pid=os.getpid()))
-        assert said == "epmd is down, and only root may start it in the node's container: run with become"
+        message = host.refusal(vm()._replace(pid=os.getpid()))
+        assert message == "epmd is down, and only root may start it in the node's container: run with become"
 
     @pytest.mark.usefixtures("root")
     def test_it_is_started_there_as_the_node_itself(self, host: Host, inside: list[bool]) -> None:
@@ -435,8 +443,8 @@ class TestContainer:
 
         monkeypatch.setattr(inside, "entrance", lambda _pid, **_how: refuse)
         host.has("epmd")
-        said = host.refusal(vm()._replace(pid=os.getpid()))
-        assert said == f"{host.path}/epmd -daemon could not be started: its container can't be entered"
+        message = host.refusal(vm()._replace(pid=os.getpid()))
+        assert message == f"{host.path}/epmd -daemon could not be started: its container can't be entered"
 
     @pytest.mark.usefixtures("root")
     def test_its_own_systemd_starts_it(self, debian: Host, inside: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
