@@ -78,7 +78,7 @@ class Run(NamedTuple):
 
 
 def in_turns(rounds: int, ways: Mapping[str, Way], warm_up: bool = True) -> Samples:
-    """Measure every way once a round. warm_up: whether the first of several rounds is repeated and not counted."""
+    """Measure every way once a round. warm_up: whether several rounds follow one that does not count."""
     samples: Samples = {name: [] for name in ways}
     for _unused in range(rounds + (warm_up and rounds > 1)):
         for name, way in ways.items():

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Peers, most of which misbehave on purpose, and what they cost. For every CPython of a target, without Erlang."""
+"""Peers, honest and hostile, and the memory that they may cost. For every CPython of a target, without Erlang."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Iterator
 
 HOSTILE_MEBIBYTES = 64
-"""What a liar may cost at most."""
+"""The most that a hostile peer may cost."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers which hang, babble, drip or flood, and nodes which lie after an honest handshake."""
+"""Servers that hang, drip or flood, and nodes that shake hands and then go on as a test wants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Handler = Callable[[socket.socket], None]
 
 
 class FakeServer:
-    """A listening server which hands every connection to the handler, in a thread.
+    """A listening server that gives every connection to the handler, in a thread.
 
     The handler may return, which closes the connection, or wait for its peer for as long as the
     test lasts: close() wakes it. An error of the handler other than a broken connection is raised
@@ -93,13 +93,13 @@ class FakeServer:
 
 
 def hang(connection: socket.socket) -> None:
-    """Handle a connection by reading all and answering nothing, until the peer goes."""
+    """Handle a connection by reading all and answering nothing, until the peer closes it."""
     while connection.recv(4096):
         pass
 
 
 def answer(reply: bytes) -> Handler:
-    """Return a handler which waits for the first bytes, sends this reply and closes."""
+    """Return a handler that waits for the first bytes, sends this reply and closes."""
 
     def handler(connection: socket.socket) -> None:
         connection.recv(4096)
@@ -109,7 +109,7 @@ def answer(reply: bytes) -> Handler:
 
 
 def say(data: bytes) -> Handler:
-    """Return a handler which sends this, asked or not, and then is silent until the peer goes."""
+    """Return a handler that sends this at once, and then is silent until the peer closes."""
 
     def handler(connection: socket.socket) -> None:
         connection.sendall(data)
@@ -119,7 +119,7 @@ def say(data: bytes) -> Handler:
 
 
 def flood(piece: bytes, head: bytes = b"") -> Handler:
-    """Return a handler which sends this piece again and again, and reads nothing, until the peer goes."""
+    """Return a handler that sends this piece again and again, and reads nothing, until the peer closes."""
 
     def handler(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -130,7 +130,7 @@ def flood(piece: bytes, head: bytes = b"") -> Handler:
 
 
 def drip(data: bytes, seconds: float) -> Handler:
-    """Return a handler which sends a byte each time when so many seconds have gone, until the peer goes."""
+    """Return a handler that sends one byte at a time, each after this many seconds, until the peer closes."""
 
     def handler(connection: socket.socket) -> None:
         for byte in data:
@@ -142,7 +142,7 @@ def drip(data: bytes, seconds: float) -> Handler:
 
 
 def wait_until_gone(connection: socket.socket, seconds: float) -> None:
-    """Wait so long, or raise as soon as the peer goes."""
+    """Wait this long, or raise as soon as the peer closes."""
     end = time.monotonic() + seconds
     while select.select([connection], [], [], max(0.0, end - time.monotonic()))[0]:
         if not connection.recv(4096):
@@ -150,7 +150,7 @@ def wait_until_gone(connection: socket.socket, seconds: float) -> None:
 
 
 def node(then: Handler, peer: NodePeer | None = None) -> Handler:
-    """Return a handler which shakes hands as a node does, and then goes on with another one."""
+    """Return a handler that shakes hands as a node does, and then goes on with another one."""
     this = peer or NodePeer()
 
     def handler(connection: socket.socket) -> None:

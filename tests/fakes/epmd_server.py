@@ -42,7 +42,7 @@ def _registration(name: str, port: int, extra: bytes, node_type: int) -> bytes:
 
 
 def epmd(names: Mapping[str, int]) -> Handler:
-    """Return a handler which answers from this table as it is then, and closes at anything that is no request.
+    """Return a handler that answers from this table as it is then, and closes at anything that is not a request.
 
     Of descriptors it knows nothing: its dump is empty.
     """

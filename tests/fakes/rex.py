@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node does with the calls that come after its handshake, written from `rpc.erl` and not from the collection."""
+"""The calls to a node after its handshake, and its answers. Written from `rpc.erl` and not from the collection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def message(control: Term, payload: Term = None) -> bytes:
 
 
 def rpc(answer: Answer) -> Handler:
-    """Return a handler which answers calls to `rex`, until the peer goes."""
+    """Return a handler that answers calls to `rex`, until the peer closes."""
 
     def handler(connection: socket.socket) -> None:
         while True:

@@ -25,7 +25,7 @@ MEBIBYTES = 64
 
 
 class Done(NamedTuple):
-    """What came of one process of the fuzzer: peak is in MiB; finding is the input that did it, None for none."""
+    """The result of one process of the fuzzer: peak in MiB; finding: the input on which it failed, None if on none."""
 
     runs: int
     seconds: int
@@ -46,7 +46,7 @@ def fuzz_one(name: str, options: list[str]) -> None:
 
 
 def start(name: str, options: list[str]) -> Done:
-    """Have a process fuzz one target, and read what it says at its end."""
+    """Fuzz one target in a process of its own, and read its statistics."""
     with tempfile.TemporaryDirectory() as artifacts:
         done = subprocess.run(
             [sys.executable, __file__, "one", name, f"-artifact_prefix={artifacts}/", "-print_final_stats=1", *options],
@@ -60,7 +60,7 @@ def start(name: str, options: list[str]) -> Done:
     found = re.search(r"Done (\d+) runs in (\d+) second", done.stdout)
     peak = re.search(r"peak_rss_mb:\s+(\d+)", done.stdout)
     if done.returncode == 0 and not (found and peak) and "MERGE-OUTER: successful" not in done.stdout:
-        raise SystemExit(f"{name}: the fuzzer says nothing of its runs:\n{done.stdout[-2000:]}")
+        raise SystemExit(f"{name}: the fuzzer printed no statistics:\n{done.stdout[-2000:]}")
     if done.returncode != 0 and finding is None:
         raise SystemExit(f"{name}: the fuzzer ended with exit code {done.returncode}:\n{done.stdout[-2000:]}")
     return Done(
@@ -73,7 +73,7 @@ def start(name: str, options: list[str]) -> Done:
 
 
 def found_by(name: str) -> Path:
-    """The directory with what earlier runs have found."""
+    """The directory of the inputs that earlier runs found."""
     directory = Path(os.environ["BEAMOPS_CACHE"], "fuzz", name)
     directory.mkdir(parents=True, exist_ok=True)
     return directory
@@ -101,7 +101,7 @@ def fuzz(names: list[str], runs: int) -> int:
             words.flush()
             kept = seeds(name, Path(scratch))
             options = [f"-timeout={SECONDS}", f"-max_len={target.longest}", f"-dict={words.name}"]
-            # What the process takes by itself, with what is known already.
+            # The memory of the process itself, with the inputs that are known already.
             small = start(name, [*options, "-runs=0", kept])
             options += [f"-rss_limit_mb={small.peak + MEBIBYTES}", f"-malloc_limit_mb={MEBIBYTES}"]
             share = -(-runs * target.weight // weights)
@@ -116,7 +116,7 @@ def fuzz(names: list[str], runs: int) -> int:
 
 
 def keep(names: list[str], directory: Path) -> int:
-    """Put into the corpus what the last runs found, as far as it reaches code that the corpus does not."""
+    """Add to the corpus those inputs of the last runs that reach code that the corpus does not."""
     for name in names:
         with tempfile.TemporaryDirectory() as merged:
             start(name, ["-merge=1", seeds(name, Path(merged)), str(found_by(name))])

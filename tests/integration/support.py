@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._legible import legible
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Squatter, forget, holders, wait_until
 
 CHECKOUT = Path(__file__).parents[2]

@@ -1,12 +1,11 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every command of the documentation runs as it is printed, and prints what the page says that it prints.
+"""Every command of the documentation runs as it is printed, and its output is the one that the page shows.
 
-The commands of a page run in their order, on a host in the state that the page is about; those of a page
-without a scene of its own on a host whose node `ejabberd` is lost. A line that is printed below a command has
-to be in what the command really says, in this order and apart from numbers; `...` stands for others. A command
-may fail only where such lines are printed, or its exit code.
+The commands of a page run in their order, on a host in the state that the page is about; without a scene of its own, on
+a host whose node `ejabberd` is lost. The lines below a command have to be in its real output, in this order; numbers
+may differ, and `...` stands for other text. A command may fail only where such lines, or its exit code, are shown.
 """
 
 from __future__ import annotations
@@ -53,24 +52,24 @@ PAGES = {
     path.relative_to(CHECKOUT).as_posix(): path
     for path in [
         CHECKOUT / "README.md",
-        # The scenario of the other role is run by test_scratch_node.py.
+        # test_scratch_node.py runs the scenario of the other role.
         CHECKOUT / "roles/ensure_registered/README.md",
         CHECKOUT / "docs/sphinx/index.rst",
         *sorted((CHECKOUT / "docs/docsite/rst").glob("*.rst")),
     ]
 }
 
-# Commands that can't run here as they are printed: pattern, reason, and what runs in their place.
+# Commands that can't run as they are printed: pattern, reason, and the command that runs instead.
 ELSEWHERE = [
-    (r"make ([a-z-]+)\b.*", "it would run this test, or takes minutes", "make --dry-run {0}"),
+    (r"make ([a-z-]+)\b.*", "it would run this test, or take minutes", "make --dry-run {0}"),
     (r"tests/toolchain/integration 25 -- (\S+) -q", "it makes what this test runs in", f"ls {CHECKOUT}/{{0}}"),
     (
         r"ansible-galaxy collection install beamops.epmd",
-        "Galaxy is not asked by tests",
+        "tests don't download from Galaxy",
         f"ansible-galaxy collection build --output-path . {shlex.quote(str(CHECKOUT))}"
         " && ansible-galaxy collection install ./beamops-epmd-*.tar.gz --collections-path .",
     ),
-    (r"python3 -m venv /opt/ansible .*", "it writes to /opt, and asks a package index", ""),
+    (r"python3 -m venv /opt/ansible .*", "it writes to /opt, and downloads from a package index", ""),
 ]
 
 # https://www.sphinx-doc.org/en/master/usage/restructuredtext/directives.html#directive-code-block
@@ -83,17 +82,17 @@ _SHOWN_ALONE = {"ini", "text"}
 
 
 class Command(NamedTuple):
-    """A command as it is printed, and the lines below it. play: it is a playbook instead, as a file."""
+    """A command as it is printed, and the lines below it. play: whether the text is a playbook instead."""
 
     text: str
-    says: list[str]
+    output: list[str]
     play: bool = False
 
 
 def commands(name: str, text: str) -> list[Command]:
-    """The commands of a page. A block of another kind than those that are known here is a mistake of the page."""
+    """The commands of a page. Fails for a block of a kind that is not checked."""
     hidden = _HIDDEN.findall(text) if name.endswith(".rst") or "~~~" in text else []
-    assert not hidden, f"{name}: say what these blocks are, with code-block or ```: {hidden}"
+    assert not hidden, f"{name}: give these blocks a language, with code-block or ```: {hidden}"
     found = []
     for _indent, language, body in (_RST if name.endswith(".rst") else _MARKDOWN).findall(text):
         block = textwrap.dedent(body).strip("\n")
@@ -103,7 +102,7 @@ def commands(name: str, text: str) -> list[Command]:
             if any("hosts" in play for play in yaml.safe_load(block) if isinstance(play, dict)):
                 found.append(Command(block, [], play=True))
         else:
-            assert language in _SHOWN_ALONE, f"{name}: nobody runs a block of {language or 'no language'}"
+            assert language in _SHOWN_ALONE, f"{name}: a block of {language or 'no language'} is not checked"
     return found
 
 
@@ -116,28 +115,28 @@ def _commands_of(block: str, prompt: str) -> list[Command]:
             found.append(Command(line.removeprefix(prompt), []))
         else:
             assert found, f"no command before {line!r}"
-            found[-1].says.append(line)
+            found[-1].output.append(line)
     return found
 
 
 def plain(line: str) -> str:
-    """A line without what differs from run to run."""
+    """A line without what differs between runs."""
     return " ".join(re.sub(r"\d+(?:\.\d+)*", "N", line).split())
 
 
 @dataclass
 class Host:
-    """Where the commands of a page run: those of Ansible on the controller, which is here, all others by `run`."""
+    """Where the commands of a page run: those of Ansible on the controller, all others by `run`."""
 
     run: Callable[[str], subprocess.CompletedProcess[str]]
     controller: Callable[[str], subprocess.CompletedProcess[str]]
     names: Mapping[str, str] = field(default_factory=dict)
-    """What is printed in the documentation, and what it is here: the host, a pid."""
+    """Words of the documentation, and their values in this test: the host, a pid."""
     elsewhere: list[str] = field(default_factory=list)
-    """What was not run as it is printed, and why."""
+    """The commands that were not run as they are printed, and why."""
 
     def obey(self, command: Command) -> None:
-        """Run it, and compare."""
+        """Run the command, and compare its output."""
         text = command.text
         for pattern, reason, instead in ELSEWHERE:
             match = re.fullmatch(pattern, text)
@@ -148,20 +147,20 @@ class Host:
             text = re.sub(rf"(?<!\w){printed}(?!\w)", real, text)
         if not text:
             return
-        here = text.split()[0].startswith(("ansible", "make"))
-        done = (self.controller if here else self.run)(text)
+        is_controllers = text.split()[0].startswith(("ansible", "make"))
+        done = (self.controller if is_controllers else self.run)(text)
         print(f"$ {text}\n{done.stdout}")
         assert "Traceback" not in done.stdout
         rest = plain(re.sub(rf"\b{HOST}\b", "web1", done.stdout))
-        for part in (part for line in command.says for part in plain(line).split("...")):
+        for part in (part for line in command.output for part in plain(line).split("...")):
             _before, found, rest = rest.partition(part) if part else ("", "nothing", rest)
-            assert found, f"{command.text!r} does not say {part!r} (here or in this order), but:\n{done.stdout}"
-        foretold = command.says or f"exit code {done.returncode}" in text
-        assert done.returncode == 0 or foretold, f"{text!r} ended with exit code {done.returncode}: {done.stdout}"
+            assert found, f"{command.text!r} does not print {part!r} (at all, or in this order), but:\n{done.stdout}"
+        may_fail = command.output or f"exit code {done.returncode}" in text
+        assert done.returncode == 0 or may_fail, f"{text!r} ended with exit code {done.returncode}: {done.stdout}"
 
 
 class Stage:
-    """A controller, with an inventory in its directory, and what is on its host."""
+    """A controller, with an inventory in its directory, and the means to make its host."""
 
     def __init__(self, otp: Otp, directory: Path) -> None:
         self.otp = otp
@@ -172,7 +171,7 @@ class Stage:
         )
 
     def shell(self, text: str, cwd: Path | None = None, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run it here. Standard output has the errors, too."""
+        """Run it on this machine; its standard output includes standard error."""
         settings = {
             **os.environ,
             **self.otp.environment(),
@@ -185,7 +184,7 @@ class Stage:
         return completed(["sh", "-c", text], cwd or self.directory, settings)
 
     def control(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the controller's."""
+        """Run a command on the controller."""
         return self.shell(text, CHECKOUT if text.startswith("make") else None)
 
     def host(self, home: Path | None = None, names: Mapping[str, str] | None = None) -> Host:
@@ -193,12 +192,12 @@ class Stage:
         return Host(functools.partial(self.shell, home=home), self.control, {"web1": HOST, **(names or {})})
 
     def box(self, box: Container, names: Mapping[str, str] | None = None) -> Host:
-        """A container as the host, whose processes and network are those of this machine."""
+        """A container as the host; its processes and its network are those of this machine."""
         return Host(lambda text: box.run(["sh", "-c", text]), self.control, names or {})
 
     @contextlib.contextmanager
     def node(self, name: str | None = "ejabberd") -> Iterator[tuple[Epmd, Node]]:
-        """A node with the name and the port that the documentation has."""
+        """A node with the name and the port of the documentation."""
         with self.otp.epmd(4369) as epmd, self.otp.node(name, epmd_port=4369, args=ON_PORT) as node:
             yield epmd, node
 
@@ -222,7 +221,7 @@ def lost(stage: Stage) -> Iterator[Host]:
 
 @contextlib.contextmanager
 def cut(stage: Stage) -> Iterator[Host]:
-    """The connection between node and epmd was cut without a word."""
+    """The connection between node and epmd was silently cut."""
     with contextlib.ExitStack() as stack:
         epmd, node = stack.enter_context(stage.node())
         stack.enter_context(cut_silently(epmd, node))
@@ -230,7 +229,7 @@ def cut(stage: Stage) -> Iterator[Host]:
 
 
 def squatted(port: int) -> Scene:
-    """A process other than the node holds its name, with this port."""
+    """Another process holds the name of the node, with this port."""
 
     @contextlib.contextmanager
     def scene(stage: Stage) -> Iterator[Host]:
@@ -239,7 +238,7 @@ def squatted(port: int) -> Scene:
             f" holder = Squatter(4369, 'ejabberd', {port}); print('up', flush=True); signal.pause()"
         )
         with stage.node() as (epmd, node):
-            node.suspend()  # or it could be faster
+            node.suspend()  # or it might be faster
             try:
                 epmd.kill()
                 epmd.start()
@@ -275,7 +274,7 @@ def only_dials(stage: Stage) -> Iterator[Host]:
 
 @contextlib.contextmanager
 def nameless(stage: Stage) -> Iterator[Host]:
-    """A node that names itself while it runs, and is stopped."""
+    """A node that got its name at run time, and is stopped."""
     with stage.node(name=None) as (_epmd, node):
         node.eval("{ok, _} = net_kernel:start([ejabberd, shortnames])")
         node.suspend()
@@ -296,7 +295,7 @@ def ejabberd(stage: Stage) -> Iterator[Host]:
 def rabbitmq(stage: Stage) -> Iterator[Host]:
     with Container(system(RELEASE), "web1", own=("mount", "uts")) as box, RabbitMq(box) as application:
         box.kill_epmd()
-        # The module runs outside of the root that has the files of the host.
+        # The module runs outside of the container, where these files have another path.
         yield stage.box(box, {"/var/lib/rabbitmq": f"/proc/{application.pid}/root/var/lib/rabbitmq"})
 
 
@@ -333,7 +332,7 @@ SCENES: dict[str, Scene] = {
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    """The controller, and afterwards nothing left of what a command has started."""
+    """The controller. Afterwards, no epmd may be left that a command has started."""
     if RELEASE not in RELEASES:
         pytest.skip(f"the pages are about OTP {RELEASE}")
     yield Stage(Otp.of(RELEASE), tmp_path)
@@ -362,21 +361,21 @@ def test_every_page_is_listed_and_every_scene_has_its_page() -> None:
     assert set(SCENES) <= pages
 
 
-# Words of sentences that are commands or files of this checkout: inline literals of both kinds of pages.
+# Inline literals in reStructuredText and Markdown, which may be commands or files of this checkout.
 _LITERAL = re.compile(r"(?<!`)(``?)(?!`)([^`\n]+)\1(?!`)")
 
 
 @pytest.mark.parametrize("name", [*PAGES, "roles/scratch_node/README.md"])
-def test_what_sentences_name_is_there(name: str, tmp_path: Path) -> None:
+def test_commands_and_files_in_sentences_exist(name: str, tmp_path: Path) -> None:
     for _quote, words in _LITERAL.findall((CHECKOUT / name).read_text()):
         if re.fullmatch(r"make [a-z-]+", words):
-            asked = ["make", "-C", str(CHECKOUT), "--dry-run", words.split()[1]]
+            command = ["make", "-C", str(CHECKOUT), "--dry-run", words.split()[1]]
         elif words.startswith("ansible-doc "):
-            asked = words.split()
+            command = words.split()
         elif re.match(r"(tests|docs|plugins|roles|playbooks|benchmarks|extensions|meta|changelogs)/\S+$", words):
-            assert any(CHECKOUT.glob(words)), f"{name}: {words} is not there"
+            assert any(CHECKOUT.glob(words)), f"{name}: {words} does not exist"
             continue
         else:
             continue
-        done = subprocess.run(asked, check=False, capture_output=True, text=True, cwd=tmp_path)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, f"{name}: {words}: {done.stderr}"

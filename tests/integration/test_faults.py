@@ -21,12 +21,14 @@ from typing import NamedTuple
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, Outcome, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._host import children, cookies
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import observe, repair
-from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd, erl_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
+from ansible_collections.beamops.epmd.tests.fakes import epmd_server
 from ansible_collections.beamops.epmd.tests.integration.faults import Survived
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose, settle, squatted
 from ansible_collections.beamops.epmd.tests.lab import (
@@ -176,8 +178,8 @@ def squatted_meanwhile(scene: Scene) -> Iterator[None]:
             # The requests for the table and for this name.
             if len(answered) < 2:
                 answered.append(request)
-                free = epmd.encode_names_reply(epmd.NamesReply(scene.epmd.port, {}))
-                connection.sendall(free if request[2:3] == b"n" else epmd.encode_port_reply(None))
+                is_table = request[2:3] == b"n"
+                connection.sendall(epmd_server.names_reply({}) if is_table else epmd_server.NOT_REGISTERED)
                 return
             with socket.create_connection(("127.0.0.1", real.port)) as upstream:
                 upstream.sendall(request)
@@ -225,50 +227,61 @@ def rex_busy(scene: Scene) -> Iterator[None]:
 
 
 class Fault(NamedTuple):
-    """A fault: what makes it, the verdicts on OTP 23 and on newer ones, words of the message, whether the run fails."""
+    """A fault: what makes it, the verdicts on OTP 23 and on newer ones, words of the message.
+
+    reason: that of the failure, empty where the run succeeds.
+    """
 
     happens: Callable[[Scene], AbstractContextManager[None]]
     verdicts: tuple[str, str]
     words: tuple[str, ...]
-    fails: bool = False
+    reason: str = ""
 
 
 LOST = ("missing", "epmd_down")
+UNRESPONSIVE = "epmd_unresponsive"
 GARBAGE = answer(b"\x00\x00\x11\x11name vic at port xyz\n")
 
 FAULTS = {
     "epmd killed and started again": Fault(restarted, ("missing", "registered"), ()),
     "epmd dead": Fault(dead, ("epmd_down", "epmd_down"), ("vic",)),
-    "epmd stopped (SIGSTOP)": Fault(stopped, ("epmd_unresponsive",) * 2, ("no answer within", "belongs to pid"), True),
+    "epmd stopped (SIGSTOP)": Fault(
+        stopped, (UNRESPONSIVE, UNRESPONSIVE), ("no answer within", "belongs to pid"), UNRESPONSIVE
+    ),
     "epmd restarted on another port": Fault(on_another_port, ("epmd_down", "epmd_down"), ("vic",)),
     "epmd replaced by a program that accepts and stays silent": Fault(
-        replaced_by(hang), ("epmd_unresponsive",) * 2, ("no answer within", "belongs to pid"), True
+        replaced_by(hang), (UNRESPONSIVE, UNRESPONSIVE), ("no answer within", "belongs to pid"), UNRESPONSIVE
     ),
     "epmd replaced by a program that answers garbage": Fault(
-        replaced_by(GARBAGE), ("epmd_unresponsive",) * 2, ("malformed", "belongs to pid"), True
+        replaced_by(GARBAGE), (UNRESPONSIVE, UNRESPONSIVE), ("malformed", "belongs to pid"), UNRESPONSIVE
     ),
     "epmd replaced by a program that accepts and closes": Fault(
-        replaced_by(answer(b"")), ("epmd_unresponsive",) * 2, ("0 bytes", "belongs to pid"), True
+        replaced_by(answer(b"")),
+        (UNRESPONSIVE, UNRESPONSIVE),
+        ("closed the connection without an answer", "belongs to pid"),
+        UNRESPONSIVE,
     ),
-    "epmd out of descriptors": Fault(without_descriptors, ("epmd_unresponsive",) * 2, ("gives no table",), True),
+    "epmd out of descriptors": Fault(
+        without_descriptors, (UNRESPONSIVE, UNRESPONSIVE), ("gives no table",), UNRESPONSIVE
+    ),
     "the network between module and epmd cut": Fault(
-        cut_off, ("epmd_unresponsive",) * 2, ("can't be reached", "belongs to pid"), True
+        cut_off, (UNRESPONSIVE, UNRESPONSIVE), ("can't be reached", "belongs to pid"), UNRESPONSIVE
     ),
     "the connection between node and epmd silently cut": Fault(silently_cut, ("missing", "missing"), ("vic",)),
     "the name squatted with the node's port": Fault(squatted_with_its_port, ("borrowed", "borrowed"), ("1 borrowed",)),
     "the name squatted with another port": Fault(
-        squatted_with_another, ("conflict", "conflict"), ("its holder is pid", "port 4711"), True
+        squatted_with_another, ("conflict", "conflict"), ("its holder is pid", "port 4711"), "conflict"
     ),
     "the name squatted between observation and repair": Fault(
-        squatted_meanwhile, ("missing", "missing"), ("another process meanwhile", "run again"), True
+        squatted_meanwhile, ("missing", "missing"), ("another process meanwhile", "run again"), "not_registered"
     ),
     "node stopped (SIGSTOP) before the handshake": Fault(
-        node_stopped, ("missing", "missing"), ("does not answer", "no answer within"), True
+        node_stopped, ("missing", "missing"), ("does not answer", "no answer within"), "timeout"
     ),
     "node stopped (SIGSTOP) during the handshake": Fault(
-        node_stopped_in_the_handshake, LOST, ("no answer within", "in the handshake", "run again"), True
+        node_stopped_in_the_handshake, LOST, ("no answer within", "in the handshake", "run again"), "timeout"
     ),
-    "rex of the node busy": Fault(rex_busy, LOST, ("no answer within", ", asked ", "run again"), True),
+    "rex of the node busy": Fault(rex_busy, LOST, ("no answer within", ", asked ", "run again"), "timeout"),
 }
 
 
@@ -279,7 +292,8 @@ def test_a_fault_is_reported_and_the_next_run_repairs_it(scene: Scene, survived:
         trial = attempt()
         (found,) = trial.outcome.nodes
         assert found["verdict"] == fault.verdicts[scene.heals], trial.outcome.msg
-        assert trial.outcome.failed == fault.fails, trial.outcome.msg
+        assert trial.outcome.failed == bool(fault.reason), trial.outcome.msg
+        assert trial.outcome.reason == fault.reason
         for word in fault.words:
             assert word in trial.outcome.msg
     again = attempt()

@@ -173,14 +173,30 @@ def test_psutil_is_needed_where_the_kernel_lists_no_sockets(
     assert epmd.names() == {"vic": node.port}
 
 
-@pytest.mark.parametrize("option", ["cookie", "cookie_file"])
 def test_port_name_and_cookie_suffice_where_nothing_lists_sockets(
+    otp: Otp, epmd: Epmd, node: Node, register: Register, tmp_path: Path
+) -> None:
+    lose(epmd, node)
+    neither = python_with(tmp_path, NO_PSUTIL, NO_SOCK_DIAG)
+    done = register(environment=neither, name="vic", port=node.port, epmd_port=epmd.port, cookie=COOKIE)
+    if otp.release == 23:
+        assert done.changed, done.output
+        assert epmd.names() == {"vic": node.port}
+        assert holders(epmd.port) == {node.pid}
+    else:  # whose epmd to start can't be seen
+        assert done.failed
+        assert done.result["reason"] == "epmd_not_started"
+        assert not listeners(epmd.port)
+
+
+@pytest.mark.parametrize("option", ["cookie", "cookie_file"])
+def test_port_name_and_cookie_suffice_without_psutil(
     epmd: Epmd, node: Node, register: Register, tmp_path: Path, option: str
 ) -> None:
     (tmp_path / "cookie").write_text(COOKIE + "\n")
     value = COOKIE if option == "cookie" else str(tmp_path / "cookie")
     forget(epmd, node)
-    without = python_with(tmp_path, NO_PSUTIL, NO_SOCK_DIAG)
+    without = python_with(tmp_path, NO_PSUTIL)
     done = register(environment=without, name="vic", port=node.port, epmd_port=epmd.port, **{option: value})
     assert done.changed
     assert done.node["registered"]
@@ -249,7 +265,7 @@ def test_a_node_in_another_network_namespace(epmd: Epmd, node: Node, register: R
     assert (apart.failed, apart.changed, apart.node["verdict"]) == (False, False, "registered")
     own = int(Path("/proc/self/ns/net").readlink().name.strip("net:[]"))
     assert apart.node["namespace"] == own
-    (daemon,) = apart.result["epmd"]
+    (daemon,) = apart.result["daemons"]
     assert (daemon["namespace"], daemon["names"], daemon["pid"]) == (own, {"vic": node.port}, epmd.pid)
     here = register(name="vic")
     assert here.node == {**apart.node, "namespace": None}

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real Erlang nodes and epmds, and fakes of both, which tests start and stop.
 
-What the lab reports is a second opinion: it comes from Erlang, the kernel and a few bytes of its
-own. Only the squatter speaks with the codec of the collection.
+What the lab reports is a second opinion: it comes from Erlang, the kernel and a few bytes of its own, never from the
+code of the collection.
 """
 
 from __future__ import annotations

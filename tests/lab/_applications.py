@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real applications in a container, started as the services of their Debian packages start them."""
+"""Real applications in a container, started as the services of their Debian packages are."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ._process import Closable, LabError, end, wait_until
 
 
 class Application(Closable):
-    """An application that is up in a container. `ports`: services of it, beside distribution."""
+    """An application that is up in a container. ports: of its services, besides distribution."""
 
     user: str
     program: str
     ports: tuple[int, ...]
     logs: str
-    """Where it writes, as a pattern below the root of the container."""
+    """Its log files, as a pattern below the root of the container."""
 
     def __init__(self, container: Container) -> None:
         self.container = container
         self.cookie = secrets.token_hex(10)
-        # A new one would be made by the application and by its tools at once, and one of them would fail.
+        # Without one, the application and its tools would create it at the same time, and one of them would fail.
         container.write(f"{container.account(self.user).home}/.erlang.cookie", self.cookie, self.user)
         self._prepare()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 # closed below
@@ -39,35 +39,35 @@ class Application(Closable):
             self.pid = self._oldest_vm()
         except BaseException as error:
             self._output.seek(0)
-            said = f"it said: {self._output.read().decode()}; its log: {self.log[-2000:]}"
+            printed = f"it printed: {self._output.read().decode()}; its log: {self.log[-2000:]}"
             self.close()
-            raise LabError(f"{error}; {said}") from error
+            raise LabError(f"{error}; {printed}") from error
 
     foreground: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """Its node name in full."""
+        """Its full node name."""
         raise NotImplementedError
 
     @property
     def up(self) -> tuple[str, ...]:
-        """The command of its own tool which succeeds once it is up."""
+        """The command of its own tool which succeeds as soon as it is up."""
         raise NotImplementedError
 
     def ctl(self, *command: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run its own command line tool, as its own user; one that takes longer has failed."""
+        """Run its own command line tool, as its own user, and kill it after so many seconds."""
         return self.container.run(["timeout", str(seconds), *command], user=self.user, seconds=seconds + 10)
 
     @property
     def log(self) -> str:
-        """All that it has written to its files."""
+        """The contents of its log files."""
         files = sorted(self.container.root.glob(self.logs))
         return "".join(path.read_text(errors="replace") for path in files if path.is_file())
 
     @property
     def complaints(self) -> list[str]:
-        """The lines of its log that are warnings or errors, other than one of its start that can come late."""
+        """The warnings and errors in its log, without a late one about its start."""
         found = re.findall(r"^.*\[(?:warning|error|critical|alert|emergency)\].*$", self.log, re.MULTILINE)
         return [line for line in found if "turn_ipv4_address" not in line]
 
@@ -78,14 +78,14 @@ class Application(Closable):
 
     def close(self) -> None:
         """Kill it."""
-        end(self._process, patience=0)  # it is a script, and the VM would live on
+        end(self._process, patience=0)  # it is a script, whose VM does not end by itself
         self._output.close()
 
     def _prepare(self) -> None:
-        """What has to be there before it starts."""
+        """Prepare what it needs to start."""
 
     def _oldest_vm(self) -> int:
-        """Its tools are Erlang VMs too, but younger ones, which may end at any moment."""
+        """The pid of its own VM: its tools are Erlang VMs, too, but younger ones, which may end at any moment."""
         started = {}
         for pid in self.container.pids("beam.smp"):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -128,11 +128,11 @@ class RabbitMq(Application):
         return f"rabbit@{self.container.name}"
 
     def _is_up(self) -> bool:
-        # Some of what it has to say of its start comes after that.
+        # Some lines about its start are logged after that.
         return super()._is_up() and "Server startup complete" in self.log
 
     def _prepare(self) -> None:
         plugins = self.container.root / "etc/rabbitmq/enabled_plugins"
         plugins.write_text("[rabbitmq_management,rabbitmq_mqtt].\n")
-        # A client that has only said hello is closed after 10 s, with an error in the log.
+        # Otherwise it closes a client that has only sent its greeting after 10 s, and logs an error.
         (self.container.root / "etc/rabbitmq/rabbitmq.conf").write_text("handshake_timeout = 600000\n")

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real C node, built with the `ei` of an OTP. Standard: erl_interface's user's guide."""
+"""A real C node, built with the `ei` of an OTP. Standard: the User's Guide of erl_interface."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCE = Path(__file__).with_name("c_node.c")
 
 
 class CNode(Closable):
-    """A C node that has its name at epmd."""
+    """A running C node, registered at epmd."""
 
     def __init__(self, otp: Otp, name: str, epmd_port: int, cookie: str) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="beamops-lab-")
@@ -38,22 +38,22 @@ class CNode(Closable):
             raise
         self.pid = self._process.pid
         try:
-            self.port = int(wait_until(self._said, "the C node to have its name").split()[1])
+            self.port = int(wait_until(self._output, "the C node to be registered").split()[1])
         except BaseException:
             self.close()
             raise
 
     @property
     def log(self) -> list[str]:
-        """Who has connected, line by line."""
-        return self._said().splitlines()[1:]
+        """A line for each node that has connected."""
+        return self._output().splitlines()[1:]
 
     def close(self) -> None:
         """End it."""
         end(self._process)
         self._directory.cleanup()
 
-    def _said(self) -> str:
+    def _output(self) -> str:
         code = self._process.poll()
         if code is not None:
             raise LabError(f"the C node ended with exit code {code}")
@@ -61,7 +61,7 @@ class CNode(Closable):
 
 
 def _build(otp: Otp, program: Path) -> None:
-    # A library that wants a newer C library than this machine's has it beside it.
+    # An Erlang that needs a newer C library than this machine's brings it along.
     compat = otp.root / "compat"
     own: list[str | Path] = [*compat.glob("libc.so.6"), *compat.glob("ld-linux*")]
     if own:

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates of a test's own CA, and the options with which a node takes them for its distribution."""
+"""Certificates of a CA of the test's own, and the options with which a node uses them for distribution."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Certificate(NamedTuple):
 
 
 class Authority:
-    """A CA whose files lie in a directory of the test's own."""
+    """A CA with its files in a directory of the test's own."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -51,15 +51,15 @@ class Authority:
         versions: str = "'tlsv1.2'",
         mutual: bool = True,
     ) -> list[str]:
-        """The arguments of a node that speaks TLS with these certificates; `mutual`: others have to show one."""
-        shown = f'{{certfile, "{client.certfile}"}}, {{keyfile, "{client.keyfile}"}}, ' if client else ""
+        """The arguments of a node with these certificates. mutual: whether other nodes need one, too."""
+        own = f'{{certfile, "{client.certfile}"}}, {{keyfile, "{client.keyfile}"}}, ' if client else ""
         wants = "{verify, verify_peer}, {fail_if_no_peer_cert, true}" if mutual else "{verify, verify_none}"
         file = self._directory / "ssl_dist.conf"
         file.write_text(
             "%% As in the User's Guide of ssl.\n"
             f'[{{server, [{{certfile, "{server.certfile}"}}, {{keyfile, "{server.keyfile}"}},\n'
             f'            {{cacertfile, "{self.cafile}"}}, {{versions, [{versions}]}}, {wants}]}},\n'
-            f" {{client, [{shown}{{versions, [{versions}]}}, {{verify, verify_none}}]}}].\n",
+            f" {{client, [{own}{{versions, [{versions}]}}, {{verify, verify_none}}]}}].\n",
             encoding="utf-8",
         )
         return ["-proto_dist", "inet_tls", "-ssl_dist_optfile", str(file)]

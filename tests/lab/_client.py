@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Erlang client, which reaches a node as any other would: through epmd."""
+"""A real Erlang client, which reaches a node through epmd, as any other node does."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ._node import Node
     from ._otp import Otp
 
-# Distribution is started here rather than by -sname, because a client which finds no epmd can't
-# even start it, and that is a failed ping like any other.
+# Distribution is started in the code and not by -sname: a client that finds no epmd can't start it, and
+# that counts as a failed ping.
 _PING = """
 Answer = case net_kernel:start(['{client}', {kind}]) of
     {{ok, _}} -> net_adm:ping('{node}');
@@ -32,15 +32,15 @@ halt().
 
 
 def client_pings(otp: Otp, node: Node, args: Sequence[str] = ()) -> str:
-    """Return `pong` or `pang`, from a hidden node of this OTP and the node's cookie and epmd.
+    """Ping the node from a hidden node of this OTP, with the node's cookie and epmd; returns `pong` or `pang`.
 
-    The pinged node gets to know a new name: it counts one atom and one known node more.
+    Adds an atom and a known node to the pinged node.
     """
     client = f"probe_{secrets.token_hex(6)}" + ("@127.0.0.1" if node.long_names else "")
     kind = "longnames" if node.long_names else "shortnames"
     ping = " ".join(_PING.format(client=client, kind=kind, node=node.name).split())
     with tempfile.TemporaryDirectory(prefix="beamops-lab-") as home:
-        # The node's host name need not be known to the resolver.
+        # The resolver may not know the node's host name.
         resolver = Path(home, "inetrc")
         host = node.name.partition("@")[2]
         resolver.write_text(f'{{host, {{127,0,0,1}}, ["{host}"]}}.\n{{lookup, [file, native]}}.\n')
@@ -57,8 +57,8 @@ def client_pings(otp: Otp, node: Node, args: Sequence[str] = ()) -> str:
             output = process.communicate(timeout=60)[0].decode(errors="replace")
         finally:
             end(process)
-    # The client's own log may come before the answer or after it.
+    # The client may log something before or after the answer.
     answer = re.search(r"^(pong|pang)$", output, re.MULTILINE)
     if answer is None:
-        raise LabError(f"the client said neither pong nor pang: {output}")
+        raise LabError(f"the client printed neither pong nor pang: {output}")
     return answer[0]

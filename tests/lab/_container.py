@@ -1,9 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers as Docker, LXC, systemd and chroot make them: namespaces(7), and a root over that of another system.
+"""Containers as Docker, LXC, systemd and chroot make them: namespaces(7), and an overlay over another root.
 
-All changes are kept in memory. With its init a container ends, and with the tests its init.
+All changes are kept in memory. A container ends with its init, and the init with the tests.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ._otp import Otp
 from ._process import Closable, LabError, completed, end, spawn, wait_until
 
 DOCKER = ("mount", "uts", "ipc", "net", "pid")
-"""What a container usually has of its own, in the words of unshare(1)."""
+"""The namespaces that a container usually has, as options of unshare(1)."""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# The shell stays as the first process: it reaps what others leave behind, as an init does.
+# The shell stays as the first process: it reaps orphans, as an init does.
 _INIT = "exec 2>&1; echo up; sleep infinity; :"
 _LONELY_INIT = "exec 2>&1; echo up; exec sleep infinity"
 
@@ -59,24 +59,24 @@ rmdir .outside
 
 
 class Account(NamedTuple):
-    """A user of a container, as its own /etc/passwd has it."""
+    """A user in /etc/passwd of a container."""
 
     uid: int
     gid: int
     home: str
 
 
-# As Docker leaves them to root in a container.
+# The capabilities of root in a container of Docker.
 _CAPABILITIES = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+sys_chroot"
 
 
 class Container(Closable):
     """A running container.
 
-    system: the root file system it lies over, as `tests/toolchain/system` makes it; None for this
-    host's own. own: what it does not share with the tests. Without "mount" it is a mere chroot,
-    mounted where the tests are. cgroup: whether it has one of its own, where that is possible.
-    ipv6: whether a network of its own has it switched on.
+    system: the root file system below its own, as `tests/toolchain/system` makes it; None for this host's root. own:
+    the namespaces that it does not share with the tests. Without "mount" it is a mere chroot, mounted in the namespace
+    of the tests. cgroup: whether it gets a cgroup, where that is possible. ipv6: whether IPv6 is switched on in its
+    network namespace.
     """
 
     def __init__(
@@ -111,10 +111,10 @@ class Container(Closable):
             cwd=Path(self._directory.name),
         )
         try:
-            said = self._process.stdout.readline() if self._process.stdout else b""
-            if said != b"up\n":
+            line = self._process.stdout.readline() if self._process.stdout else b""
+            if line != b"up\n":
                 rest = self._process.communicate(timeout=10)[0]
-                raise LabError(f"the container {name} did not start: {(said + rest).decode(errors='replace')}")
+                raise LabError(f"the container {name} did not start: {(line + rest).decode(errors='replace')}")
             children = psutil.Process(self._process.pid).children()
             self.pid = children[0].pid if "pid" in own else self._process.pid
             self.root = Path(f"/proc/{self.pid}/root")
@@ -129,11 +129,11 @@ class Container(Closable):
 
     @property
     def cgroup(self) -> str:
-        """What /proc/PID/cgroup says of its init."""
+        """/proc/PID/cgroup of its init."""
         return Path(f"/proc/{self.pid}/cgroup").read_text()
 
     def account(self, user: str) -> Account:
-        """A user of its own."""
+        """One of its users."""
         for line in (self.root / "etc/passwd").read_text().splitlines():
             fields = line.split(":")
             if fields[0] == user:
@@ -141,7 +141,7 @@ class Container(Closable):
         raise LabError(f"the container has no user {user}")
 
     def write(self, path: str, content: str, user: str = "root", mode: int = 0o400) -> None:
-        """A file inside, of this user; its directory is made where it is missing."""
+        """Write a file inside, owned by this user; a missing directory is created."""
         account = self.account(user)
         file = self.root / path.lstrip("/")
         if not file.parent.is_dir():
@@ -159,31 +159,31 @@ class Container(Closable):
         env: Mapping[str, str] | None = None,
         limited: bool = False,
     ) -> list[str]:
-        """The command line which runs a command inside, as one of its users, from outside.
+        """A command line for outside, which runs a command inside, as one of its users.
 
-        limited: with no more than Docker leaves to what runs in there.
+        limited: whether it runs with the capabilities of a container of Docker, and no_new_privs.
         """
         account = self.account(user)
         settings = {"PATH": _PATH, "HOME": account.home, "LANG": "C.UTF-8", **(env or {})}
         become = ["setpriv", "--pdeathsig=KILL", f"--reuid={account.uid}", f"--regid={account.gid}"]
         become += [f"--bounding-set={_CAPABILITIES}", "--no-new-privs"] if limited else []
-        # In a user namespace with only one user, nobody may change their groups.
+        # In a user namespace with only one user, a process can't change its groups.
         become += ["--keep-groups" if "user" in self._own else "--clear-groups"]
         assigned = [f"{key}={value}" for key, value in settings.items()]
         return [*self._enter(), *become, "env", "--ignore-environment", *assigned, *map(str, words)]
 
     def in_network(self, words: Sequence[str]) -> list[str]:
-        """The command line which runs a command of the tests' own with its network."""
+        """A command line which runs a command outside, but in its network namespace."""
         return ["nsenter", f"--net=/proc/{self.pid}/ns/net", *words]
 
     def run(
         self, words: Sequence[str | Path], user: str = "root", env: Mapping[str, str] | None = None, seconds: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside; the standard output has the errors, too."""
+        """Run a command inside; its standard output includes standard error."""
         return completed(self.command(words, user, env), seconds=seconds)
 
     def spawn(self, words: Sequence[str | Path], user: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start a lasting process inside, which ends with the container."""
+        """Start a process inside, which ends with the container."""
         return spawn(self.command(words, user, limited=True), env={"PATH": _PATH}, output=output)
 
     def node(
@@ -196,32 +196,32 @@ class Container(Closable):
         args: Sequence[str] = (),
         epmd_port: int = 4369,
     ) -> Node:
-        """Start a node of the container's own Erlang, with its cookie in no place but its home inside.
+        """Start a node of the container's own Erlang, with its cookie only in its home inside.
 
-        As in the field, it starts epmd itself, if there is none.
+        As in the field, the node starts epmd if there is none.
         """
         if cookie is not None:
             self.write(f"{self.account(user).home}/.erlang.cookie", cookie, user)
         return _Inside(self, name, release, cookie or "", user, args, epmd_port)
 
     def otp(self, otp: Otp) -> Otp:
-        """An Erlang of this host, whose nodes run in here; for a container with the host's root and processes."""
+        """This Erlang of the host, with nodes that run inside; for a container with the host's root and processes."""
         if self._has_root or "pid" in self._own:
-            raise LabError("an Erlang of the host needs its files and its processes")
+            raise LabError("an Erlang of the host needs a container with the host's files and processes")
         return self._launched(otp.release, otp.root, [*self._enter(), str(otp.erlexec)], otp.bindir)
 
     def pids(self, name: str) -> set[int]:
-        """The pids, as the tests see them, of the processes in here that are called like this."""
+        """The pids, in the namespace of the tests, of the processes inside with this name."""
         return {process.pid for process in self._inhabitants() if process.info["name"] == name}
 
     def names(self, epmd_port: int = 4369) -> dict[str, int]:
-        """What epmd inside has; nothing where there is none. Epmd's own client says so."""
-        said = self.run(["epmd", "-port", str(epmd_port), "-names"]).stdout.splitlines()
-        found = [line.split() for line in said if line.startswith("name ")]
+        """The table of epmd inside, by epmd's own client; empty if there is none."""
+        lines = self.run(["epmd", "-port", str(epmd_port), "-names"]).stdout.splitlines()
+        found = [line.split() for line in lines if line.startswith("name ")]
         return {words[1]: int(words[4]) for words in found}
 
     def listeners(self, port: int) -> set[int]:
-        """The pids that listen on this port of its network."""
+        """The pids that listen on this port in its network."""
         return self._owners("listening", "sport", port)
 
     def holders(self, port: int) -> set[int]:
@@ -229,7 +229,7 @@ class Container(Closable):
         return self._owners("established", "dport", port)
 
     def kill_epmd(self, port: int = 4369) -> None:
-        """Kill the epmd as the OOM killer would, and wait until every node has noticed."""
+        """Kill epmd as the OOM killer would, and wait until every node has noticed."""
         for pid in self.listeners(port):
             process = psutil.Process(pid)
             process.kill()
@@ -237,13 +237,13 @@ class Container(Closable):
         wait_until(lambda: not self.holders(port), "the nodes to notice that their epmd is gone")
 
     def start_epmd(self, user: str = "root", port: int = 4369) -> None:
-        """Start one as a node would."""
+        """Start an epmd as a node would."""
         self.run(["epmd", "-port", str(port), "-daemon"], user)
         wait_until(lambda: self.listeners(port), f"an epmd on port {port} of the container")
 
     def close(self) -> None:
-        """Kill all that runs inside, and unmount its root."""
-        # Its first process takes along what is in a process namespace with it.
+        """Kill all processes inside, and unmount its root."""
+        # In a process namespace, all processes end with the first one.
         end(self._process)
         if self._process.stdout:
             self._process.stdout.close()
@@ -262,7 +262,7 @@ class Container(Closable):
             wait_until(self._remove_cgroup, "the cgroup to be empty")
 
     def _inhabitants(self) -> list[psutil.Process]:
-        """Who has this root; in a container with the host's root, who has this network."""
+        """The processes with its root directory."""
         return [process for process in psutil.process_iter(["name"]) if _identity(process.pid) == self._identity]
 
     def _enter(self) -> list[str]:
@@ -283,16 +283,16 @@ class Container(Closable):
         return False
 
     def _launched(self, release: int, root: Path, words: Sequence[str], bindir: Path) -> Otp:
-        """An Erlang that is started by these words, and whatever arguments come after them."""
+        """An Erlang that is started by this command line, followed by its arguments."""
         launcher = Path(self._directory.name, f"erl-{secrets.token_hex(4)}")
         launcher.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
         launcher.chmod(0o700)
         return _Launched(release, root, launcher, bindir)
 
     def _owners(self, state: str, side: str, port: int) -> set[int]:
-        asked = ["ss", "--no-header", "--numeric", "--tcp", "--processes", "state", state, side, "=", f":{port}"]
-        said = subprocess.run(self.in_network(asked), check=True, stdout=subprocess.PIPE, text=True, timeout=30).stdout
-        return {int(part.split(",")[0]) for part in said.split("pid=")[1:]}
+        words = ["ss", "--no-header", "--numeric", "--tcp", "--processes", "state", state, side, "=", f":{port}"]
+        done = subprocess.run(self.in_network(words), check=True, stdout=subprocess.PIPE, text=True, timeout=30)
+        return {int(part.split(",")[0]) for part in done.stdout.split("pid=")[1:]}
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,7 @@ class _Launched(Otp):
 
 
 class _Inside(Node):
-    """A node in a container, which is asked things over the same two pipes as any other."""
+    """A node in a container; `eval` uses the same two pipes as for any other node."""
 
     def __init__(
         self,
@@ -326,7 +326,7 @@ class _Inside(Node):
     ) -> None:
         env = {"ERL_EPMD_PORT": str(epmd_port), "ERL_CRASH_DUMP_SECONDS": "0"}
         words = container.command(["erl"], user, env, limited=True)
-        # The home that every node of the lab gets is outside, and not used by this one.
+        # It does not use the home outside, which every node of the lab gets.
         super().__init__(
             container._launched(release, Path("/usr/lib/erlang"), words, Path("/usr/bin")),
             name,
@@ -340,13 +340,13 @@ class _Inside(Node):
             set_cookie_arg=False,
             start_epmd=True,
         )
-        # Where nsenter has to fork, the node is its child.
+        # Where nsenter forks, the node is its child.
         family = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
         self.pid = next(process.pid for process in family if process.name().startswith("beam"))
 
 
 def _identity(pid: int) -> tuple[int, int] | None:
-    """What tells the root directories of two processes apart."""
+    """The identity of the root directory of a process; None if it has ended."""
     with contextlib.suppress(OSError):
         root = os.stat(f"/proc/{pid}/root")
         return root.st_dev, root.st_ino
@@ -354,7 +354,7 @@ def _identity(pid: int) -> tuple[int, int] | None:
 
 
 def _make_cgroup() -> Path | None:
-    """A cgroup below the tests' own, in the hierarchy of systemd(1); None where that is not theirs to change."""
+    """Make a cgroup below that of the tests, in the hierarchy of systemd(1); None where they may not."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _number, controllers, path = line.split(":", 2)
         if controllers in ("", "name=systemd"):
@@ -368,7 +368,7 @@ def _make_cgroup() -> Path | None:
 
 
 def system(release: int) -> Path:
-    """The root file system of a Debian with this OTP, which BEAMOPS_SYSTEM_<release> points to."""
+    """The root file system of a Debian with this OTP, to which BEAMOPS_SYSTEM_<release> points."""
     variable = f"BEAMOPS_SYSTEM_{release}"
     root = Path(os.environ.get(variable, ""))
     if not (root / "usr/lib/erlang").is_dir():

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes as Elixir's own programs start them: `elixir`, `iex`, and a release of mix (Mix.Tasks.Release)."""
+"""Nodes that are started by Elixir's own programs: `elixir`, `iex`, and a release of mix (Mix.Tasks.Release)."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ end
 
 
 class Elixir:
-    """The Elixir beside an OTP. Its nodes start an epmd if there is none, as it does everywhere."""
+    """The Elixir that belongs to an OTP. Its nodes start an epmd if there is none, as everywhere."""
 
     def __init__(self, otp: Otp) -> None:
         self._otp = otp
         self._path = f"{otp.root / 'bin'}:{otp.elixir}:{os.environ['PATH']}"
 
     def node(self, name: str, *, epmd_port: int, cookie: str, env: Mapping[str, str] | None = None) -> Node:
-        """As `elixir --sname` starts it, with its cookie in no place but its home."""
+        """Start a node by `elixir --sname`, with its cookie only in its home."""
         return self.start([self._otp.elixir / "elixir", "--sname", name, "--no-halt"], epmd_port, cookie, env)
 
     def iex(self, name: str, *, epmd_port: int, cookie: str) -> Node:
-        """As `iex --sname --cookie` starts it in a terminal. Its prompt is there."""
+        """Start a node by `iex --sname --cookie` in a terminal, and wait for its prompt."""
         script: list[str | Path] = [self._otp.elixir / "iex", "--sname", name, "--cookie", cookie]
         node = self.start(script, epmd_port, cookie, terminal=Terminal())
         try:
@@ -55,7 +55,7 @@ class Elixir:
         env: Mapping[str, str] | None = None,
         terminal: Terminal | None = None,
     ) -> Node:
-        """Start a node by a script, which becomes it."""
+        """Start a node by a script that becomes the node."""
         return Node(
             self._otp,
             None,
@@ -73,13 +73,13 @@ class Elixir:
         )
 
     def run(self, command: Sequence[str | Path], directory: Path, **env: str) -> str:
-        """What a command prints that has to succeed, in this directory as its home too."""
+        """The output of a command that has to succeed, in this directory, which is also its home."""
         settings = self._otp.environment(PATH=self._path, HOME=str(directory), **env)
         return output_of(command, " ".join(map(str, command)), cwd=directory, env=settings)
 
 
 class Release:
-    """The release `shop`, as mix makes it: with an Erlang of its own, and this cookie in releases/COOKIE."""
+    """The release `shop`, made by mix: with an Erlang of its own, and this cookie in releases/COOKIE."""
 
     def __init__(self, otp: Otp, directory: Path, cookie: str) -> None:
         self._elixir = Elixir(otp)
@@ -90,9 +90,9 @@ class Release:
         self.root = directory / "_build/prod/rel/shop"
 
     def start(self, *, epmd_port: int, cookie: str | None = None, vm_args: str = "") -> Node:
-        """Start it by its own script. In its home lies HOME_COOKIE.
+        """Start it by its own script, with HOME_COOKIE in its home.
 
-        cookie: what RELEASE_COOKIE says, if anything. vm_args: what stands in its vm.args.
+        cookie: the value of RELEASE_COOKIE, if any. vm_args: the content of its vm.args.
         """
         next(self.root.glob("releases/*/vm.args")).write_text(vm_args)
         env = {} if cookie is None else {"RELEASE_COOKIE": cookie}
@@ -101,6 +101,6 @@ class Release:
         return node
 
     def ask(self, node: Node, *words: str) -> str:
-        """What its own script prints to this command. The script is a client of the node, and finds it by epmd."""
+        """The output of its own script for this command. The script is a client, which finds the node through epmd."""
         settings = {"ERL_EPMD_PORT": str(node.epmd_port), "RELEASE_COOKIE": node.cookie}
         return self._elixir.run([self.root / "bin/shop", *words], self._directory, **settings).strip()

@@ -21,7 +21,7 @@ _NAMES_REQUEST = b"\x00\x01n"
 
 
 class Epmd(Closable):
-    """An epmd in the foreground, which answers once this is constructed."""
+    """A running epmd, in the foreground. It answers when the constructor returns."""
 
     def __init__(
         self, program: Path, port: int | None, address: str | None, args: Sequence[str], user: str | None
@@ -38,7 +38,7 @@ class Epmd(Closable):
 
     @property
     def pid(self) -> int:
-        """The pid of the epmd which runs now."""
+        """Its pid."""
         return self._running().pid
 
     def start(self) -> None:
@@ -65,9 +65,9 @@ class Epmd(Closable):
             raise
 
     def kill(self) -> None:
-        """Kill it as the OOM killer would: the names are forgotten, the nodes live on.
+        """Kill it as the OOM killer would: the names are lost, the nodes live on.
 
-        Also where it is one that a node or the code under test started on this port.
+        Also kills an epmd that a node or the code under test has started on this port.
         """
         if self._process is not None:
             end(self._process)
@@ -80,7 +80,7 @@ class Epmd(Closable):
                     successor.wait(30)
 
     def suspend(self) -> None:
-        """Let it accept connections (the kernel does that) and never answer."""
+        """Stop it: the kernel accepts connections for it, but it does not answer."""
         stop(self._running())
 
     def resume(self) -> None:
@@ -88,12 +88,12 @@ class Epmd(Closable):
         self._running().send_signal(signal.SIGCONT)
 
     def names(self) -> dict[str, int]:
-        """Ask for the table, in epmd's own protocol."""
+        """Ask it for its table, in its own protocol."""
         return names_at("127.0.0.1", self.port)
 
     def names_output(self) -> str:
-        """Return what `epmd -names` prints to a person."""
-        asked = subprocess.run(
+        """The output of `epmd -names`."""
+        done = subprocess.run(
             [self._program, "-port", str(self.port), "-names"],
             env=erlang_environment(),
             stdout=subprocess.PIPE,
@@ -102,10 +102,10 @@ class Epmd(Closable):
             timeout=30,
             check=False,
         )
-        return asked.stdout
+        return done.stdout
 
     def close(self) -> None:
-        """End it, and any that has taken its place."""
+        """Kill it, and any that has taken its place."""
         self.kill()
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -115,7 +115,7 @@ class Epmd(Closable):
 
 
 def names_at(address: str, port: int) -> dict[str, int]:
-    """The table of an epmd, asked in its own protocol. Errors: OSError."""
+    """Ask an epmd for its table, in its own protocol. Errors: OSError."""
     with socket.create_connection((address, port), timeout=5) as connection:
         connection.sendall(_NAMES_REQUEST)
         with connection.makefile("rb") as stream:

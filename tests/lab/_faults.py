@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happens to a node and its epmd in the field."""
+"""Faults of a node and its epmd, as they happen in the field."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ._node import Node
 from ._old_node import OldNode
 from ._process import LabError, holders, wait_until
 
-# Their places in /proc/PID/stat behind the name, which is in brackets (proc(5)).
+# The fields of /proc/PID/stat with the place of the arguments, counted after the name in brackets (proc(5)).
 _ARG_START, _ARG_END = 48 - 3, 49 - 3
 
 
 def forget(epmd: Epmd, node: Node | OldNode) -> None:
-    """Kill epmd, and wait until the node has noticed that it is without one."""
+    """Kill epmd, and wait until the node has noticed that."""
     epmd.kill()
     wait_until(lambda: node.pid not in holders(epmd.port), "the node to notice that its epmd is gone")
 
 
 @contextlib.contextmanager
 def cut_silently(epmd: Epmd, node: Node) -> Iterator[None]:
-    """Kill epmd without a word of that reaching the node, and start it again: the node believes that it is registered.
+    """Kill epmd and start it again, without a packet to the node, which still believes that it is registered.
 
-    As a firewall that forgets a connection, or a suspended machine. For a private host: it changes the host's rules.
+    As with a firewall that forgets a connection, or a suspended machine. For a private host: it changes its ip rules.
     """
     sockets = psutil.Process(node.pid).net_connections("tcp")
     (own,) = [at.laddr.port for at in sockets if at.raddr[1:] == (epmd.port,)]
@@ -45,14 +45,14 @@ def cut_silently(epmd: Epmd, node: Node) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unreachable(port: int) -> Iterator[None]:
-    """Nothing gets through to this port of a private host."""
+    """No packet gets through to this port of a private host."""
     with _swallowed(f"dport {port}"):
         yield
 
 
 @contextlib.contextmanager
 def exhausted(epmd: Epmd) -> Iterator[None]:
-    """Epmd has no descriptor left: the kernel accepts connections for it, and it never does; that of OTP 23 ends."""
+    """Epmd has no descriptor left: the kernel accepts connections, and epmd can't. (That of OTP 23 ends.)"""
     process = psutil.Process(epmd.pid)
     limits = process.rlimit(psutil.RLIMIT_NOFILE)
     process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds(), limits[1]))
@@ -64,7 +64,7 @@ def exhausted(epmd: Epmd) -> Iterator[None]:
 
 
 def overwrite_command_line(node: Node, text: bytes) -> None:
-    """Put a text in place of the arguments, as a process does that sets its own title. It stays as long as it was."""
+    """Overwrite its arguments with a text, as a process does that sets its own title. The length stays the same."""
     process = Path(f"/proc/{node.pid}")
     fields = (process / "stat").read_text().rpartition(")")[2].split()
     start, end = int(fields[_ARG_START]), int(fields[_ARG_END])
@@ -76,7 +76,7 @@ def overwrite_command_line(node: Node, text: bytes) -> None:
 @contextlib.contextmanager
 def _swallowed(packets: str) -> Iterator[None]:
     swallow = f"ipproto tcp {packets} blackhole"
-    # The table of local addresses comes first otherwise, and knows the way.
+    # Otherwise the table of local addresses is consulted first, and has a route.
     _rule("add pref 2 lookup local")
     _rule("del pref 0 lookup local")
     _rule(f"add pref 1 {swallow}")

@@ -1,9 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many hosts of the lab's own, each with its own sshd, host name, epmd and real nodes, reached over real ssh.
+"""Many hosts, each with its own sshd, host name, epmd and real nodes, which are reached by real ssh.
 
-The script `host` makes one; here they are made in parallel, and end together. For a private host, as root.
+The script `host` makes one; a fleet makes them in parallel, and ends them together. For a private host, as root.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ FIRST_ADDRESS = ipaddress.IPv4Address("198.18.0.2")
 COOKIE = "fleet"
 
 SMALL = ("+S", "1:1", "+SDcpu", "1:1", "+SDio", "1", "+A", "1", "-mode", "interactive")
-"""An emulator for idle nodes: few threads, and only the code that is used."""
+"""Arguments for idle nodes: few threads, and code that is loaded when it is used."""
 
 
 class Plan(NamedTuple):
-    """A host that is wanted: its name, those of its nodes, further arguments of erl(1) for each of them, their user.
+    """A host to make: its name, the names of its nodes, more arguments of erl(1) for each of them, and their user.
 
-    A user other than root has to reach the Erlang: a home is often closed.
+    A user other than root needs access to the Erlang: a home is often closed.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Plan(NamedTuple):
 
 
 class Host(Closable):
-    """A running host, which is ready after `wait`. pid: its first process, as the lab sees it."""
+    """A running host, which is ready after `wait`. pid: of its first process, in the namespace of the tests."""
 
     def __init__(self, plan: Plan, address: str, otp: Otp, directory: Path) -> None:
         self.name = plan.name
@@ -65,7 +65,7 @@ class Host(Closable):
         )
         erl = [*become, otp.root / "bin" / "erl", "-detached", "-setcookie", COOKIE, *plan.arguments, "-sname"]
         start = "\n".join(shlex.join(map(str, [*erl, node])) for node in plan.nodes)
-        # As many descriptors as may be: some nodes have many connections.
+        # As many descriptors as allowed: some nodes have many connections.
         command = f"ulimit -n $(ulimit -H -n)\n{start}"
         self._process = spawn([SCRIPTS / "host", plan.name, address, directory, command], env=os.environ)
 
@@ -86,16 +86,16 @@ class Host(Closable):
         self.pid = first.pid
 
     def names(self) -> dict[str, int]:
-        """What its epmd has, asked over the network."""
+        """Ask its epmd for its table, over the network."""
         return names_at(self.address, 4369)
 
     def lose(self) -> None:
-        """Have another epmd in the place of its own, which has no names."""
+        """Replace its epmd by one without names."""
         self.run([SCRIPTS / "lose", self._epmd])
         wait_until(self._forgotten, f"an empty epmd on {self.name}")
 
     def command(self, words: Sequence[str | Path]) -> list[str]:
-        """The command line which runs a command inside, from outside."""
+        """A command line for outside, which runs a command inside."""
         enter = [f"--target={self.pid}", "--mount", "--uts", "--net", "--pid", "--root", "--wd"]
         settings = ["HOME=/root", f"PATH={os.environ['PATH']}", "LANG=C.UTF-8"]
         return ["nsenter", *enter, "--", "env", "--ignore-environment", *settings, *map(str, words)]
@@ -105,13 +105,13 @@ class Host(Closable):
         return output_of(self.command(words), f"{words[0]} on {self.name}")
 
     def spawn(self, words: Sequence[str | Path], output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        """Start a process inside, which lasts as long as the host."""
+        """Start a process inside, which ends with the host."""
         process = spawn(self.command(words), env={"PATH": os.environ["PATH"]}, output=output)
         self._guests.append(process)
         return process
 
     def close(self) -> None:
-        """Kill its first process, and with it all others; then the kernel takes its network away."""
+        """Kill its first process, with which all others end, and wait until its network is gone."""
         end(self._process)
         for process in self._guests:
             if process.stdout:
@@ -130,12 +130,12 @@ class Host(Closable):
 class Fleet(Closable):
     """Running hosts, in the order of their plans.
 
-    directory: for keys and logs, and for what the hosts are to see. It has to stay as long as the fleet.
+    directory: for keys and logs, and for files that the hosts are to see. It has to last as long as the fleet.
     """
 
     def __init__(self, plans: Sequence[Plan], otp: Otp, directory: Path) -> None:
         if os.geteuid() != 0:
-            raise LabError("the hosts of a fleet are made by root: please run as root")
+            raise LabError("only root can make the hosts of a fleet: please run as root")
         self.directory = directory
         self.hosts: list[Host] = []
         subprocess.run([SCRIPTS / "host_keys", directory], check=True)
@@ -154,10 +154,10 @@ class Fleet(Closable):
         self.hosts.sort(key=lambda host: ipaddress.IPv4Address(host.address))
 
     def inventory(self, size: int | None = None, **variables: Any) -> Path:
-        """An inventory of the first hosts, or of all, with these variables in addition."""
+        """Write an inventory of the first hosts, or of all, with these additional variables; returns its path."""
         common = {
             "ansible_user": "root",
-            # It has psutil, and the hosts see the file system of this machine.
+            # The hosts see the file system of this machine.
             "ansible_python_interpreter": sys.executable,
             "ansible_ssh_private_key_file": str(self.directory / "user_key"),
             "ansible_ssh_args": self.ssh_args(),
@@ -172,16 +172,16 @@ class Fleet(Closable):
         return file
 
     def ssh_args(self, share: bool = True) -> str:
-        """How ssh is to reach the hosts. share: whether connections stay open for whoever comes next."""
+        """The arguments of ssh to reach the hosts. share: whether a connection stays open for the next command."""
         shared = "-o ControlMaster=auto -o ControlPersist=600" if share else "-o ControlMaster=no -o ControlPath=none"
         return f"-F none {shared} -o UserKnownHostsFile={self.directory}/known_hosts"
 
     def lose(self, size: int | None = None) -> None:
-        """Have the names lost on the first hosts, or on all."""
+        """Lose the names on the first hosts, or on all."""
         _in_parallel(Host.lose, self.hosts[:size])
 
     def close(self) -> None:
-        """End all hosts, and the connections of ssh to them."""
+        """End all hosts, and the ssh connections to them."""
         for host in self.hosts:
             control = self._control(host)
             if control.exists():
@@ -195,7 +195,7 @@ class Fleet(Closable):
 
 
 def _in_parallel(work: Callable[[T], None], items: Sequence[T]) -> None:
-    """Mostly they wait. Errors: the first; what has not begun by then is left out."""
+    """Do the work for each item in threads, which mostly wait. Raises the first error, and cancels the rest."""
     workers = ThreadPoolExecutor(4 * (os.cpu_count() or 1), thread_name_prefix="lab-fleet")
     try:
         for future in [workers.submit(work, item) for item in items]:

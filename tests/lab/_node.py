@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Erlang node of the test's own, and a way to ask it things which leaves no trace."""
+"""A real Erlang node of the test's own, and a way to evaluate expressions in it without a trace."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ._process import Closable, LabError, Terminal, end, spawn, stop
 if TYPE_CHECKING:
     from ._otp import Otp
 
-# Requests and replies travel over two pipes of their own: distribution stays as the test set it
-# up, and standard output holds the node's log and nothing else. A request is a number and an
-# expression; the reply repeats the number, so that one which came too late is recognised.
+# Requests and replies use two pipes of their own, so that distribution stays as the test has set it
+# up, and standard output has nothing but the node's log. A request is a number and an expression; the
+# reply repeats the number, so that a late one is recognised.
 _CONTROL = """
 spawn(fun() ->
     Port = open_port({{fd, {requests}, {replies}}}, [binary, {{packet, 4}}, eof]),
@@ -51,8 +51,8 @@ spawn(fun() ->
 end).
 """
 
-# The place of the listeners in net_kernel's state, and the length of their record, differ between
-# releases; their tag and the place of the address do not.
+# The position of the listeners in net_kernel's state, and the size of their record, differ between
+# releases; the tag and the position of the address do not.
 _DISTRIBUTION_PORT = """
 [Port || Field <- tuple_to_list(sys:get_state(net_kernel)), is_list(Field),
          Listen <- Field, is_tuple(Listen), element(1, Listen) =:= listen,
@@ -69,8 +69,8 @@ class EvalError(Exception):
 class Node(Closable):
     """A running Erlang node. See Otp.node for the options.
 
-    script: the command that starts it, in the place of erlexec; how it is called and what its cookie
-    is are then the script's to say. terminal: what it is started on.
+    script: the command that starts it instead of erlexec, with the node's name and cookie. terminal: the terminal that
+    it is started on.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Node(Closable):
 
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
-        # On one line, as `ps` and any reader of /proc/PID/cmdline will show it.
+        # On one line, for `ps` and other readers of /proc/PID/cmdline.
         control = " ".join(_CONTROL.format(requests=requests, replies=replies).split())
         settings = {
             "HOME": str(self.home),
@@ -147,7 +147,7 @@ class Node(Closable):
             os.close(replies)
         self.pid = self._process.pid
         try:
-            # The first use of a function makes atoms; let that be over before a test counts them.
+            # The first use of a function creates atoms; this has to be over before a test counts them.
             self.eval(_FLUSH_LOG, seconds=60)
             self._learn()
         except BaseException:
@@ -156,19 +156,19 @@ class Node(Closable):
 
     @property
     def name(self) -> str:
-        """The full name, such as vic@host."""
+        """Its full name, such as vic@host."""
         if self._name is None:
             self._learn()
         return self._name or "nonode@nohost"
 
     @property
     def short(self) -> str:
-        """The name as epmd knows it."""
+        """Its name at epmd, without the host."""
         return self.name.partition("@")[0]
 
     @property
     def port(self) -> int:
-        """The distribution port."""
+        """Its distribution port."""
         if self._port is None:
             self._learn()
         if self._port is None:
@@ -177,7 +177,7 @@ class Node(Closable):
 
     @property
     def log(self) -> str:
-        """All that the node has written to standard output and standard error."""
+        """Everything that the node has written to standard output and standard error."""
         if self._final_log is not None:
             return self._final_log
         if not self._suspended and self._process.poll() is None:
@@ -185,9 +185,9 @@ class Node(Closable):
         return self._read_log()
 
     def eval(self, expression: str, seconds: float = 30) -> str:
-        """Evaluate expressions in the node and return the value of the last, as `~0tp` prints it.
+        """Evaluate expressions in the node, and return the value of the last one, printed with `~0tp`.
 
-        Every evaluation runs in the same process, so what one opens stays open for the next.
+        All evaluations run in the same process, so sockets that one opens stay open for the next.
         """
         text = expression.strip().removesuffix(".") + "."
         with self._exchange:
@@ -198,7 +198,7 @@ class Node(Closable):
                 os.write(self._requests, struct.pack(">I", len(request)) + request)
                 reply = self._reply_to(number, time.monotonic() + seconds)
             except TimeoutError:
-                raise TimeoutError(f"pid {self.pid} gave no answer to {text}") from None
+                raise TimeoutError(f"pid {self.pid} did not answer to {text}") from None
             except (BrokenPipeError, EOFError):
                 raise LabError(f"pid {self.pid} is gone; its log: {self._read_log()}") from None
         printed = reply[1:].decode()
@@ -207,17 +207,17 @@ class Node(Closable):
         return printed
 
     def suspend(self) -> None:
-        """Let its port accept connections (the kernel does that) and never answer."""
+        """Stop it: the kernel accepts connections for it, but it does not answer."""
         stop(self._process)
         self._suspended = True
 
     def resume(self) -> None:
-        """Let it run on."""
+        """Let it run again."""
         self._process.send_signal(signal.SIGCONT)
         self._suspended = False
 
     def close(self) -> None:
-        """Kill the node; its log stays readable."""
+        """Kill the node; its log can still be read."""
         if self._final_log is not None:
             return
         end(self._process)
@@ -230,7 +230,7 @@ class Node(Closable):
 
     def _learn(self) -> None:
         if self.eval("is_alive()") == "true":
-            # As numbers, since not every letter of a name can be printed.
+            # As numbers, since some letters of a name can't be printed.
             letters = self.eval("list_to_tuple(atom_to_list(node()))").strip("{}")
             self._name = "".join(chr(int(letter)) for letter in letters.split(","))
             ports = self.eval(_DISTRIBUTION_PORT).strip("[]")
@@ -251,7 +251,7 @@ class Node(Closable):
                 return reply[4:]
 
     def _receive(self, size: int, deadline: float) -> bytes:
-        """Return the first bytes received, which stay there for a reader who comes back."""
+        """The first bytes received. They stay in the buffer, so that a reply is complete also after a timeout."""
         while len(self._received) < size:
             remaining = deadline - time.monotonic()
             poll = select.poll()

@@ -1,13 +1,13 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The program of a fake node of OTP 17 to 22, none of which can be had: what `beam.smp` is to a real one.
+"""The program of a fake node of OTP 17 to 22, which Debian no longer has: it takes the place of `beam.smp`.
 
 Standard: ERTS User's Guide, "Distribution Protocol" and "External Term Format"; dist_util.erl,
 net_kernel.erl, erl_epmd.erl and rpc.erl of kernel 3.0 (OTP 17) and 6.5 (OTP 22); dist.h and
-external.c of their erts. Of all the calls that a real one answers, it knows `erl_epmd:register_node/2`.
+external.c of their erts. Of the calls that a real node answers, it knows only `erl_epmd:register_node/2`.
 
-It shares no code with the collection, so that it is a second opinion.
+It is a second opinion, so it shares no code with the collection.
 Usage: _old_emulator.py RELEASE -- -sname NAME@HOST -setcookie COOKIE -epmd_port PORT [-allow NODE]
        [-kernel net_setuptime SECONDS]
 """
@@ -55,10 +55,10 @@ SMALL_ATOM_UTF8_EXT = 119
 
 
 class Release(NamedTuple):
-    """What differs.
+    """The differences between releases.
 
-    flags: its own. common: of those, what it names only to one who has it too. mandatory: what everybody has to have.
-    wide: whether it reads creations of 32 bits.
+    flags: its flags. common: those of them that it sends only to a peer that has them, too. mandatory: those that a
+    peer has to have. wide: whether it reads creations of 32 bits.
     """
 
     flags: int
@@ -74,17 +74,17 @@ RELEASES = {
 
 
 class Broken(Exception):
-    """What a real node answers by closing the connection."""
+    """Input for which a real node closes the connection."""
 
 
 class Atom(str):
-    """An atom, to tell it from a string."""
+    """An atom, as opposed to a string."""
 
     __slots__ = ()
 
 
 class Identity(NamedTuple):
-    """A pid or a reference, which only ever goes back: its tag, its node, what stands before that and behind it."""
+    """A pid or a reference, which is only sent back: its tag, its node, and the bytes before and after the node."""
 
     tag: int
     node: Atom
@@ -101,7 +101,7 @@ class Reader:
         self._release = release
 
     def message(self) -> Any:
-        """The next term, which stands behind a version magic."""
+        """The next term, after a version magic."""
         if self._number("B") != VERSION_MAGIC:
             raise Broken("no version magic")
         return self._term()
@@ -155,14 +155,14 @@ class Reader:
     def _node(self) -> Atom:
         node = self._term()
         if not isinstance(node, Atom):
-            raise Broken("a node that is no atom")
+            raise Broken("a node that is not an atom")
         return node
 
     def _pid(self, tag: int) -> Identity:
         node, tail = self._node(), self._take(9 if tag == PID_EXT else 12)
         number, serial, creation = struct.unpack(">IIB" if tag == PID_EXT else ">III", tail)
         if number >= 1 << 15 or serial >= 1 << 13 or (tag == PID_EXT and creation > 3):
-            raise Broken("a pid that is none")
+            raise Broken("an invalid pid")
         return Identity(tag, node, b"", tail)
 
     def _reference(self, tag: int) -> Identity:
@@ -172,14 +172,14 @@ class Reader:
         tail = self._take(4 * count)
         first = int.from_bytes(tail[:4], "big")
         if not 1 <= count <= 3 or first >= 1 << 18 or (tag == NEW_REFERENCE_EXT and creation[0] > 3):
-            raise Broken("a reference that is none")
+            raise Broken("an invalid reference")
         return Identity(tag, node, head, creation + tail)
 
 
 def encode(term: Any, flags: int) -> bytes:
-    """A term for a peer of these flags (`enc_term` in external.c)."""
+    """A term for a peer with these flags (`enc_term` in external.c)."""
     if isinstance(term, Atom):
-        # What is no Latin-1 never occurs here.
+        # Atoms outside of Latin-1 do not occur here.
         if flags & UTF8_ATOMS:
             name = term.encode("utf-8")
             return struct.pack(">BB", SMALL_ATOM_UTF8_EXT, len(name)) + name
@@ -202,7 +202,7 @@ def encode(term: Any, flags: int) -> bytes:
 
 
 class Epmd:
-    """erl_epmd: holds the name at epmd. What it lost stays lost until somebody calls register_node again."""
+    """erl_epmd: keeps the name registered at epmd. A lost name stays lost until register_node is called again."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -210,7 +210,7 @@ class Epmd:
         self._lock = threading.Lock()
 
     def register_node(self, name: str, port: int) -> Any:
-        """What `erl_epmd:register_node/2` returns."""
+        """The result of `erl_epmd:register_node/2`."""
         with self._lock:
             if self._connection is not None:
                 return Atom("error"), Atom("already_registered")
@@ -228,7 +228,7 @@ class Epmd:
 
     @staticmethod
     def _alive2(connection: socket.socket, name: bytes, port: int) -> tuple[bytes, str]:
-        """ALIVE2 with distribution version 5 alone: its reply, or what is wrong with it."""
+        """Send ALIVE2 with distribution version 5 alone; returns the reply, and the error (empty for success)."""
         body = struct.pack(">BHBBHHH", 120, port, 77, 0, 5, 5, len(name)) + name + b"\0\0"
         reply = b""
         try:
@@ -254,7 +254,7 @@ class Epmd:
 
 
 class Link(NamedTuple):
-    """A connection to another node: `up`, or on its way there."""
+    """A connection to another node: `up`, or still in the handshake."""
 
     socket: socket.socket
     up: bool
@@ -275,7 +275,7 @@ class Emulator:
         self._listener = socket.create_server(("0.0.0.0", 0), backlog=128)
 
     def run(self) -> None:
-        """Take the name, and accept for ever."""
+        """Register the name, and accept connections for ever."""
         reply = self._epmd.register_node(self._name.partition("@")[0], self._listener.getsockname()[1])
         if reply[0] != "ok":
             sys.exit(f"Protocol: register error: {reply!r}")
@@ -295,11 +295,11 @@ class Emulator:
         """handshake_other_started."""
         packet = receive_packet(connection, 2)
         if packet[:1] != b"n" or len(packet) < 7:
-            raise Broken("no send_name")
+            raise Broken("not a send_name")
         version, other_flags = struct.unpack_from(">HI", packet, 1)
         other = packet[7:].decode("latin-1")
         if other.count("@") != 1:
-            raise Broken("no node name")
+            raise Broken("not a node name")
         if self._release.mandatory & ~other_flags or self._allowed not in (None, other):
             send_packet(connection, 2, b"snot_allowed")
             say(f"** Connection attempt from disallowed node {other} **")
@@ -315,7 +315,7 @@ class Emulator:
                     del self._links[other]
 
     def _mark_pending(self, connection: socket.socket, other: str) -> bool:
-        """accept_pending of net_kernel, and the status that comes of it; False ends the connection."""
+        """accept_pending of net_kernel: send the status; returns whether the handshake goes on."""
         with self._lock:
             link = self._links.get(other)
             if link is None:
@@ -325,7 +325,7 @@ class Emulator:
             elif self._name > other:
                 status = b"nok"
             else:
-                # Both wanted to connect: the other one's attempt is the one that lives.
+                # Both nodes are connecting to each other: the other one's connection is kept.
                 status = b"ok_simultaneous"
                 with contextlib.suppress(OSError):
                     link.socket.shutdown(socket.SHUT_RDWR)
@@ -333,7 +333,7 @@ class Emulator:
                 self._links[other] = Link(connection, up=False)
         send_packet(connection, 2, b"s" + status)
         if status == b"alive":
-            # "true" would mean to wait until the old connection is gone, and nobody who means well says that.
+            # "true" would mean to wait until the old connection is gone; no real node sends it.
             receive_packet(connection, 2)
         return status.startswith(b"ok")
 
@@ -343,10 +343,10 @@ class Emulator:
         send_packet(connection, 2, head + self._name.encode("latin-1"))
         reply = receive_packet(connection, 2)
         if reply[:1] != b"r" or len(reply) != 21:
-            raise Broken("no challenge reply")
+            raise Broken("not a challenge reply")
         if reply[5:] != self._digest(challenge):
             say(f"** Connection attempt from disallowed node {other} **")
-            raise Broken("another cookie")
+            raise Broken("a digest of another cookie")
         send_packet(connection, 2, b"a" + self._digest(int.from_bytes(reply[1:5], "big")))
         with self._lock:
             self._links[other] = Link(connection, up=True)
@@ -355,36 +355,36 @@ class Emulator:
         return hashlib.md5(self._cookie + str(challenge).encode()).digest()
 
     def _loop(self, connection: socket.socket, flags: int) -> None:
-        """con_loop, and what the emulator does with messages. A packet without bytes is a tick."""
+        """con_loop, and how the emulator handles messages. An empty packet is a tick."""
         if flags & DIST_HDR_ATOM_CACHE:
-            raise Broken("distribution headers are not spoken here")
+            raise Broken("distribution headers are not supported")
         connection.settimeout(None)
         while True:
             packet = receive_packet(connection, 4)
             if not packet:
                 continue
             if packet[0] != PASS_THROUGH:
-                raise Broken("no message")
+                raise Broken("not a message")
             reader = Reader(packet[1:], self._release)
             control = reader.message()
             known = isinstance(control, tuple) and len(control) == 4 and control[0] == REG_SEND
             if not known or not isinstance(control[1], Identity):
-                raise Broken("no control message of these")
+                raise Broken("an unexpected control message")
             message = reader.message()
             if not reader.is_done:
-                raise Broken("bytes behind the message")
+                raise Broken("bytes after the message")
             if control[3] == "rex":
                 self._rex(connection, flags, message)
 
     def _rex(self, connection: socket.socket, flags: int, message: Any) -> None:
-        """handle_call of rpc.erl; it ignores what it does not know."""
+        """handle_call of rpc.erl, which ignores unknown messages."""
         if not (isinstance(message, tuple) and len(message) == 3 and message[0] == "$gen_call"):
             return
         _tag, (caller, reference), request = message
         if len(request) != 5 or request[0] != "call" or not isinstance(request[4], Identity):
             return
         result = self._apply(*request[1:4])
-        # A hidden node is ticked every 15 s, and cut off if it never says anything; here each answer waits for that.
+        # A real node sends ticks to a hidden node, and cuts it off if it never answers; here each reply waits for one.
         send_packet(connection, 4, b"")
         while receive_packet(connection, 4):
             pass
@@ -403,7 +403,7 @@ class Emulator:
 
 
 def receive(connection: socket.socket, size: int) -> bytes:
-    """This many bytes; none if the peer has closed."""
+    """This many bytes; empty if the peer has closed the connection."""
     data = b""
     while len(data) < size:
         try:
@@ -417,7 +417,7 @@ def receive(connection: socket.socket, size: int) -> bytes:
 
 
 def receive_packet(connection: socket.socket, length: int) -> bytes:
-    """A packet, whose length has this many bytes."""
+    """Receive a packet with a length field of this many bytes."""
     head = receive(connection, length)
     size = int.from_bytes(head, "big")
     packet = receive(connection, size) if size else b""
@@ -427,17 +427,17 @@ def receive_packet(connection: socket.socket, length: int) -> bytes:
 
 
 def send_packet(connection: socket.socket, length: int, packet: bytes) -> None:
-    """A packet, whose length has this many bytes."""
+    """Send a packet with a length field of this many bytes."""
     connection.sendall(len(packet).to_bytes(length, "big") + packet)
 
 
 def say(line: str) -> None:
-    """What error_logger would write."""
+    """Print a line, as error_logger would."""
     print(line, flush=True)
 
 
 def main() -> None:
-    """Read what erlexec would have left on the command line: each word may be a name, and the next one its value."""
+    """Read the command line that erlexec would have made: each word may be a flag, and the next one its value."""
     Emulator(int(sys.argv[1]), dict(zip(sys.argv[2:], sys.argv[3:], strict=False))).run()
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One Erlang/OTP installation, from which epmds and nodes are started."""
+"""An Erlang/OTP installation, which starts epmds and nodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ._process import LabError, erlang_environment
 
 
 def _patchelf(*arguments: str | Path) -> str:
-    """What patchelf(1) says; nothing for a file that is no program."""
+    """The output of patchelf(1); empty for a file that is not a program."""
     done = subprocess.run(
         ["patchelf", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
     )
@@ -27,20 +27,20 @@ def _patchelf(*arguments: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Otp:
-    """An OTP root directory: the one which holds `erts-*`, `lib` and `releases`."""
+    """An OTP root directory, with `erts-*`, `lib` and `releases`."""
 
     release: int
     root: Path
 
     @classmethod
     def of(cls, release: int) -> Otp:
-        """Return the OTP of this release, which BEAMOPS_OTP_<release> points to."""
+        """The OTP of this release, to which BEAMOPS_OTP_<release> points."""
         variable = f"BEAMOPS_OTP_{release}"
         if not os.environ.get(variable):
             raise LabError(f"set {variable} to the root directory of an Erlang/OTP {release}")
         otp = cls(release, Path(os.environ[variable]))
         if not (otp.root / "releases" / str(release)).is_dir():
-            raise LabError(f"{variable}={otp.root} holds no Erlang/OTP {release}")
+            raise LabError(f"{variable}={otp.root} does not contain an Erlang/OTP {release}")
         return otp
 
     @property
@@ -48,16 +48,16 @@ class Otp:
         """The directory of erlexec, beam.smp and epmd."""
         found = sorted(self.root.glob("erts-*/bin"))
         if len(found) != 1:
-            raise LabError(f"{self.root} holds {len(found)} directories erts-*/bin, not one")
+            raise LabError(f"{self.root} contains {len(found)} directories erts-*/bin, not one")
         return found[0]
 
     @property
     def elixir(self) -> Path:
-        """The directory of Elixir's own programs, made for this release."""
+        """The directory of the programs of the Elixir for this release."""
         return self.root.parent / "elixir" / "bin"
 
     def copy(self, root: Path) -> Otp:
-        """A copy in another place, with the libraries that it brings along, and its own loader where it has one."""
+        """Copy it to another place, with its own libraries, and its own loader if it has one."""
         shutil.copytree(self.root, root, symlinks=True)
         copied = Otp(self.release, root)
         for program in copied.bindir.iterdir():
@@ -68,11 +68,11 @@ class Otp:
 
     @property
     def erlexec(self) -> Path:
-        """The program which becomes beam.smp: without the `erl` script, the pid stays the same."""
+        """The program that becomes beam.smp. Started without the `erl` script, the node has the pid of the process."""
         return self.bindir / "erlexec"
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """Return what `erl` sets up for erlexec."""
+        """The environment that `erl` sets up for erlexec."""
         return erlang_environment(
             ROOTDIR=str(self.root),
             BINDIR=str(self.bindir),
@@ -84,7 +84,7 @@ class Otp:
     def epmd(
         self, port: int | None = None, address: str | None = None, args: Sequence[str] = (), user: str | None = None
     ) -> Epmd:
-        """Start an epmd, on a private port unless one is named."""
+        """Start an epmd, by default on a free port."""
         return Epmd(self.bindir / "epmd", port, address, args, user)
 
     def node(
@@ -101,10 +101,10 @@ class Otp:
         set_cookie_arg: bool = True,
         start_epmd: bool = False,
     ) -> Node:
-        """Start a node and wait until it runs; without a name it is not distributed (yet).
+        """Start a node and wait until it runs. Without a name, it is not distributed.
 
-        With long names, a name without a host gets 127.0.0.1, which needs no resolver.
-        Without set_cookie_arg the cookie is only in `.erlang.cookie`.
+        long_names: a name without a host gets 127.0.0.1, which needs no resolver. set_cookie_arg: whether the cookie is
+        on its command line, and not only in `.erlang.cookie`. start_epmd: whether it starts an epmd if there is none.
         """
         return Node(
             self,

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes which never outlive the tests, and the questions one asks the system about them."""
+"""Processes that never outlive the tests, and questions to the system about processes and ports."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The death signal comes when the thread that forked ends, not the process: a test which starts
-# nodes from a thread of its own would lose them with it. So one lasting thread does every fork.
+# The death signal is sent when the thread that forked ends, not its process: nodes that a test starts
+# in a thread would end with that thread. So one lasting thread does every fork.
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-forker")
 
 
 class LabError(Exception):
-    """The lab itself could not do what a test asked for."""
+    """The lab itself could not do what a test needs."""
 
 
 def completed(
@@ -40,7 +40,7 @@ def completed(
     env: Mapping[str, str] | None = None,
     seconds: float = 120,
 ) -> subprocess.CompletedProcess[str]:
-    """A command that has run to its end, whatever came of it; its standard output has the errors, too."""
+    """Run a command to its end, whether it succeeds or not; its standard output includes standard error."""
     return subprocess.run(
         command,
         check=False,
@@ -57,7 +57,7 @@ def completed(
 def output_of(
     command: Sequence[str | Path], what: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> str:
-    """All that a command prints, which has to succeed. `what`: how to call it where it does not."""
+    """The output of a command, which has to succeed. what: its name in the error message."""
     done = completed(command, cwd, env)
     if done.returncode != 0:
         raise LabError(f"{what} ended with exit code {done.returncode}: {done.stdout}")
@@ -65,7 +65,7 @@ def output_of(
 
 
 class Closable:
-    """What has to be closed, also where a test fails: a context manager that closes."""
+    """A context manager that calls close() at its end, also if a test fails."""
 
     def close(self) -> None:
         """End what was started."""
@@ -79,14 +79,14 @@ class Closable:
 
 
 class Terminal(Closable):
-    """A pseudo terminal (pty(7)) with a program of the test's on it, and nobody who types."""
+    """A pseudo terminal (pty(7)) for a program of the test, without input."""
 
     def __init__(self) -> None:
         self._master, self.slave = os.openpty()
         os.set_blocking(self._master, False)
 
     def read(self) -> bytes:
-        """All that was printed since the last time."""
+        """Everything that was printed since the last call."""
         printed = bytearray()
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -94,13 +94,13 @@ class Terminal(Closable):
         return bytes(printed)
 
     def close(self) -> None:
-        """Take it away."""
+        """Close both ends."""
         os.close(self._master)
         os.close(self.slave)
 
 
 def wait_until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
-    """Poll until the condition holds, and return its value."""
+    """Poll until the condition is true, and return its value. Errors: TimeoutError."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -112,10 +112,10 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
 
 
 def free_port() -> int:
-    """Return a TCP port on which nothing listens.
+    """A TCP port on which nothing listens.
 
-    It lies below the range from which the kernel takes the ports of outgoing connections: there,
-    a client which retries a dead epmd could meet its own socket, or take the port away from it.
+    It is below the kernel's range for outgoing connections: in that, a client that retries to reach a dead epmd might
+    connect to itself, or take the port of the epmd.
     """
     for port in random.sample(range(10_000, 32_000), 200):
         with socket.socket() as probe:
@@ -128,38 +128,38 @@ def free_port() -> int:
 
 
 def holders(port: int) -> set[int]:
-    """Return the pids which hold an established connection to this port of an epmd."""
+    """The pids with an established connection to this port of an epmd."""
     return {at.pid for at in _held(port) if at.pid is not None}
 
 
 def dialled(port: int) -> set[str]:
-    """Return the addresses at which those connections reach it."""
+    """The addresses to which these connections go."""
     return {at.raddr.ip for at in _held(port)}
 
 
 def listeners(port: int) -> set[int]:
-    """Return the pids which listen on this port."""
+    """The pids that listen on this port."""
     return {at.pid for at in _listening(port) if at.pid is not None}
 
 
 def bound(port: int) -> set[str]:
-    """Return the addresses on which they listen."""
+    """The addresses on which they listen."""
     return {at.laddr.ip for at in _listening(port)}
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGSTOP, and wait until every thread of it stands still."""
+    """Send SIGSTOP, and wait until every thread of the process has stopped."""
     process.send_signal(signal.SIGSTOP)
 
-    def stands_still() -> bool:
+    def has_stopped() -> bool:
         stats = Path("/proc", str(process.pid), "task").glob("*/stat")
         return all(stat.read_text().rpartition(")")[2].split()[0] in "Tt" for stat in stats)
 
-    wait_until(stands_still, f"pid {process.pid} to stop")
+    wait_until(has_stopped, f"pid {process.pid} to stop")
 
 
 def erlang_environment(**settings: str) -> dict[str, str]:
-    """Return an environment free of whatever the person who runs the tests has set for Erlang."""
+    """An environment without the variables for Erlang of the user who runs the tests."""
     wanted = ("PATH", "LD_LIBRARY_PATH")
     inherited = {name: os.environ[name] for name in wanted if name in os.environ}
     return {"LANG": "C.UTF-8", **inherited, **settings}
@@ -175,7 +175,7 @@ def spawn(
     cwd: Path | None = None,
     user: str | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a process which is killed by the kernel should the tests die first."""
+    """Start a process that the kernel kills if the tests end first."""
     account = pwd.getpwnam(user) if user else None
 
     def start() -> subprocess.Popen[bytes]:
@@ -197,9 +197,9 @@ def spawn(
 
 
 def end(process: subprocess.Popen[bytes], patience: float = 5) -> None:
-    """Kill a process and wait until it and its helpers (erl_child_setup, inet_gethost) are gone.
+    """Kill a process, and wait until it and its helpers (erl_child_setup, inet_gethost) have ended.
 
-    patience: seconds that the helpers have to go by themselves.
+    patience: seconds after which helpers that have not ended by themselves are killed.
     """
     try:
         helpers = psutil.Process(process.pid).children(recursive=True)

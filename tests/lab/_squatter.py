@@ -13,7 +13,7 @@ from ._process import Closable, LabError
 
 
 class Squatter(Closable):
-    """A client which registers a name at an epmd on 127.0.0.1, and holds it until closed."""
+    """A client that registers a name at an epmd on 127.0.0.1, and holds it until closed."""
 
     def __init__(self, epmd_port: int, name: str, port: int) -> None:
         self.name = name

@@ -1,5 +1,5 @@
 /*
- * A C node: a name at epmd whose holder is no Erlang VM. Says its port, then who connects.
+ * A C node: registered at epmd, and not an Erlang VM. Prints its port, then each node that connects.
  * Standard: Interoperability Tutorial, "C Nodes"; ei_connect(3erl).
  *
  * Copyright (c) beamops contributors

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""For all unit tests: what CPython 3.7 lacks of the standard library, and properties that try the same in every run.
+"""For all unit tests: a function that CPython 3.7 lacks, and the same examples in every run of a property test.
 
 `make fuzz` looks for new examples.
 """

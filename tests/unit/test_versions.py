@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each ansible-core and each Python that is tested stands in several files, in words of their own: they agree."""
+"""The versions of ansible-core and Python that are tested stand in several files, which have to agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PYTHON = re.compile(r"(?<![0-9.])3\.[0-9]{1,2}(?![0-9.])")
 
 
 def lines(path: str, words: str) -> str:
-    """The lines of a file that have these words."""
+    """The lines of a file that contain these words."""
     found = [line for line in (CHECKOUT / path).read_text(encoding="utf-8").splitlines() if words in line]
     assert found, f"{path} has no line with {words}"
     return "\n".join(found)
@@ -39,7 +39,7 @@ def test_no_other_ansible_core_is_used(path: str) -> None:
     assert set(CORE.findall(lines(path, "ansible" if path.endswith(".txt") else ""))) <= CORES
 
 
-def test_the_oldest_ansible_core_is_the_one_that_is_promised() -> None:
+def test_the_oldest_ansible_core_is_the_promised_one() -> None:
     (promised,) = re.findall(r">=([0-9.]+)", lines("meta/runtime.yml", "requires_ansible"))
     assert promised.rpartition(".")[0] == min(CORES, key=lambda core: int(core.split(".")[1])).rpartition(".")[0]
 

@@ -198,5 +198,5 @@ def member_files(cgroups: str) -> list[str]:
     found = []
     for line in cgroups.splitlines():
         _number, controllers, path = line.split(":", 2)
-        found.append(f"{CGROUPS}/{controllers.replace('name=', '')}{path}/cgroup.procs")
+        found.append(os.path.join(CGROUPS, controllers.replace("name=", ""), path.lstrip("/"), "cgroup.procs"))
     return found

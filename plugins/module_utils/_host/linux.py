@@ -32,9 +32,9 @@ def _of_process(method: _F) -> _F:
     """What the system says of a process that has ended meanwhile, as one error."""
 
     @functools.wraps(method)
-    def translated(*arguments: Any) -> Any:
+    def translated(*arguments: Any, **options: Any) -> Any:
         try:
-            return method(*arguments)
+            return method(*arguments, **options)
         except FileNotFoundError as error:
             raise ProcessLookupError(error.errno, error.strerror) from None
 
@@ -128,7 +128,7 @@ def _name_and_uid(pid: int) -> tuple[str, int | None]:
 def _executable(pid: int) -> str | None:
     try:
         path = os.readlink(f"/proc/{pid}/exe")
-    except (PermissionError, FileNotFoundError):  # a thread of the kernel has none
+    except PermissionError:
         return None
     ending = " (deleted)"
     return path[: -len(ending)] if path.endswith(ending) else path

@@ -51,20 +51,19 @@ class Portable(Reader):
     @_translated
     def process(self, pid: int) -> Process:
         process = psutil.Process(pid)
-        with process.oneshot():
-            if process.status() == psutil.STATUS_ZOMBIE:
-                raise psutil.NoSuchProcess(pid)
-            arguments = _allowed(process.cmdline) or []
-            # psutil did not have it on every system from the start.
-            environment = _allowed(getattr(process, "environ", dict)) or {}
-            return Process(
-                pid,
-                _allowed(process.name) or "",
-                _allowed(lambda: process.uids().effective),
-                _allowed(process.exe) or None,
-                arguments if _length(arguments) <= MAX_COMMAND_LINE else [],
-                environment if _length(itertools.chain(*environment.items())) <= MAX_ENVIRONMENT else {},
-            )
+        if process.status() == psutil.STATUS_ZOMBIE:
+            raise psutil.NoSuchProcess(pid)
+        arguments = _allowed(process.cmdline) or []
+        # psutil did not have it on every system from the start.
+        environment = _allowed(getattr(process, "environ", dict)) or {}
+        return Process(
+            pid,
+            _allowed(process.name) or "",
+            _allowed(lambda: process.uids().effective),
+            _allowed(process.exe) or None,
+            arguments if _length(arguments) <= MAX_COMMAND_LINE else [],
+            environment if _length(itertools.chain(*environment.items())) <= MAX_ENVIRONMENT else {},
+        )
 
     @_translated
     def listening(self, port: int | None = None) -> list[Socket]:

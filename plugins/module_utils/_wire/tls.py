@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _CHUNK = 1 << 16
 _NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE")
-_WANTS_ONE = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE")
+_NO_CERTIFICATE = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE")
 _REFUSALS = {
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "which has expired",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": "which is revoked",
@@ -116,10 +116,10 @@ class Tls:
         """An error of TLS in words for an operator."""
         reason = getattr(error, "reason", None) or "UNKNOWN"
         if reason in _NO_TLS or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            return "it does not speak TLS, or can't with the TLS options that it has itself"
+            return "it does not speak TLS, or can't with its own TLS options"
         if reason == "CERTIFICATE_VERIFY_FAILED":
             return f"its certificate does not pass tls_cafile: {getattr(error, 'verify_message', 'it is not valid')}"
-        if reason in _WANTS_ONE and not self._certificate:
+        if reason in _NO_CERTIFICATE and not self._certificate:
             return "it wants a certificate, and neither the node's options nor ours have one: give tls_certfile"
         if reason in _REFUSALS:
             return f"it refuses the certificate {self._certificate}, {_REFUSALS[reason]}: give another tls_certfile"

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the fuzzer has kept is replayed, and every target is tried with bytes of its own words. Needs no fuzzer."""
+"""Every target of the fuzzer with the inputs of its corpus, and with bytes made of its own words. Needs no fuzzer."""
 
 from __future__ import annotations
 

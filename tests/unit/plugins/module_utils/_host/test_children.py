@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -51,19 +54,40 @@ def test_a_defect_of_ours_is_one_sentence_that_says_where() -> None:
         result_of(lambda: 1 // 0, 10)
     with pytest.raises(EpmdError, match=r"\(at children.py line \d+; .* report it\)"):
         result_of(lambda: lambda: None, 10)
+    assert str(children.defect(ValueError("x"))).startswith("ValueError: x (at ?; this is a defect of the collection")
 
 
-def test_work_that_hangs_or_dies_has_an_end() -> None:
-    with pytest.raises(EpmdError, match=r"did not end within 0.2 s: run again"):
+def test_work_that_hangs_has_an_end() -> None:
+    with pytest.raises(TimedOut, match=r"^the work on it did not end within 0.2 s: run again$"):
         result_of(lambda: time.sleep(3600), 0.2)
-    with pytest.raises(EpmdError, match="did not end"):
-        result_of(lambda: os.kill(os.getpid(), 9), 3600)
+
+
+def send_half(_item: object) -> None:
+    """Write the start of a result into every pipe of this process, and die."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith("pipe:"):
+                os.write(int(name), b"\x80\x04\x95")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("work", [lambda _item: os.kill(os.getpid(), signal.SIGKILL), send_half])
+def test_work_that_is_killed_says_so(work: Callable[[object], None]) -> None:
+    with pytest.raises(
+        EpmdError, match=r"^the process that worked on it was killed by signal 9 before it had a result"
+    ):
+        result_of(lambda: work(None), 3600)
+
+
+def test_work_that_ends_its_process_has_no_result() -> None:
+    with pytest.raises(EpmdError, match=r"^the process that worked on it ended before it had a result: run again$"):
+        result_of(lambda: os._exit(0), 3600)
 
 
 def test_a_child_that_sends_too_much_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "MAX_CHILD_RESULT", 1000)
-    with pytest.raises(EpmdError, match="did not end"):
-        result_of(lambda: "x" * 1_000_000, 3600)
+    monkeypatch.setattr(children, "MAX_CHILD_RESULT", 1 << 20)
+    with pytest.raises(EpmdError, match=r"gave a result of more than 1 MiB \(this is a defect of the collection"):
+        result_of(lambda: "x" * 10_000_000, 3600)
 
 
 def test_no_more_than_the_limit_run_at_once_and_all_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -109,7 +133,7 @@ def test_one_that_hangs_or_fails_takes_nothing_from_the_others() -> None:
     assert str(failed) == "no"
 
 
-def test_no_process_to_be_had_is_an_error_of_one_item(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_can_not_be_started_is_an_error_of_one_item(monkeypatch: pytest.MonkeyPatch) -> None:
     fork = os.fork
     left = [True, False, True]
 
@@ -121,7 +145,7 @@ def test_no_process_to_be_had_is_an_error_of_one_item(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "fork", sometimes)
     one, two, three = at_once(lambda number: number, [1, 2, 3], 60)
     assert (one, three) == (1, 3)
-    assert str(two) == "no process to be had (Resource temporarily unavailable): run again"
+    assert str(two) == "no process could be started (Resource temporarily unavailable): run again"
 
 
 def test_an_interrupt_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,41 +159,84 @@ def test_an_interrupt_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None
 
 class TestAlone:
     def test_siblings_take_turns(self, tmp_path: Path) -> None:
-        def work(_number: int) -> int:
-            with alone(Deadline(60)):
+        def work(number: int) -> int:
+            with alone(7, Deadline(60)):
                 (tmp_path / "here").touch(exist_ok=False)
                 (tmp_path / "here").unlink()
-            return _number
+            return number
 
         assert at_once(work, range(30), 60) == list(range(30))
 
+    def test_those_with_another_key_do_not_wait(self) -> None:
+        """Each of two waits inside for what only the other one says inside."""
+        one, two = os.pipe(), os.pipe()
+
+        def work(number: int) -> bytes:
+            mine, other = (one, two) if number else (two, one)
+            with alone(number, Deadline(60)):
+                os.write(other[1], b"x")
+                return os.read(mine[0], 1)
+
+        try:
+            assert at_once(work, [0, 1], 60) == [b"x", b"x"]
+        finally:
+            for descriptor in one + two:
+                os.close(descriptor)
+
     def test_the_turn_is_given_back_after_an_error(self) -> None:
         def work(number: int) -> int:
-            with alone(Deadline(60)):
+            with alone(0, Deadline(60)):
                 raise EpmdError(f"no {number}")
 
         assert [str(error) for error in at_once(work, [1, 2, 3], 60)] == ["no 1", "no 2", "no 3"]
 
-    def test_nobody_waits_longer_than_the_deadline(self) -> None:
+    def held_by_the_first(self, leave: Callable[[], object], seconds: float) -> object:
+        """What the second of two siblings gets, whose turn comes when the first one leaves, if it does."""
         reading, writing = os.pipe()
 
-        def work(number: int) -> None:
+        def work(number: int) -> str:
             if number:
                 os.read(reading, 1)  # until the other one has its turn
-                with alone(Deadline(0.1)):
-                    pass
-            else:
-                with alone(Deadline(60)):
-                    os.write(writing, b"x")
-                    time.sleep(3600)
+                with alone(0, Deadline(seconds)):
+                    return "its turn"
+            with alone(0, Deadline(60)):
+                os.write(writing, b"x")
+                leave()
+            return "left"
 
         try:
-            _hung, waited = at_once(work, [0, 1], 2)
+            _first, second = at_once(work, [0, 1], 2)
         finally:
             os.close(reading)
             os.close(writing)
-        assert isinstance(waited, TimedOut)
+        return second
+
+    def test_nobody_waits_longer_than_the_deadline(self) -> None:
+        error = self.held_by_the_first(lambda: time.sleep(3600), 0.1)
+        assert isinstance(error, TimedOut)
+        assert str(error) == "the same work for another node did not end within 0.1 s: run again"
+
+    def test_the_turn_of_one_that_is_killed_comes_to_its_end(self) -> None:
+        assert self.held_by_the_first(lambda: os.kill(os.getpid(), signal.SIGKILL), 60) == "its turn"
+
+    def test_a_child_of_a_child_that_ends_leaves_the_turn_to_its_parent(self) -> None:
+        def leave() -> None:
+            assert result_of(os.getpid, 60) != SELF
+            time.sleep(3600)
+
+        assert isinstance(self.held_by_the_first(leave, 0.5), TimedOut)
+
+    def test_the_children_of_siblings_are_siblings(self, tmp_path: Path) -> None:
+        def inner(_number: int) -> None:
+            with alone(0, Deadline(60)):
+                (tmp_path / "here").touch(exist_ok=False)
+                (tmp_path / "here").unlink()
+
+        def outer(_number: int) -> list[object]:
+            return list(at_once(inner, range(3), 60))
+
+        assert at_once(outer, range(3), 60) == [[None] * 3] * 3
 
     def test_who_has_no_siblings_does_not_wait(self) -> None:
-        with alone(Deadline(60)), alone(Deadline(60)):
+        with alone(0, Deadline(60)), alone(0, Deadline(60)):
             pass

@@ -1,0 +1,266 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whose a socket is, on real processes and in both ways to read the host, and what is hidden or can't be read."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted, PsutilMissing
+from ansible_collections.beamops.epmd.plugins.module_utils._host import owners, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host.interface import Reader, Socket
+from ansible_collections.beamops.epmd.plugins.module_utils._host.linux import Linux
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets
+from ansible_collections.beamops.epmd.plugins.module_utils._host.portable import Portable
+from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
+    AS_ROOT,
+    GONE,
+    as_nobody,
+    forked,
+    listening,
+)
+
+SELF = os.getpid()
+OURS = vms.UNKNOWN._replace(pid=SELF, uid=os.geteuid(), user="us")
+
+
+@pytest.fixture(params=[Linux, Portable])
+def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    """A way to read the host, which is taken."""
+    found: Reader = request.param()
+    monkeypatch.setattr(owners, "reader", lambda: found)
+    return found
+
+
+@pytest.mark.usefixtures("host")
+class TestOfVm:
+    @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1"])
+    def test_it_has_listeners_and_connections_to_epmd(self, host: Reader, address: str) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        dialled = "::1" if ":" in address else "127.0.0.1"
+        with socket.create_server((address, 0), family=family, backlog=7) as first, socket.create_server(
+            (address, 0), family=family
+        ) as second, socket.create_connection((dialled, first.getsockname()[1])) as client, first.accept()[0]:
+            held, free = first.getsockname()[1], second.getsockname()[1]
+            found = owners.sockets_of(OURS, held)
+            assert (found.to_epmd, found.clients) == ({client.getsockname()[1]}, 1)
+            backlog = 7 if isinstance(host, Linux) else None
+            assert Listener(first.fileno(), address, held, backlog) in found.listeners
+            assert [listener.fd for listener in found.listeners] == sorted(one.fd for one in found.listeners)
+            assert {held, free} <= {listener.port for listener in found.listeners}
+            found = owners.sockets_of(OURS, free)
+            assert (found.to_epmd, found.clients) == (set(), 0)
+
+    @pytest.mark.parametrize("uid", [os.geteuid(), os.geteuid() + 1, None])
+    def test_its_sockets_need_not_be_of_its_user(self, uid: int | None) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            assert port in {found.port for found in owners.sockets_of(OURS._replace(uid=uid), 1).listeners}
+
+    def test_it_may_have_no_pid_or_have_ended(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)):
+            assert owners.sockets_of(vms.UNKNOWN, 4369) == Sockets([], set())
+            assert owners.sockets_of(OURS._replace(pid=GONE), 4369) == Sockets([], set())
+
+    @AS_ROOT
+    def test_it_may_not_be_ours_to_see(self) -> None:
+        with listening("beam.smp") as (pid, _port), pytest.raises(NotPermitted, match=f"pid {pid} .* run with become"):
+            as_nobody(lambda: owners.sockets_of(OURS._replace(pid=pid), 4369))
+
+
+@pytest.mark.usefixtures("host")
+class TestEpmds:
+    @pytest.mark.parametrize("name", ["epmd", "beam.smp"])
+    def test_only_a_process_called_epmd_is_one(self, name: str) -> None:
+        with listening(name) as (pid, port):
+            found = pid if name == "epmd" else None
+            for _again in range(2):  # at first it is not known yet
+                assert owners.epmds(port) == [(found, ["127.0.0.1"])]
+                assert owners.epmd_pid(port) == found
+        assert owners.epmds(port) == []
+        assert owners.epmd_pid(port) is None
+
+    def test_one_that_serves_two_addresses_is_one(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port = first.getsockname()[1]
+            with socket.create_server(("::1", port), family=socket.AF_INET6):
+
+                def named() -> None:
+                    Path("/proc/self/comm").write_text("epmd")
+
+                with forked(named) as pid:
+                    assert owners.epmds(port) == [(pid, ["127.0.0.1", "::1"])]
+                assert owners.epmds(port) == [(None, ["127.0.0.1", "::1"])]
+                assert owners.addresses(port) == ["127.0.0.1", "::1"]
+
+    def test_of_two_on_one_port_each_has_its_addresses(self) -> None:
+        with listening("epmd") as (pid, port), socket.create_server(("::1", port), family=socket.AF_INET6):
+            assert owners.epmds(port) == [(pid, ["127.0.0.1"]), (None, ["::1"])]
+
+    @AS_ROOT
+    def test_one_that_is_hidden_is_not_named(self) -> None:
+        with listening("epmd") as (_pid, port):
+            assert as_nobody(lambda: owners.epmds(port)) == [(None, ["127.0.0.1"])]
+            assert as_nobody(lambda: owners.epmd_pid(port)) is None
+
+
+@pytest.mark.usefixtures("host")
+class TestListening:
+    def test_the_owner_of_a_port(self, host: Reader) -> None:
+        with listening("beam.smp") as (pid, port), socket.create_server(("127.0.0.1", 0)) as server:
+            ours = server.getsockname()[1]
+            assert owners.listening_pids(port) == [pid]
+            assert owners.listening_pids(ours) == [SELF]
+            found = owners.listening_owners()
+            assert (found[port], found[ours]) == (pid, SELF)
+            assert owners.addresses(port) == ["127.0.0.1"]
+            assert owners.listening_uid(port) == (os.geteuid() if isinstance(host, Linux) else None)
+            assert owners.listening_emulator(port) == os.readlink(f"/proc/{pid}/exe")
+            assert owners.listening_emulator(ours) is None
+        assert (owners.listening_pids(port), owners.addresses(port)) == ([], [])
+        assert (owners.listening_uid(port), owners.listening_emulator(port)) == (None, None)
+        assert port not in owners.listening_owners()
+
+    @AS_ROOT
+    def test_an_owner_that_is_hidden_is_nobody(self) -> None:
+        with listening("beam.smp") as (_pid, port):
+            assert as_nobody(lambda: owners.listening_pids(port)) == []
+            assert as_nobody(lambda: port in owners.listening_owners()) is False
+            assert as_nobody(lambda: owners.listening_emulator(port)) is None
+            assert as_nobody(lambda: owners.addresses(port)) == ["127.0.0.1"]
+
+    def test_of_several_owners_of_a_port_it_is_the_lowest(self) -> None:
+        with listening("epmd") as (pid, port), socket.create_server(("::1", port), family=socket.AF_INET6):
+            assert owners.listening_owners()[port] == min(pid, SELF)
+            assert owners.listening_pids(port) == sorted([pid, SELF])
+
+
+@pytest.mark.usefixtures("host")
+class TestConnections:
+    @pytest.fixture
+    def ends(self) -> Iterator[tuple[socket.socket, socket.socket]]:
+        """A client, and its connection as a server has accepted it."""
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(
+            server.getsockname()
+        ) as client, server.accept()[0] as accepted:
+            yield client, accepted
+
+    def test_who_is_connected(self, ends: tuple[socket.socket, socket.socket]) -> None:
+        client, _accepted = ends
+        port, own_port = client.getpeername()[1], client.getsockname()[1]
+        assert owners.connected_pids(port, None) == [SELF]
+        assert owners.connected_pids(port, own_port) == [SELF]
+        assert owners.connected_pids(port, port) == []
+
+    def test_what_is_at_the_other_end(self, ends: tuple[socket.socket, socket.socket]) -> None:
+        client, accepted = ends
+        port, own_port = client.getpeername()[1], client.getsockname()[1]
+        assert owners.peer_port(SELF, accepted.fileno(), port) == own_port
+        for descriptor in (client.fileno(), 10**6):
+            assert owners.peer_port(SELF, descriptor, port) is None
+        assert owners.peer_port(GONE, 3, port) is None
+
+    def test_who_has_accepted_it(self, ends: tuple[socket.socket, socket.socket]) -> None:
+        client, _accepted = ends
+        port, own_port = client.getpeername()[1], client.getsockname()[1]
+        assert owners.accepted(SELF, port, own_port)
+        assert not owners.accepted(SELF, port, port)
+        assert not owners.accepted(SELF, own_port, own_port)
+        for pid in (os.getppid(), GONE):
+            assert not owners.accepted(pid, port, own_port)
+
+    @AS_ROOT
+    def test_what_is_hidden_is_nobodys(self, ends: tuple[socket.socket, socket.socket]) -> None:
+        client, accepted = ends
+        port, own_port = client.getpeername()[1], client.getsockname()[1]
+        # The child that looks has inherited the sockets.
+        assert SELF not in as_nobody(lambda: owners.connected_pids(port, None))
+        assert as_nobody(lambda: owners.peer_port(SELF, accepted.fileno(), port)) is None
+        assert not as_nobody(lambda: owners.accepted(SELF, port, own_port))
+
+
+class Refusing(Linux):
+    """A host that answers no question about sockets."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def listening(self, *_ports: int | None) -> list[Socket]:
+        raise self._error
+
+    def connected(self, *_ports: int | None, **_named_ports: int | None) -> list[Socket]:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "x"), OSError(5, "x"), PsutilMissing("x")])
+def test_where_the_host_can_not_be_read_nothing_is_seen(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners, "reader", lambda: Refusing(error))
+    assert (owners.epmds(4369), owners.addresses(4369), owners.listening_pids(4369)) == ([], [], [])
+    assert (owners.epmd_pid(4369), owners.listening_uid(4369), owners.listening_emulator(4369)) == (None, None, None)
+    assert owners.listening_owners() == {}
+    assert owners.connected_pids(4369, None) == []
+    assert owners.peer_port(SELF, 3, 4369) is None
+    assert not owners.accepted(SELF, 4369, 4369)
+
+
+def test_the_largest_backlog_is_that_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert owners.largest_backlog() == int(Path("/proc/sys/net/core/somaxconn").read_text())
+    monkeypatch.setattr(owners, "SOMAXCONN", str(tmp_path / "somaxconn"))
+    assert owners.largest_backlog() > 65535
+    (tmp_path / "somaxconn").write_text("garbage\n")
+    assert owners.largest_backlog() > 65535
+
+
+def test_a_system_that_does_not_list_its_sockets_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners, "reader", lambda: Refusing(OSError(errno.ENOBUFS, "No buffer space available")))
+    with pytest.raises(EpmdError, match=r"does not list its TCP sockets \(No buffer space available\): run again"):
+        owners.sockets_of(OURS, 4369)
+
+
+@pytest.mark.parametrize(
+    ("address", "dialled"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::1", "::1"), ("192.0.2.1", "192.0.2.1")]
+)
+def test_a_listener_is_dialled_on_an_address_that_it_has(address: str, dialled: str) -> None:
+    assert Listener(3, address, 4369).reachable == dialled
+
+
+def test_an_epmd_that_is_known_costs_no_second_look_at_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+
+    class Counting(Linux):
+        def names(self) -> dict[int, str]:
+            looks.append("names")
+            return super().names()
+
+    counting = Counting()
+    monkeypatch.setattr(owners, "reader", lambda: counting)
+    with listening("epmd") as (pid, port):
+        for _again in range(3):
+            assert owners.epmd_pid(port) == pid
+    assert looks == ["names"]
+
+
+@pytest.mark.parametrize(("holders", "owner"), [([7, 8], 7), ([1, 8, 9], 8), ([1], 1)])
+def test_of_several_holders_of_a_socket_the_owner_is_the_first_but_not_init(
+    holders: list[int], owner: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd keeps the sockets that it hands to its services."""
+
+    class Shared(Linux):
+        def holders(self, sockets: Any) -> dict[Socket, list[int]]:
+            return dict.fromkeys(sockets, holders)
+
+    monkeypatch.setattr(owners, "reader", Shared)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert owners.listening_pids(port) == [owner]
+        assert owners.listening_owners()[port] == owner
