@@ -61,7 +61,8 @@ class Cursor:
 
     def number(self, kind: struct.Struct) -> int:
         """A number of this kind."""
-        value: int = kind.unpack_from(self.data, self._step(kind.size))[0]
+        value: int
+        (value,) = kind.unpack_from(self.data, self._step(kind.size))
         return value
 
     def fields(self, kind: struct.Struct) -> tuple[Any, ...]:

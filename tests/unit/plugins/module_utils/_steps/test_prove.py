@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 import pytest
 
@@ -23,13 +24,13 @@ OK = (Atom("ok"), 3)
 EMPTY = Table(State.UP, {})
 
 
-def attempt(port: int, alive: str, at: int, reply: Term = OK, pid: int | None = None, **changes: object) -> Attempt:
+def attempt(port: int, alive: str, at: int, reply: Term = OK, pid: int | None = None, **changes: Any) -> Attempt:
     listener = Listener(3, "0.0.0.0", at, 128)
     observation = Observation(
         vms.UNKNOWN._replace(pid=pid), Daemon("127.0.0.1", port), tls=False, listener=listener, name=f"{alive}@h"
     )
     made = Attempt(Lost(observation, alive, listener, "epmd has no name"), EMPTY, reply, left=60)
-    return made._replace(**changes)  # type: ignore[arg-type]
+    return made._replace(**changes)
 
 
 def test_every_epmd_is_asked_once_for_all_of_its_nodes() -> None:
@@ -95,7 +96,7 @@ def test_a_name_with_the_right_port_that_somebody_else_holds_is_no_success() -> 
     ],
 )
 def test_how_a_node_came_to_be_registered_is_said(
-    reply: Term, changes: dict[str, object], changed: bool, msg: str
+    reply: Term, changes: dict[str, Any], changed: bool, msg: str
 ) -> None:
     with FakeServer(epmd({"vic": 1})) as server:
         (found,) = prove([attempt(server.port, "vic", 1, reply, **changes)])

@@ -88,7 +88,7 @@ def test_a_piece_is_of_the_same_kind_as_its_cursor() -> None:
 
 
 def test_bytes_that_were_not_read_are_an_error_and_shown_in_part() -> None:
-    cursor = Cursor(b"abcdefghijkl", "it")
+    cursor = Cursor(b"abcdefghijklm", "it")
     piece = cursor.piece(3, "its piece")
     assert piece.byte() == ord("a")
     with pytest.raises(ProtocolError, match=r"^unexpected bytes after its piece: b'bc'$"):
