@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shows the main job on a scratch node of its own; exit code 0 only if all that it says was seen."""
+"""Shows on a scratch node how a lost node is registered again; exit code 0 only if every claim was seen to be true."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, client_pings, forget, holders
 
-# Not a name that somebody uses: a node of theirs must not be touched.
+# A name that nobody else uses, for no other node may be touched.
 NAME = "beamops_demo"
 
 
@@ -26,40 +26,45 @@ def command(text: str) -> None:
 
 
 class Demo:
-    """The story, and a list of what it claims."""
+    """The steps of the demo. failed: the claims that were not seen to be true."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
 
     def claim(self, text: str, seen: bool) -> None:
+        """Print whether it was seen."""
         print(f"  {'seen' if seen else 'NOT SEEN'}: {text}", flush=True)
         if not seen:
             self.failed.append(text)
 
     def table(self, epmd: Epmd) -> str:
+        """Print and return the table of epmd."""
         command(f"epmd -port {epmd.port} -names")
         output = epmd.names_output()
         print(output, end="", flush=True)
         return output
 
     def ping(self, otp: Otp, node: Node) -> str:
+        """Print and return the answer of the node to another one: pong, or pang if it can't be reached."""
         command(f"erl -hidden -sname client -eval 'net_adm:ping({node.name}).'")
         answer = client_pings(otp, node)
         print(answer, flush=True)
         return answer
 
     def ansible(self, *flags: str) -> str:
+        """Run the module; returns what it printed, or nothing if it failed."""
         words = ["ansible", "localhost", "-m", "epmd_register", "-a", f"name={NAME}", *flags]
         command(" ".join(words))
         done = subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True)
         print(done.stdout, end="", flush=True)
         return done.stdout if done.returncode == 0 else ""
 
-    def tell(self, otp: Otp) -> None:
+    def run(self, otp: Otp) -> None:
+        """Start a node and an epmd, and go through all steps."""
         with otp.epmd() as epmd, otp.node(NAME, epmd_port=epmd.port, set_cookie_arg=False) as node:
-            self._tell(otp, epmd, node)
+            self._run(otp, epmd, node)
 
-    def _tell(self, otp: Otp, epmd: Epmd, node: Node) -> None:
+    def _run(self, otp: Otp, epmd: Epmd, node: Node) -> None:
         title(f"A healthy node: {node.name}, Erlang/OTP {otp.release}, pid {node.pid}, epmd on port {epmd.port}")
         line = f"name {NAME} at port {node.port}\n"
         self.claim("epmd has its name", line in self.table(epmd))
@@ -97,27 +102,27 @@ class Demo:
 
     @staticmethod
     def uptime(node: Node) -> int:
-        """Milliseconds that this VM runs."""
+        """How long this VM has been running, in milliseconds."""
         return int(node.eval("element(1, erlang:statistics(wall_clock))"))
 
 
 def installed() -> Otp:
     """The Erlang/OTP on the PATH."""
-    asked = 'io:format("~s ~s", [erlang:system_info(otp_release), code:root_dir()]), halt().'
-    said = subprocess.run(
-        ["erl", "-noshell", "-eval", asked], check=True, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+    code = 'io:format("~s ~s", [erlang:system_info(otp_release), code:root_dir()]), halt().'
+    printed = subprocess.run(
+        ["erl", "-noshell", "-eval", code], check=True, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
     ).stdout
-    match = re.fullmatch(r"(\d+) (.+)", said)
+    match = re.fullmatch(r"(\d+) (.+)", printed)
     if match is None:
-        raise SystemExit(f"demo: erl says {said!r} instead of its release")
+        raise SystemExit(f"demo: erl printed {printed!r} instead of its release")
     return Otp(int(match[1]), Path(match[2]))
 
 
 def main() -> int:
-    """Tell the story; 1 if something that it claims was not seen."""
+    """Run the demo; 1 if a claim was not seen to be true."""
     os.environ.setdefault("ANSIBLE_NOCOLOR", "1")
     demo = Demo()
-    demo.tell(installed())
+    demo.run(installed())
     title("Cleaned up: the node and its epmd are gone")
     for text in demo.failed:
         print(f"demo: not seen: {text}", file=sys.stderr)
