@@ -98,7 +98,7 @@ def _started(
 ) -> subprocess.Popen[bytes]:
     """A running command, without our environment and our terminal."""
     try:
-        enter = None if place.container is None else inside.entrance(place.container, as_itself)
+        enter = None if place.container is None else inside.entrance(place.container, as_itself=as_itself)
         # AnsibleModule.run_command has no timeout, and no limit for what a command prints.
         return subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
             command,

@@ -17,8 +17,8 @@ import trustme
 from cryptography.hazmat.primitives import serialization as s
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, TlsFailed
-from ansible_collections.beamops.epmd.plugins.module_utils._host import certificates, command_line, processes
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import TlsFailed
+from ansible_collections.beamops.epmd.plugins.module_utils._host import certificates, command_line, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.certificates import Files
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Connection
 
@@ -50,8 +50,8 @@ def test_the_optfile(text: str, files: tuple[str | None, str | None, str]) -> No
     assert chosen(text) == files
 
 
-def test_an_optfile_that_cannot_be_understood_is_told() -> None:
-    with pytest.raises(EpmdError, match=r"the file can't be understood, line 2: .* give tls_certfile"):
+def test_an_optfile_that_can_not_be_understood_says_which_line() -> None:
+    with pytest.raises(TlsFailed, match=r"the file can't be understood, line 2: .* give tls_certfile"):
         certificates.sections("[{server,\n fun() -> 1 end}].", "the file")
 
 
@@ -59,30 +59,30 @@ def test_an_optfile_that_cannot_be_understood_is_told() -> None:
     ("name", "words"),
     [
         ("missing", "can't be read"),
-        ("directory", "is no regular file"),
-        ("fifo", "is no regular file"),
-        ("device", "is no regular file"),
+        ("directory", "is not a regular file"),
+        ("fifo", "is not a regular file"),
+        ("device", "is not a regular file"),
         ("long", "has more than 65536 bytes"),
         ("a\ud800b", "can't be read"),
     ],
 )
-def test_an_optfile_that_is_none_is_told(tmp_path: Path, name: str, words: str) -> None:
+def test_an_optfile_that_can_not_be_read_says_why(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "directory").mkdir()
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "device").symlink_to("/dev/zero")
     (tmp_path / "long").write_text("% " + "x" * 65536)
     line = ["beam.smp", "--", "-proto_dist", "inet_tls", "-ssl_dist_optfile", str(tmp_path / name)]
-    vm = processes.UNKNOWN._replace(said=command_line.parse(line, {}))
-    with pytest.raises(EpmdError, match=f"{words}.*: give tls_certfile"):
+    vm = vms.UNKNOWN._replace(command_line=command_line.parse(line, {}))
+    with pytest.raises(TlsFailed, match=f"{words}.*: give tls_certfile"):
         certificates.prepare(vm, NONE, Deadline(60))
 
 
 @pytest.mark.parametrize("certificate", ["/c\\0.pem", "/c\\x{d800}.pem", "/missing.pem", "/dev/zero"])
-def test_a_certificate_of_an_optfile_that_is_none_is_told(tmp_path: Path, certificate: str) -> None:
+def test_a_certificate_that_can_not_be_used_says_who_names_it(tmp_path: Path, certificate: str) -> None:
     (tmp_path / "optfile").write_text(f'[{{client, [{{certfile, "{certificate}"}}]}}].')
     line = ["beam.smp", "--", "-proto_dist", "inet_tls", "-ssl_dist_optfile", str(tmp_path / "optfile")]
-    vm = processes.UNKNOWN._replace(said=command_line.parse(line, {}))
-    with pytest.raises(EpmdError, match=r"certificate file of -ssl_dist_optfile .*: give tls_certfile"):
+    vm = vms.UNKNOWN._replace(command_line=command_line.parse(line, {}))
+    with pytest.raises(TlsFailed, match=r"certificate file of -ssl_dist_optfile .*: give tls_certfile"):
         certificates.prepare(vm, NONE, Deadline(60))
 
 
@@ -102,9 +102,9 @@ def test_the_pairs_of_a_command_line(options: dict[str, str], certificate: str |
 def test_the_options_of_the_module_come_before_those_of_the_node(tmp_path: Path) -> None:
     trustme.CA().issue_cert("vic").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
     line = ["beam.smp", "--", "-proto_dist", "inet_tls", "-ssl_dist_optfile", "/no/such/file"]
-    vm = processes.UNKNOWN._replace(said=command_line.parse(line, {}))
+    vm = vms.UNKNOWN._replace(command_line=command_line.parse(line, {}))
     certificates.prepare(vm, NONE._replace(certfile=str(tmp_path / "both.pem")), Deadline(60))
-    with pytest.raises(EpmdError, match="/no/such/file can't be read"):
+    with pytest.raises(TlsFailed, match="/no/such/file can't be read"):
         certificates.prepare(vm, NONE, Deadline(60))
 
 
@@ -115,10 +115,10 @@ def test_a_key_that_is_locked_asks_nobody(tmp_path: Path) -> None:
     made.cert_chain_pems[0].write_to_path(str(tmp_path / "c.pem"))
     (tmp_path / "k.pem").write_bytes(locked)
     files = Files(str(tmp_path / "c.pem"), str(tmp_path / "k.pem"), None, "", "tls_certfile")
-    with pytest.raises(EpmdError, match="can't be used") as caught:
-        certificates.prepare(processes.UNKNOWN, files, Deadline(60))
+    with pytest.raises(TlsFailed, match="can't be used") as caught:
+        certificates.prepare(vms.UNKNOWN, files, Deadline(60))
     assert "pw" not in str(caught.value)
-    certificates.prepare(processes.UNKNOWN, files._replace(password="pw"), Deadline(60))
+    certificates.prepare(vms.UNKNOWN, files._replace(password="pw"), Deadline(60))
 
 
 @pytest.fixture
@@ -150,9 +150,7 @@ def test_the_certificate_of_the_peer_is_looked_at_only_with_a_ca(
     server: tuple[int, ssl.SSLContext], tmp_path: Path
 ) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    Connection(
-        "127.0.0.1", server[0], Deadline(60), certificates.prepare(processes.UNKNOWN, NONE, Deadline(60))
-    ).close()
-    strict = certificates.prepare(processes.UNKNOWN, NONE._replace(cafile=str(tmp_path / "ca.pem")), Deadline(60))
+    Connection("127.0.0.1", server[0], Deadline(60), certificates.prepare(vms.UNKNOWN, NONE, Deadline(60))).close()
+    strict = certificates.prepare(vms.UNKNOWN, NONE._replace(cafile=str(tmp_path / "ca.pem")), Deadline(60))
     with pytest.raises(TlsFailed, match="does not pass tls_cafile"):
         Connection("127.0.0.1", server[0], Deadline(60), strict)

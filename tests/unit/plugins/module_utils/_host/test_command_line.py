@@ -68,7 +68,7 @@ def test_erl_sname() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "flag"),
     [
         ("-no_epmd", "-no_epmd"),
         ("-proto_dist nopmd_inet_tcp", "-proto_dist nopmd_inet_tcp"),
@@ -79,8 +79,8 @@ def test_erl_sname() -> None:
         ("-start_epmd false", ""),
     ],
 )
-def test_a_node_that_uses_no_epmd_says_so(more: str, said: str) -> None:
-    assert flags(more).no_epmd == said
+def test_a_node_that_uses_no_epmd_says_so(more: str, flag: str) -> None:
+    assert flags(more).no_epmd == flag
 
 
 def test_what_is_a_flag_may_be_a_parameter_of_kernel() -> None:
@@ -90,7 +90,7 @@ def test_what_is_a_flag_may_be_a_parameter_of_kernel() -> None:
     assert flags("-erl_epmd_port 1 -kernel erl_epmd_node_listen_port 2").erl_epmd_port == "1"
 
 
-def test_what_a_release_says_is_not_taken_by_what_it_starts() -> None:
+def test_a_node_that_a_release_starts_does_not_have_its_cookie() -> None:
     inherited = {"RELEASE_COOKIE": SECRET, "RELEASE_NODE": "app@web1", "RELEASE_ROOT": "/srv/app"}
     assert parse("/x/beam.smp -- -sname app", **inherited).cookie == SECRET
     assert parse("/x/beam.smp -- -sname app", **inherited).release_root == "/srv/app"
@@ -107,46 +107,46 @@ def test_a_release_with_a_cookie_on_its_command_line_has_none_in_its_directory()
 
 
 def test_tls() -> None:
-    said = parse(
+    line = parse(
         "/x/beam.smp -- -sname vic -proto_dist inet6_tls -ssl_dist_optfile /etc/tls.conf "
         "-ssl_dist_opt server_certfile a.pem client_certfile b.pem -ssl_dist_opt client_keyfile c.pem"
     )
-    assert (said.tls, said.inet6, said.tls_optfile) == (True, True, "/etc/tls.conf")
-    assert said.tls_options == {"server_certfile": "a.pem", "client_certfile": "b.pem", "client_keyfile": "c.pem"}
+    assert (line.tls, line.inet6, line.tls_optfile) == (True, True, "/etc/tls.conf")
+    assert line.tls_options == {"server_certfile": "a.pem", "client_certfile": "b.pem", "client_keyfile": "c.pem"}
 
 
-def test_a_name_in_bytes_that_are_no_utf_8_is_latin_1() -> None:
+def test_a_name_that_is_not_utf_8_is_latin_1() -> None:
     assert parse("/x/beam.smp -- -sname n\udce9").name == "n\u00e9"
     assert "\udce9" not in command_line.shown(["-sname", "n\udce9"])
 
 
 def test_ejabberd() -> None:
-    said = parse(EJABBERD, HOME="/root")
-    assert (said.name, said.home, said.cookie) == ("ejabberd@localhost", "/var/lib/ejabberd", None)
+    line = parse(EJABBERD, HOME="/root")
+    assert (line.name, line.home, line.cookie) == ("ejabberd@localhost", "/var/lib/ejabberd", None)
 
 
-def test_rabbitmq_says_no_name() -> None:
-    said = parse(RABBITMQ, RABBITMQ_NODENAME="rabbit@web1")
-    assert (said.name, said.home, said.listens) == (None, "/var/lib/rabbitmq", True)
+def test_rabbitmq_has_no_name_on_its_command_line() -> None:
+    line = parse(RABBITMQ, RABBITMQ_NODENAME="rabbit@web1")
+    assert (line.name, line.home, line.listens) == (None, "/var/lib/rabbitmq", True)
 
 
 def test_an_elixir_release() -> None:
-    said = parse(RELEASE, RELEASE_COOKIE="OTHER", RELEASE_NODE="app")
-    assert (said.name, said.cookie, said.bindir) == ("app@10.0.0.5", SECRET, "/srv/app/erts-13.1.5/bin")
+    line = parse(RELEASE, RELEASE_COOKIE="OTHER", RELEASE_NODE="app")
+    assert (line.name, line.cookie, line.bindir) == ("app@10.0.0.5", SECRET, "/srv/app/erts-13.1.5/bin")
 
 
-def test_nothing_is_said_by_a_process_that_hides_its_command_line() -> None:
+def test_a_hidden_command_line_says_nothing() -> None:
     for arguments in ([], ["beam.smp"], ["beam.smp", "--"], ["beam.smp", ""]):
-        said = command_line.parse(arguments, {})
-        assert (said.name, said.cookie, said.home, said.listens) == (None, None, None, True)
+        line = command_line.parse(arguments, {})
+        assert (line.name, line.cookie, line.home, line.listens) == (None, None, None, True)
 
 
 def test_flags_of_the_emulator_and_of_the_application_are_not_those_of_the_node() -> None:
-    said = parse(f"beam.smp -name em -hidden {START.partition(' ')[2]} -extra -sname x -setcookie {SECRET} --cookie y")
-    assert (said.name, said.cookie, said.hidden) == (None, None, False)
+    line = parse(f"beam.smp -name em -hidden {START.partition(' ')[2]} -extra -sname x -setcookie {SECRET} --cookie y")
+    assert (line.name, line.cookie, line.hidden) == (None, None, False)
 
 
-def test_all_is_of_the_node_where_no_dashes_end_the_flags_of_the_emulator() -> None:
+def test_without_dashes_every_flag_is_one_of_the_node() -> None:
     assert command_line.parse(["beam.smp", "-sname", "vic", "-setcookie", SECRET], {}).name == "vic"
 
 
@@ -154,7 +154,7 @@ def test_the_first_of_several_values_counts() -> None:
     assert parse(f"{START} -sname vic wim -sname xan").name == "vic"
 
 
-def test_the_name_of_the_program_is_no_flag() -> None:
+def test_the_name_of_the_program_is_not_a_flag() -> None:
     assert command_line.parse(["-sname", "vic"], {}).name is None
 
 
@@ -187,13 +187,13 @@ def test_a_value_ends_at_the_next_flag_or_dashes() -> None:
     ],
 )
 def test_the_cookie_is_the_one_that_auth_erl_takes(more: str, environment: dict[str, str], cookie: str | None) -> None:
-    said = flags(more, **environment)
-    assert said.cookie == cookie
-    assert bool(said.cookie_source) == (cookie is not None)
-    assert SECRET not in said.cookie_source
+    line = flags(more, **environment)
+    assert line.cookie == cookie
+    assert bool(line.cookie_source) == (cookie is not None)
+    assert SECRET not in line.cookie_source
 
 
-def test_a_cookie_does_not_show_in_what_is_printed_of_a_command_line() -> None:
+def test_the_cookie_is_not_in_the_repr_of_a_command_line() -> None:
     assert SECRET not in repr(flags(f"-setcookie {SECRET}"))
     assert SECRET not in repr(flags("", RELEASE_COOKIE=SECRET, RELEASE_NODE="vic"))
 
@@ -254,8 +254,8 @@ def test_the_range_of_ports_to_listen_on(more: str, range_: tuple[int, int] | No
     ],
 )
 def test_the_protocol_of_the_distribution(more: str, inet6: bool, tls: bool) -> None:
-    said = flags(more)
-    assert (said.inet6, said.tls) == (inet6, tls)
+    line = flags(more)
+    assert (line.inet6, line.tls) == (inet6, tls)
 
 
 @pytest.mark.parametrize(
@@ -282,15 +282,15 @@ def test_a_hidden_node_is_known_by_its_flag(more: str, hidden: bool) -> None:
     assert flags(more).hidden is hidden
 
 
-def test_what_else_a_node_says_about_epmd() -> None:
-    said = flags("-epmd_module my_epmd -erl_epmd_port 9100", ERL_EPMD_ADDRESS="127.0.0.1", ERL_EPMD_PORT="4", PATH="/")
-    assert (said.epmd_module, said.erl_epmd_port) == ("my_epmd", "9100")
-    assert said.epmd_environment == {"ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": "4"}
+def test_other_flags_about_epmd() -> None:
+    line = flags("-epmd_module my_epmd -erl_epmd_port 9100", ERL_EPMD_ADDRESS="127.0.0.1", ERL_EPMD_PORT="4", PATH="/")
+    assert (line.epmd_module, line.erl_epmd_port) == ("my_epmd", "9100")
+    assert line.epmd_environment == {"ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": "4"}
 
 
 def test_the_environment_helps_where_the_command_line_is_silent() -> None:
-    said = command_line.parse(["beam.smp"], {"HOME": "/h", "BINDIR": "/b", "XDG_CONFIG_HOME": "/x"})
-    assert (said.home, said.bindir, said.config_home) == ("/h", "/b", "/x")
+    line = command_line.parse(["beam.smp"], {"HOME": "/h", "BINDIR": "/b", "XDG_CONFIG_HOME": "/x"})
+    assert (line.home, line.bindir, line.config_home) == ("/h", "/b", "/x")
     assert parse(ERL, HOME="/h", BINDIR="/b").home == "/root"
     assert parse(ERL, HOME="/h", BINDIR="/b").bindir == ERTS
 

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Erlang terms as they stand in configuration files, and bad ones with the line where they are."""
+"""Erlang terms as they stand in configuration files, and malformed ones with the line where they are."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_terms(text: str, terms: list[Any] | None) -> None:
         assert erlang_terms.consult(text) == terms
 
 
-def test_an_atom_is_no_string() -> None:
+def test_an_atom_is_not_a_string() -> None:
     atom, text = erlang_terms.consult('a. "a".')
     assert isinstance(atom, Word)
     assert not isinstance(text, Word)
@@ -64,27 +64,30 @@ def test_an_atom_is_no_string() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a", ["line 1", "'.' is due"]),
-        ("a b.", ["line 1", "'.' is due before 'b'"]),
-        ("[a,\n\n b", ["line 3", "']' is due"]),
-        ("{a.", ["'}' is due before '.'"]),
-        ("[a,].", ["']' has no place"]),
-        ("#{a => }.", ["'}' has no place"]),
-        ("#{a}.", ["'=>' is due"]),
+        ("a", ["line 1", "expected '.' before the end"]),
+        ("a b.", ["line 1", "expected '.' before 'b'"]),
+        ("[a,\n\n b", ["line 3", "expected ']' before the end"]),
+        ("{a.", ["expected '}' before '.'"]),
+        ("[a", ["line 1", "expected ']'"]),
+        ("[a,", ["expected a term before the end"]),
+        ("[a,].", ["unexpected ']'"]),
+        ("#{a => }.", ["unexpected '}'"]),
+        ("#{a}.", ["expected '=>' before '}'"]),
         ("#{[] => 1}.", ["a key that is a list"]),
-        ("\n\n&.", ["line 3", "'&' has no place"]),
-        ("99#1.", ["99#1 is no number"]),
-        ("fun() -> ok end.", ["'.' is due before '('"]),
-        ("Variable.", ["'V' has no place"]),
-        ('"open', ["has no place"]),
-        ("<<a>>.", ["'a' has no place in a binary"]),
+        ("\n\n&.", ["line 3", "unexpected '&'"]),
+        ("99#1.", ["99#1 is not a valid number"]),
+        ("fun() -> ok end.", ["expected '.' before '('"]),
+        ("Variable.", ["unexpected 'V'"]),
+        ('"open', ["unexpected '\"'"]),
+        ("<<a>>.", ["expected a string or an integer of a binary before 'a'"]),
+        ("<<1", ["expected a string or an integer of a binary before the end"]),
         ("[" * 100, ["more than 64 deep"]),
-        ('"a" bcd.', ["'.' is due before 'bcd'"]),
+        ('"a" bcd.', ["expected '.' before 'bcd'"]),
         ('<<"\u00e9"/utf16>>.', ["'utf16' is not understood"]),
         ('<<"\u00e9"/utf9>>.', ["'utf9' is not understood"]),
     ],
 )
-def test_what_is_no_term_is_told_with_its_line(text: str, words: list[str]) -> None:
+def test_a_malformed_term_says_its_line(text: str, words: list[str]) -> None:
     with pytest.raises(EpmdError) as caught:
         erlang_terms.consult(text)
     for word in words:
@@ -108,7 +111,7 @@ def test_a_key_is_one_level_deeper_than_its_map() -> None:
     "number", ["1" * 5000, "-" + "1_0" * 2000, "16#" + "f" * 5000, "36#" + "z" * 5000, "1." + "0" * 5000]
 )
 @pytest.mark.parametrize("place", ["[{}].", "<<{}>>."])
-def test_a_number_that_python_would_not_take_is_told_shortly(number: str, place: str) -> None:
+def test_a_number_that_python_would_refuse_is_shown_shortly(number: str, place: str) -> None:
     with pytest.raises(EpmdError) as caught:
         erlang_terms.consult(place.replace("{}", number))
     assert len(str(caught.value)) < 80
@@ -117,14 +120,14 @@ def test_a_number_that_python_would_not_take_is_told_shortly(number: str, place:
 @pytest.mark.parametrize(
     "text", ['a "S3cret".', "a 'S3cret'.", '[{password, "S3cret" a', '<<"S3cret">> "S3cret"', '{"S3cret" => 1}.']
 )
-def test_what_is_quoted_is_not_told_since_it_may_be_a_password(text: str) -> None:
+def test_a_string_is_never_shown_since_it_may_be_a_password(text: str) -> None:
     with pytest.raises(EpmdError) as caught:
         erlang_terms.consult(text)
     assert "S3cret" not in str(caught.value)
     assert "line 1" in str(caught.value)
 
 
-def test_a_long_word_is_told_shortly() -> None:
+def test_a_long_word_is_shown_shortly() -> None:
     with pytest.raises(EpmdError, match=f"before '{'b' * 40}'$"):
         erlang_terms.consult("a " + "b" * 10_000)
 

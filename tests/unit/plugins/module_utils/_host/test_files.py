@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that somebody else may have put there: read if they are files, and nothing is waited for or set off."""
+"""Files that somebody else may have put there: only regular ones are opened, and nothing is waited for or set off."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._host import files
+from ansible_collections.beamops.epmd.plugins.module_utils._host.children import result_of
+from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import AS_ROOT
 
 
 @pytest.mark.parametrize("size", [0, 99, 100, 101, 1000])
@@ -28,7 +30,7 @@ def test_a_file_is_read_up_to_one_byte_more_than_the_limit(tmp_path: Path, size:
         assert (found.status.st_ino, found.status.st_size) == (path.stat().st_ino, size)
 
 
-def test_what_is_no_regular_file_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_but_a_regular_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "device").symlink_to("/dev/zero")
     opened: list[str] = []
@@ -73,22 +75,14 @@ def test_a_lease_is_not_waited_for(leased: Path) -> None:
         files.read(str(leased), 100)
 
 
-def test_a_file_is_read_also_where_proc_does_not_know_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In another root there may be no /proc, or that of another process namespace."""
+@AS_ROOT
+def test_a_file_is_read_also_in_another_root_without_proc(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    held: list[int] = []
-    monkeypatch.setattr(files, "_own_descriptors", held)
-    files.before_another_root()
-    real = os.open
 
-    def elsewhere(path: str, flags: int, dir_fd: int | None = None) -> int:
-        assert not path.startswith("/proc")
-        return real(path, flags, dir_fd=dir_fd)
+    def read() -> tuple[bytes, bool]:
+        files.before_another_root()
+        os.chroot(tmp_path)
+        found = files.read("/file", 10)
+        return found.content if found else b"", os.path.exists("/proc")
 
-    monkeypatch.setattr(os, "open", elsewhere)
-    try:
-        found = files.read(str(tmp_path / "file"), 10)
-    finally:
-        os.close(held[0])
-    assert found is not None
-    assert found.content == b"x"
+    assert result_of(read, 60) == (b"x", False)

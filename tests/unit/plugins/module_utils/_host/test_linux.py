@@ -120,7 +120,12 @@ def test_the_descriptors_of_a_busy_process_are_read_only_as_far_as_needed(monkey
         first, second, third = [Linux().listening(server.getsockname()[1])[0] for server in servers]
         read: list[str] = []
         real = os.readlink
-        monkeypatch.setattr(os, "readlink", lambda path: read.append(path) or real(path))  # type: ignore[func-returns-value]
+
+        def noted(path: str) -> str:
+            read.append(path)
+            return real(path)
+
+        monkeypatch.setattr(os, "readlink", noted)
         last = f"/proc/{SELF}/fd/{servers[2].fileno()}"
         found = Linux().descriptors(SELF, [first, second, third], enough=[second, first])
         assert found == {first: servers[0].fileno(), second: servers[1].fileno()}

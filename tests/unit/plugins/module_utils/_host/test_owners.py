@@ -125,8 +125,8 @@ class TestListening:
             assert owners.listening_uid(port) == (os.geteuid() if isinstance(host, Linux) else None)
             assert owners.listening_emulator(port) == os.readlink(f"/proc/{pid}/exe")
             assert owners.listening_emulator(ours) is None
-        assert owners.listening_pids(port) == owners.addresses(port) == []
-        assert owners.listening_uid(port) is owners.listening_emulator(port) is None
+        assert (owners.listening_pids(port), owners.addresses(port)) == ([], [])
+        assert (owners.listening_uid(port), owners.listening_emulator(port)) == (None, None)
         assert port not in owners.listening_owners()
 
     @AS_ROOT
@@ -204,8 +204,8 @@ class Refusing(Linux):
 @pytest.mark.parametrize("error", [PermissionError(13, "x"), OSError(5, "x"), PsutilMissing("x")])
 def test_where_the_host_can_not_be_read_nothing_is_seen(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owners, "reader", lambda: Refusing(error))
-    assert owners.epmds(4369) == owners.addresses(4369) == owners.listening_pids(4369) == []
-    assert owners.epmd_pid(4369) is owners.listening_uid(4369) is owners.listening_emulator(4369) is None
+    assert (owners.epmds(4369), owners.addresses(4369), owners.listening_pids(4369)) == ([], [], [])
+    assert (owners.epmd_pid(4369), owners.listening_uid(4369), owners.listening_emulator(4369)) == (None, None, None)
     assert owners.listening_owners() == {}
     assert owners.connected_pids(4369, None) == []
     assert owners.peer_port(SELF, 3, 4369) is None

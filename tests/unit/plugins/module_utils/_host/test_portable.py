@@ -69,7 +69,7 @@ def test_the_errors_of_psutil_are_those_of_the_system(
         lambda: host.holders([SOCKET]),
     ):
         with pytest.raises(translated) as caught:
-            read()  # type: ignore[operator]
+            read()
         assert type(caught.value) is translated
         assert caught.value.strerror
 

@@ -168,7 +168,7 @@ def hidden_with(options: str) -> str:
 
 @AS_ROOT
 @pytest.mark.parametrize(("options", "hides"), [("hidepid=0", False), ("hidepid=1", True), ("hidepid=2", True)])
-def test_that_processes_are_hidden_is_said(options: str, hides: bool) -> None:
+def test_hidden_processes_are_mentioned(options: str, hides: bool) -> None:
     try:
         found = hidden_with(options)
     except PermissionError:
