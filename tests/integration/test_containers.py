@@ -113,7 +113,7 @@ def test_one_name_in_two_containers_and_on_the_host(
 
 def test_a_port_of_a_container_is_not_a_port_of_the_host(otp: Otp, box: Container, register: Register) -> None:
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
-        done = register(port=node.port)
+        done = register(name="vic", port=node.port)
         assert done.failed
         assert f"port {node.port}" in done.msg
 

@@ -13,6 +13,9 @@ BEAMOPS_CACHE=${BEAMOPS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/beamops.epmd}
 export BEAMOPS_CACHE
 mkdir -p "$BEAMOPS_CACHE"
 
+# The oldest that a target may have.
+oldest_psutil=5.4.0
+
 say() {
     printf '%s\n' "$*" >&2
 }

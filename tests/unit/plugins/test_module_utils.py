@@ -73,7 +73,7 @@ def test_every_import_resolves(file: PurePath) -> None:
     ],
 )
 def test_a_misspelt_import_does_not_resolve(source: str) -> None:
-    (found,) = imports(source.format("mispelt"), PurePath("module_utils/_wire/file.py"))
+    (found,) = imports(source.format("no_such_name"), PurePath("module_utils/_wire/file.py"))
     assert not found.resolves()
 
 
