@@ -71,8 +71,9 @@ class Linux(Reader):
         links = {f"socket:[{socket.inode}]": socket for socket in sockets}
         left = set(enough or sockets)
         found: dict[Socket, int] = {}
+        # Also without sockets to look for: that they may not be seen shows only where a link is read.
         with os.scandir(f"/proc/{pid}/fd") as entries:
-            for entry in entries if left else ():
+            for entry in entries:
                 try:
                     socket = links.get(os.readlink(entry.path))
                 except FileNotFoundError:  # closed meanwhile

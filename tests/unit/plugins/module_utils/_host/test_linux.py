@@ -133,9 +133,6 @@ def test_the_descriptors_of_a_busy_process_are_read_only_as_far_as_needed(monkey
         elsewhere = first._replace(inode=0)
         found = Linux().descriptors(SELF, [first, third, elsewhere], enough=[first, elsewhere])
         assert found == {first: servers[0].fileno(), third: servers[2].fileno()}
-        read.clear()
-        assert Linux().descriptors(SELF, []) == {}
-        assert read == []
     finally:
         for server in servers:
             server.close()

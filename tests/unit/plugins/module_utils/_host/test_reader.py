@@ -209,6 +209,20 @@ class TestSockets:
             assert len(as_nobody(lambda: host.listening(port))) == 1
 
 
+@AS_ROOT
+@pytest.mark.parametrize("way", ["linux.Linux", "portable.Portable"])
+def test_that_descriptors_are_hidden_is_an_error_also_where_no_socket_is_looked_for(way: str) -> None:
+    """As of a node whose network namespace is hidden from a root without all rights."""
+    with subprocess.Popen(["sleep", "600"]) as other:
+        script = f"from {reader.__package__} import linux, portable; {way}().descriptors({other.pid}, [])"
+        without = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
+        try:
+            done = subprocess.run([*without, sys.executable, "-c", script], stderr=subprocess.PIPE, check=False)
+        finally:
+            other.kill()
+    assert b"PermissionError" in done.stderr
+
+
 class TestChoice:
     @pytest.fixture(autouse=True)
     def _anew(self) -> Iterator[None]:
