@@ -23,8 +23,10 @@ from ._fleet import SMALL, Fleet, Host, Plan
 from ._node import EvalError, Node
 from ._old_node import OldNode
 from ._otp import Otp
+from ._payload import run_payload
 from ._process import LabError, bound, completed, dialled, free_port, holders, listeners, wait_until
 from ._squatter import Squatter
+from ._systemd import Systemd, UnitNode
 
 __all__ = [
     "HOME_COOKIE",
@@ -50,6 +52,8 @@ __all__ = [
     "RabbitMq",
     "Release",
     "Squatter",
+    "Systemd",
+    "UnitNode",
     "answer",
     "bound",
     "client_pings",
@@ -63,6 +67,7 @@ __all__ = [
     "holders",
     "listeners",
     "overwrite_command_line",
+    "run_payload",
     "system",
     "unreachable",
     "wait_until",
