@@ -62,7 +62,7 @@ integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 o
 
 integration-all: ## the same with OTP 29 and more Pythons; writes tables of the docs
 	@echo '== integration-all: real nodes of OTP 23, 25, 27 and 29 on private hosts'
-	@BEAMOPS_RUNS=1000 BEAMOPS_PYTHONS='3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration 23 25 27 29
+	@BEAMOPS_RUNS=1000 BEAMOPS_BOOTED='23 25 27 29' BEAMOPS_PYTHONS='3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration 23 25 27 29
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'
