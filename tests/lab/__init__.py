@@ -23,6 +23,7 @@ from ._fleet import SMALL, Fleet, Host, Plan
 from ._node import EvalError, Node
 from ._old_node import OldNode
 from ._otp import Otp
+from ._payload import run_payload
 from ._process import LabError, bound, completed, dialled, free_port, holders, listeners, wait_until
 from ._squatter import Squatter
 
@@ -63,6 +64,7 @@ __all__ = [
     "holders",
     "listeners",
     "overwrite_command_line",
+    "run_payload",
     "system",
     "unreachable",
     "wait_until",
