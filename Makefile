@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+include tests/versions.mk
+
 tools = tests/toolchain
 run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
@@ -37,7 +39,7 @@ sanity: ## ansible-test sanity, with nothing skipped
 
 sanity-all: ## the same with every ansible-core that the collection supports, and every Python of a target
 	@echo '== sanity-all: every ansible-core that the collection supports, and every Python of a target'
-	@$(tools)/sanity 2.17.14 2.18.19 2.19.14 2.20.10 2.21.5
+	@$(tools)/sanity $(cores)
 
 unit: ## pytest tests/unit, without Erlang
 	@echo '== unit: each part by itself, without Erlang'
@@ -45,7 +47,7 @@ unit: ## pytest tests/unit, without Erlang
 
 unit-all: ## the same with every CPython of a target that this machine or a later Debian has
 	@echo '== unit-all: each part by itself, with every CPython of a target that this machine or a later Debian has'
-	@$(tools)/unit 3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14
+	@$(tools)/unit $(pythons)
 
 coverage: ## which lines and branches tests/unit covers; fails under 95 % of branches; not a part of test
 	@echo '== coverage: which lines and branches tests/unit covers'
@@ -56,13 +58,13 @@ mutation: ## small changes to the pure files that no unit test notices; takes ho
 	@$(tools)/mutation _host/command_line _host/erlang_terms _legible _steps/diagnose _steps/distribution_port \
 		_wire/control _wire/cursor _wire/epmd _wire/etf _wire/handshake
 
-integration: ## pytest tests/integration, with real nodes of OTP 23, 25 and 27 on private hosts
-	@echo '== integration: real nodes of OTP 23, 25 and 27 on private hosts'
-	@$(tools)/integration 23 25 27
+integration: ## pytest tests/integration, with real nodes of some releases of OTP on private hosts
+	@echo '== integration: real nodes of some releases of OTP on private hosts'
+	@$(tools)/integration $(few_otps)
 
 integration-all: ## the same with OTP 29 and more Pythons; writes tables of the docs
-	@echo '== integration-all: real nodes of OTP 23, 25, 27 and 29 on private hosts'
-	@BEAMOPS_RUNS=1000 BEAMOPS_BOOTED='23 25 27 29' BEAMOPS_PYTHONS='3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration 23 25 27 29
+	@echo '== integration-all: real nodes of all releases of OTP on private hosts'
+	@BEAMOPS_RUNS=1000 BEAMOPS_BOOTED='$(otps)' BEAMOPS_PYTHONS='$(pythons)' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration $(otps)
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'

@@ -1,7 +1,11 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Peers, honest and hostile, and the memory that they may cost. For every CPython of a target, without Erlang."""
+"""What a test may fake: the other end of a connection, honest or hostile, and never our own decoders or steps.
+
+A unit test may also say what the host says of processes, sockets, files and users. An integration test takes real nodes
+and epmds, and fakes only what those never do. Runs on every CPython of a target, without Erlang.
+"""
 
 from __future__ import annotations
 

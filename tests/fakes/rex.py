@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Term
 
 from . import terms
 from ._server import Handler
 
-Answer = Callable[[str, str, "list[Any]"], Term]
+Answer = Callable[[str, str, List[Any]], Term]
 """What `rpc:call` gives for module, function and arguments."""
 
 

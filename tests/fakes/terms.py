@@ -54,7 +54,7 @@ def _integer(value: int) -> bytes:
 def _list(items: list[Term]) -> bytes:
     if not items:
         return b"\x6a"
-    if len(items) < 65536 and all(type(item) is int and 0 <= item <= 255 for item in items):
+    if len(items) < 65536 and all(item.__class__ is int and 0 <= item <= 255 for item in items):
         return struct.pack(">BH", 107, len(items)) + bytes(items)
     return struct.pack(">BI", 108, len(items)) + _all(items) + b"\x6a"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, RELEASES, Register
+from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, RELEASES, AdHoc, Register
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp
 
 pytest_plugins = [
@@ -21,9 +21,15 @@ pytest_plugins = [
 
 
 @pytest.fixture
-def register(tmp_path: Path) -> Register:
+def register() -> Register:
     """The modules, through `ansible`."""
-    return Register(tmp_path)
+    return Register()
+
+
+@pytest.fixture
+def ad_hoc(tmp_path: Path) -> AdHoc:
+    """The same through `ansible`, for what is about the controller."""
+    return AdHoc(tmp_path)
 
 
 def pytest_configure(config: pytest.Config) -> None:

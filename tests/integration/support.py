@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import difflib
 import importlib
 import json
 import os
 import re
 import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +25,16 @@ from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, 
 from ansible_collections.beamops.epmd.plugins.module_utils._legible import legible
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
-from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Squatter, forget, holders, wait_until
+from ansible_collections.beamops.epmd.tests.lab import (
+    Container,
+    Epmd,
+    Node,
+    Squatter,
+    forget,
+    holders,
+    run_payload,
+    wait_until,
+)
 
 CHECKOUT = Path(__file__).parents[2]
 MODULE_UTILS = CHECKOUT / "plugins" / "module_utils"
@@ -84,6 +95,38 @@ def run_ansible(
 
 
 class Register:
+    """Runs a module as Ansible does on a target, without a controller, with its options as keywords.
+
+    Starting `ansible` takes longer than all of the module's work. What is about the controller takes `AdHoc`.
+    """
+
+    def __call__(
+        self,
+        *flags: str,
+        module: str = "epmd_register",
+        environment: dict[str, str] | None = None,
+        within: Sequence[str] = (),
+        **options: Any,
+    ) -> Run:
+        assert set(flags) <= {"--check", "--diff"}, flags
+        result = run_payload(
+            module,
+            options,
+            check="--check" in flags,
+            within=within,
+            python=sys.executable,
+            environment=environment,
+        )
+        output = json.dumps(result, indent=4)
+        assert COOKIE not in output, output
+        diff = result.get("diff", {"before": "", "after": ""}) if "--diff" in flags else {"before": "", "after": ""}
+        changes = difflib.ndiff(diff["before"].splitlines(), diff["after"].splitlines())
+        # As Ansible shows it: "+name vic at port 1".
+        shown = [line[0] + line[2:] for line in changes]
+        return Run(result, "\n".join([output, *shown]), 1 if result.get("failed") else 0)
+
+
+class AdHoc:
     """Runs a module by `ansible localhost -m` in the checkout, with its options as keywords."""
 
     def __init__(self, directory: Path) -> None:

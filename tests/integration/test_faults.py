@@ -30,7 +30,14 @@ from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
 from ansible_collections.beamops.epmd.tests.fakes import epmd_server
 from ansible_collections.beamops.epmd.tests.integration.faults import Survived
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose, settle, squatted
+from ansible_collections.beamops.epmd.tests.integration.support import (
+    COOKIE,
+    AdHoc,
+    life,
+    lose,
+    settle,
+    squatted,
+)
 from ansible_collections.beamops.epmd.tests.lab import (
     Epmd,
     FakeServer,
@@ -376,14 +383,14 @@ def test_a_full_disk(epmd: Epmd, node: Node, tmp_path: Path) -> None:
             while True:
                 file.write(bytes(4096))
                 file.flush()
-        register = Register(tmp_path)
-        refused = register(name="vic")
+        ad_hoc = AdHoc(tmp_path)
+        refused = ad_hoc(name="vic")
         assert refused.failed
         assert "No space left on device" in refused.output
         assert node.pid not in holders(epmd.port)
         full.unlink()
         subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
-        assert register(name="vic").changed
+        assert ad_hoc(name="vic").changed
         assert life(node) == before
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.support import Register, life
+from ansible_collections.beamops.epmd.tests.integration.support import AdHoc, Register, life
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Squatter, cut_silently, holders
 
 FORGERIES = {
@@ -46,13 +46,13 @@ def test_a_lost_node_is_registered_in_spite_of_a_forged_line(
     assert epmd.names() == {"vic": node.port}
 
 
-def test_control_characters_are_not_shown(epmd: Epmd, node: Node, register: Register) -> None:
+def test_control_characters_are_not_shown(epmd: Epmd, node: Node, ad_hoc: AdHoc) -> None:
     title = "\x1b]0;owned\x07\r\nchanged=1\xc2\x9b2J"  # epmd takes nothing but UTF-8
     with Squatter(epmd.port, title, 4711):
-        done = register("--diff", "-vvv", name="other")
+        done = ad_hoc("--diff", "-vvv", name="other")
         assert done.failed
         assert "no such node runs here" in done.msg
-        facts = register(module="epmd_facts")
+        facts = ad_hoc(module="epmd_facts")
     for output in (done.output, facts.output):
         assert not {"\x1b", "\x07", "\r", "\x9b"} & set(output)
     assert f"running: {node.short}" in done.msg

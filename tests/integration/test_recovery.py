@@ -18,6 +18,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     NO_PSUTIL,
     NO_SOCK_DIAG,
+    AdHoc,
     Register,
     life,
     lose,
@@ -38,20 +39,20 @@ from ansible_collections.beamops.epmd.tests.lab import (
 )
 
 
-def test_a_lost_node_is_registered_again(otp: Otp, epmd: Epmd, node: Node, register: Register) -> None:
+def test_a_lost_node_is_registered_again(otp: Otp, epmd: Epmd, node: Node, ad_hoc: AdHoc) -> None:
     before, started = life(node), uptime(node)
     lose(epmd, node)
     assert client_pings(otp, node) == "pang"
     verdict = "missing" if otp.release == 23 else "epmd_down"
 
-    predicted = register("--check", "--diff", name="vic")
+    predicted = ad_hoc("--check", "--diff", name="vic")
     assert (predicted.changed, predicted.node["verdict"]) == (True, verdict)
     assert not predicted.node["registered"]
     assert f"+name vic at port {node.port}" in predicted.output
     assert listeners(epmd.port) == ({epmd.pid} if otp.release == 23 else set())
     assert node.pid not in holders(epmd.port)
 
-    done = register("--diff", name="vic")
+    done = ad_hoc("--diff", name="vic")
     assert (done.changed, done.node["verdict"], done.node["registered"]) == (True, verdict, True)
     assert done.node["name"] == node.name
     assert (done.node["pid"], done.node["port"]) == (node.pid, node.port)
@@ -67,7 +68,7 @@ def test_a_lost_node_is_registered_again(otp: Otp, epmd: Epmd, node: Node, regis
     assert life(node) == before
     assert uptime(node) > started
 
-    again = register("--diff", name="vic")
+    again = ad_hoc("--diff", name="vic")
     assert (again.changed, again.node["verdict"]) == (False, "registered")
     assert "+name" not in again.output
     assert client_pings(otp, node) == "pong"

@@ -378,23 +378,27 @@ class TestWithoutPsutil:
     def test_a_node_that_is_given_by_its_port_needs_none(
         self, epmd: Epmd, node: Node, play: Play, without: dict[str, str], tmp_path: Path
     ) -> None:
-        lose(epmd, node)
+        """It is found and looked at; whose it is can't be seen, so that its epmd is not started."""
         cookie = tmp_path / "cookie"
         cookie.write_text(COOKIE)
+        options: dict[str, Any] = {
+            "environment": without,
+            "ensure_registered_install_psutil": False,
+            "ensure_registered_name": ["vic"],
+            "ensure_registered_port": node.port,
+            "ensure_registered_epmd_port": epmd.port,
+            "ensure_registered_cookie_file": str(cookie),
+        }
         nothing = play("beamops.epmd.recover", environment=without, ensure_registered_install_psutil=False)
         assert (nothing.code != 0, nothing.row.verdict) == (True, "failed")
         assert "psutil is missing" in nothing.row.done
-        done = play(
-            "beamops.epmd.recover",
-            environment=without,
-            ensure_registered_install_psutil=False,
-            ensure_registered_name=["vic"],
-            ensure_registered_port=node.port,
-            ensure_registered_epmd_port=epmd.port,
-            ensure_registered_cookie_file=str(cookie),
-        )
-        assert (done.code, done.recap["localhost"]["changed"]) == (0, 1), done.output
-        assert epmd.names() == {"vic": node.port}
+        healthy = play("beamops.epmd.recover", **options)
+        assert (healthy.code, healthy.row.verdict) == (0, "registered"), healthy.output
+        forget(epmd, node)
+        lost = play("beamops.epmd.recover", **options)
+        assert (lost.code != 0, lost.row.verdict) == (True, "epmd_down")
+        assert lost.row.done.startswith("epmd is down, and ")
+        assert lost.row.done.endswith(("start it", "start epmd as the node's user"))
 
 
 @NEWEST

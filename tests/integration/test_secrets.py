@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, lose
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, AdHoc, lose
 from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp
 
 
@@ -68,7 +68,7 @@ def test_another_process_on_the_port_of_the_node_gets_no_digest(
 
 
 def test_a_cookie_that_the_node_itself_may_not_read_is_not_used(
-    open_otp: Otp, epmd: Epmd, register: Register, tmp_path: Path
+    open_otp: Otp, epmd: Epmd, ad_hoc: AdHoc, tmp_path: Path
 ) -> None:
     """A user starts a node with a well-known name and variables according to which its cookie is in a file of root."""
     place = tmp_path / "releases" / "COOKIE"
@@ -79,7 +79,7 @@ def test_a_cookie_that_the_node_itself_may_not_read_is_not_used(
     with open_otp.node(None, epmd_port=epmd.port, user="nobody", env=env, set_cookie_arg=False) as mallory:
         mallory.eval("{ok, _} = net_kernel:start([rabbit, shortnames])")
         lose(epmd, mallory)
-        done = register(name="rabbit")
+        done = ad_hoc(name="rabbit")
         assert done.failed
         assert f"{place} can't be read" in done.msg
         assert "Invalid challenge reply" not in mallory.log  # which a digest of that cookie would cause
@@ -108,7 +108,7 @@ def command_lines() -> Iterator[set[bytes]]:
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
-def test_the_cookie_shows_nowhere(otp: Otp, epmd: Epmd, register: Register, tmp_path: Path, given: bool) -> None:
+def test_the_cookie_shows_nowhere(otp: Otp, epmd: Epmd, ad_hoc: AdHoc, tmp_path: Path, given: bool) -> None:
     """Every test looks for it in the output; this one also in logs, files and command lines."""
     log = tmp_path / "ansible.log"
     environment = {"ANSIBLE_LOG_PATH": str(log), "ANSIBLE_KEEP_REMOTE_FILES": "1"}
@@ -116,7 +116,7 @@ def test_the_cookie_shows_nowhere(otp: Otp, epmd: Epmd, register: Register, tmp_
     with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, set_cookie_arg=False) as node:
         lose(epmd, node)
         with command_lines() as seen:
-            done = register("-vvvvv", "--diff", environment=environment, name="vic", **options)
+            done = ad_hoc("-vvvvv", "--diff", environment=environment, name="vic", **options)
         assert done.changed, done.output
         assert any(b"epmd_register" in line for line in seen)
         assert not [line for line in seen if COOKIE.encode() in line]

@@ -21,7 +21,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     NO_PSUTIL,
     NO_SOCK_DIAG,
-    Register,
+    AdHoc,
     Run,
     life,
     lose,
@@ -89,28 +89,28 @@ class OnTarget:
     psutil: the version that the module has to import, "none" for none.
     """
 
-    def __init__(self, register: Register, target: Target, directory: Path, lacks: str, psutil: str) -> None:
+    def __init__(self, ad_hoc: AdHoc, target: Target, directory: Path, lacks: str, psutil: str) -> None:
         directory.mkdir()
         (directory / "sitecustomize.py").write_text(WITNESS + lacks)
         self._ran = directory / "ran"
-        self._register = register
+        self._ad_hoc = ad_hoc
         self._target = target
         self._psutil = psutil
         self._flags = interpreter(directory / "python", ["env", f"PYTHONPATH={directory}", target.program])
 
     def __call__(self, *flags: str, module: str = "epmd_register") -> Run:
-        done = self._register(*self._flags, *flags, module=module, environment=controller_of(self._target))
+        done = self._ad_hoc(*self._flags, *flags, module=module, environment=controller_of(self._target))
         assert self._ran.read_text() == f"{self._target.python} {self._psutil}", done.output
         self._ran.unlink()
         return done
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_a_lost_node_is_registered_again(version: str, register: Register, saw: Saw, tmp_path: Path) -> None:
+def test_a_lost_node_is_registered_again(version: str, ad_hoc: AdHoc, saw: Saw, tmp_path: Path) -> None:
     oldest, newest = find_targets(version)
-    by_kernel = OnTarget(register, oldest, tmp_path / "kernel", NO_PSUTIL, "none")
-    by_oldest = OnTarget(register, oldest, tmp_path / "oldest", NO_SOCK_DIAG, oldest.psutil)
-    by_newest = OnTarget(register, newest, tmp_path / "newest", NO_SOCK_DIAG, newest.psutil)
+    by_kernel = OnTarget(ad_hoc, oldest, tmp_path / "kernel", NO_PSUTIL, "none")
+    by_oldest = OnTarget(ad_hoc, oldest, tmp_path / "oldest", NO_SOCK_DIAG, oldest.psutil)
+    by_newest = OnTarget(ad_hoc, newest, tmp_path / "newest", NO_SOCK_DIAG, newest.psutil)
     otp = Otp.of(RELEASE)
     with otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as node:
         before = life(node)
@@ -135,9 +135,9 @@ def test_a_lost_node_is_registered_again(version: str, register: Register, saw: 
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_a_node_with_tls_in_another_network(version: str, register: Register, saw: Saw, tmp_path: Path) -> None:
+def test_a_node_with_tls_in_another_network(version: str, ad_hoc: AdHoc, saw: Saw, tmp_path: Path) -> None:
     """The case that needs the most of a Python: ssl, a child process, and ctypes to enter a namespace."""
-    otp, run = Otp.of(RELEASE), OnTarget(register, find_targets(version)[0], tmp_path / "target", NO_PSUTIL, "none")
+    otp, run = Otp.of(RELEASE), OnTarget(ad_hoc, find_targets(version)[0], tmp_path / "target", NO_PSUTIL, "none")
     authority, port = Authority(tmp_path / "tls"), free_port()
     certificate = authority.issue("vic")
     args = authority.options(certificate, certificate)
@@ -158,7 +158,7 @@ def test_a_node_with_tls_in_another_network(version: str, register: Register, sa
         )
 
 
-def test_a_bare_debian(otp: Otp, register: Register, saw: Saw, tmp_path: Path) -> None:
+def test_a_bare_debian(otp: Otp, ad_hoc: AdHoc, saw: Saw, tmp_path: Path) -> None:
     """The module runs inside, with Debian's Python and nothing else, as if ansible had connected to a host."""
     with Container(system(otp.release)) as box, box.node("vic", release=otp.release, cookie=COOKIE) as node:
         version = box.run(["python3", "-c", "import platform; print(platform.python_version())"]).stdout.strip()
@@ -167,38 +167,38 @@ def test_a_bare_debian(otp: Otp, register: Register, saw: Saw, tmp_path: Path) -
         piped = {"ANSIBLE_PIPELINING": "1"}  # files of the controller are not seen inside
         verdict = lose_inside(box, otp.release)
 
-        (fact,) = register(*flags, module="epmd_facts", environment=piped).result["ansible_facts"]["epmd"]["nodes"]
+        (fact,) = ad_hoc(*flags, module="epmd_facts", environment=piped).result["ansible_facts"]["epmd"]["nodes"]
         assert fact["verdict"] == verdict
-        predicted = register(*flags, "--check", environment=piped)
+        predicted = ad_hoc(*flags, "--check", environment=piped)
         assert (predicted.changed, predicted.node["verdict"]) == (True, verdict)
         assert box.names() == {}
-        done = register(*flags, environment=piped)
+        done = ad_hoc(*flags, environment=piped)
         assert (done.changed, done.node["name"], done.node["registered"]) == (True, node.name, True)
         assert done.node["namespace"] is None  # for a module that runs inside, it is its own
         assert done.node["pid"] != node.pid
         assert box.names() == {"vic": node.port}
         assert box.holders(4369) == {node.pid}
-        assert not register(*flags, environment=piped).changed
+        assert not ad_hoc(*flags, environment=piped).changed
         # That of sid changes.
         its = "" if otp.release == 29 else f"CPython {version.rpartition('.')[0]}: "
         saw("target is a bare Debian with its own Python", otp.release, f"{its}{verdict}, registered again")
 
 
 @pytest.mark.parametrize("core", CORES)
-def test_every_controller(core: str, register: Register, saw: Saw) -> None:
+def test_every_controller(core: str, ad_hoc: AdHoc, saw: Saw) -> None:
     controller, otp = find_controller(core), Otp.of(RELEASE)
     target = next(target for target in TARGETS if not target.python.startswith(("3.7.", "3.8.")))
     flags = ["-e", f"ansible_python_interpreter={target.program}"]
     with otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as node:
         lose(epmd, node)
-        predicted = register(*flags, "-vv", "--check", environment=controller, name="vic")
+        predicted = ad_hoc(*flags, "-vv", "--check", environment=controller, name="vic")
         assert f"[core {core}." in predicted.output
         assert (predicted.changed, predicted.node["verdict"]) == (True, "epmd_down")
-        done = register(*flags, "--diff", environment=controller, name="vic")
+        done = ad_hoc(*flags, "--diff", environment=controller, name="vic")
         assert (done.changed, done.node["registered"]) == (True, True)
         assert f"+name vic at port {node.port}" in done.output
         assert holders(epmd.port) == {node.pid}
-        assert not register(*flags, environment=controller, name="vic").changed
-        facts = register(*flags, module="epmd_facts", environment=controller)
+        assert not ad_hoc(*flags, environment=controller, name="vic").changed
+        facts = ad_hoc(*flags, module="epmd_facts", environment=controller)
         assert [found["name"] for found in facts.result["ansible_facts"]["epmd"]["nodes"]] == [node.name]
         saw(f"controller with ansible-core {core}", RELEASE, f"{predicted.node['verdict']}, registered again")

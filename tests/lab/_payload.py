@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -42,17 +43,30 @@ sys.stdout.buffer.write(built.b_module_data)
 
 
 def run_payload(
-    module: str, options: dict[str, Any], *, check: bool = False, within: Sequence[str] = (), python: str = "python3"
+    module: str,
+    options: dict[str, Any],
+    *,
+    check: bool = False,
+    within: Sequence[str] = (),
+    python: str = "python3",
+    environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """The result of a module that is run without a controller, in check mode or not, with these options.
 
-    within: a command line that runs another one in the place that is meant.
+    within: a command line that runs another one in the place that is meant. environment: beside our own.
     """
     arguments = {"_ansible_check_mode": check, "_ansible_diff": True, **options}
     program = _payload(module).replace(
         repr(_ARGUMENTS).encode(), repr(json.dumps({"ANSIBLE_MODULE_ARGS": arguments})).encode()
     )
-    done = subprocess.run([*within, python], check=False, input=program, capture_output=True, timeout=120)
+    done = subprocess.run(
+        [*within, python],
+        check=False,
+        env={**os.environ, **(environment or {})},
+        input=program,
+        capture_output=True,
+        timeout=120,
+    )
     output = done.stdout.decode()
     try:
         result = json.loads(output)

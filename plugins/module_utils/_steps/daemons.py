@@ -50,14 +50,16 @@ def describe(
     for epmd in _used(findings):
         places[epmd.key.namespace].used.append(epmd)
     pids = {vm.pid for vm in other_vms}
+    looked_at = [place for place in places.values() if place.used or place.other_ports]
     outcomes = at_once(
         lambda place: _describe(place, pids, timeout),
-        [place for place in places.values() if place.used or place.other_ports],
+        looked_at,
         lambda place: place.neighbour,
         timeout * (1 + len(other_ports)) + MARGIN_SECONDS,
     )
-    # Where a place can't be looked at again, its nodes say why.
-    return [epmd for outcome in outcomes if isinstance(outcome, list) for epmd in outcome]
+    # A container may have ended meanwhile: then only the tables are known.
+    described = [outcome if isinstance(outcome, list) else place.used for place, outcome in zip(looked_at, outcomes)]
+    return [epmd for epmds in described for epmd in epmds]
 
 
 def _used(findings: Sequence[Finding]) -> list[Epmd]:

@@ -42,7 +42,7 @@ def verdict_on(seen: Observation) -> Diagnosis:
     if why:
         return Diagnosis(NOT_APPLICABLE, why)
     if seen.listener is None:
-        where = seen.trouble or "it listens nowhere"
+        where = str(seen.trouble or "it listens nowhere")
         return Diagnosis(NOT_APPLICABLE, f"{where}, so no other node can connect to it")
     if seen.alive is None and seen.is_node is False:
         return Diagnosis(NOT_APPLICABLE, f"it was started without a name, and is no node now ({seen.trouble})")

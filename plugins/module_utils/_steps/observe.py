@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 
     listener: Listener | None
     name: str | None
-    trouble: str
+    trouble: EpmdError | None
     is_node: bool | None
 
 
@@ -219,12 +219,13 @@ def _ask(vm: Vm, tls: bool, listeners: list[Listener], table: Table, options: Op
         )
     if not candidates:
         ports = ", ".join(str(port) for port in sorted({listener.port for listener in listeners}))
-        return Answer(None, None, f"it listens only for other services (port {ports})" if ports else "", None)
+        others = EpmdError(f"it listens only for other services (port {ports})")
+        return Answer(None, None, others if ports else None, None)
     try:
         # A file system may hang, and leaves half of the time for epmd and for saying so.
         context = tls_context(vm, options, deadline.share(2)) if tls else None
     except EpmdError as error:
-        return Answer(candidates[0], None, str(error), None)
+        return Answer(candidates[0], None, error, None)
     return _first_challenge(candidates, context, deadline)
 
 
@@ -238,7 +239,8 @@ def tls_context(vm: Vm, options: Options, deadline: Deadline) -> Tls:
 
 def _first_challenge(candidates: list[Listener], tls: Tls | None, deadline: Deadline) -> Answer:
     """Ask one after the other, and stop at the first that answers as a node."""
-    troubles, silent = [], False
+    troubles: list[EpmdError] = []
+    silent: EpmdError | None = None
     for place, listener in enumerate(candidates):
         # One that hangs must leave time for the others, and for saying so.
         patience = deadline.share(len(candidates) - place + 1)
@@ -246,16 +248,17 @@ def _first_challenge(candidates: list[Listener], tls: Tls | None, deadline: Dead
         try:
             connection = NodeConnection.open(listener.reachable, listener.port, patience, deadline, tls)
         except NodeRefused as error:
-            return Answer(listener, None, f"{where}: {error}", True)
+            return Answer(listener, None, NodeRefused(f"{where}: {error}"), True)
         except (ProtocolError, Closed) as error:
-            troubles.append(f"{where}: {error}")
+            troubles.append(type(error)(f"{where}: {error}"))
         except TlsFailed as error:
             # A refusal of a certificate is one for all ports, and other services must not be bothered.
-            return Answer(listener, None, f"{where}: {error}", None)
+            return Answer(listener, None, TlsFailed(f"{where}: {error}"), None)
         except EpmdError as error:
-            silent = True
-            troubles.append(f"{where}: {error}")
+            silent = type(error)(f"{where}: {error}")
+            troubles.append(silent)
         else:
             connection.close()
-            return Answer(listener, connection.peer.name, "", True)
-    return Answer(candidates[0], None, "; ".join(troubles), None if silent else False)
+            return Answer(listener, connection.peer.name, None, True)
+    trouble = type(silent or troubles[0])("; ".join(map(str, troubles)))
+    return Answer(candidates[0], None, trouble, None if silent else False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .._errors import EpmdError
 from .._host.owners import Listener
 from .._host.vms import Vm
 from .._wire.epmd_client import DOWN, Daemon, Table
@@ -44,7 +45,7 @@ class Observation(NamedTuple):
     tls: bool
     listener: Listener | None = None
     name: str | None = None
-    trouble: str = ""
+    trouble: EpmdError | None = None
     is_node: bool | None = None
     table: Table = DOWN
     holds: bool | None = None

@@ -83,7 +83,8 @@ def _cookie(node: Lost, options: Options, deadline: Deadline) -> Cookie:
     if observation.table.state is State.DOWN and not options.start_epmd:
         raise CannotStart(f"epmd is down on port {port}, and start_epmd=false: start it")
     if observation.name is None:
-        raise EpmdError(f"{node.why}, but the node does not answer: {observation.trouble}")
+        kind = type(observation.trouble) if observation.trouble else EpmdError
+        raise kind(f"{node.why}, but the node does not answer: {observation.trouble}")
     return cookies.find(observation.vm, options.cookie, options.cookie_file, deadline)
 
 
@@ -117,7 +118,7 @@ def _connect(node: Lost, options: Options, deadline: Deadline) -> NodeConnection
     try:
         connection = NodeConnection.open(node.listener.reachable, node.listener.port, deadline, deadline, tls)
     except EpmdError as error:
-        raise EpmdError(f"{error} (at {node.where}, connecting again): run again") from None
+        raise type(error)(f"{error} (at {node.where}, connecting again): run again") from None
     if connection.peer.name != observation.name:
         connection.close()
         raise EpmdError(
@@ -137,7 +138,7 @@ def _authenticate(node: Lost, connection: NodeConnection, cookie: Cookie) -> Non
     try:
         connection.authenticate(cookie.value)
     except Unreachable as error:
-        raise EpmdError(f"{error} (at {node.where}, in the handshake): run again") from None
+        raise type(error)(f"{error} (at {node.where}, in the handshake): run again") from None
     except EpmdError as error:
         where = f"at {node.where}, with the cookie from {cookie.source}"
         raise type(error)(f"{error} ({where}): give the node's own cookie or cookie_file") from None
@@ -161,7 +162,7 @@ def _check_epmd(node: Lost, connection: NodeConnection) -> None:
         # That of a process that is known stands on its command line.
         port = erl_epmd.epmd_port(connection) if observation.vm.pid is None else None
     except EpmdError as error:
-        raise EpmdError(f"{error} (at {node.where}, asked which epmd it uses): run again") from None
+        raise type(error)(f"{error} (at {node.where}, asked which epmd it uses): run again") from None
     if module not in (None, "erl_epmd"):
         raise EpmdError(f"the node finds other nodes with its own epmd_module {module}, and needs no epmd")
     if port not in (None, observation.daemon.port):
@@ -186,4 +187,4 @@ def _register(attempt: Attempt, connection: NodeConnection, deadline: Deadline) 
         reply = erl_epmd.register_without(connection, dead, *arguments)
         return attempt._replace(reply=reply, cut=dead is not None)
     except EpmdError as error:
-        raise EpmdError(f"{error} (at {node.where}, asked to register itself): run again") from None
+        raise type(error)(f"{error} (at {node.where}, asked to register itself): run again") from None

@@ -39,8 +39,7 @@ class _Failure(NamedTuple):
 
 def missing(findings: Sequence[Finding], options: Options) -> list[str]:
     """The names that the user gave and no node has."""
-    names = [finding.observation.known_name for finding in findings]
-    running = [name for name in names if name]
+    running = [name for name in (_name(finding.observation, options) for finding in findings) if name]
     return [
         wanted
         for wanted in options.name
@@ -103,7 +102,7 @@ def _failure(finding: Finding, options: Options, any_absent: bool) -> _Failure |
 
 def _must_be_known(observation: Observation, options: Options, any_absent: bool) -> bool:
     """Whether it is a failure that a node can't be identified."""
-    name = observation.known_name or _only_name(options)
+    name = _name(observation, options)
     if name is None and options.name:
         # It may be one that the user named, as long as one of those is absent.
         return any_absent
@@ -115,7 +114,7 @@ def _must_be_known(observation: Observation, options: Options, any_absent: bool)
 
 def _sentence(finding: Finding, options: Options) -> str:
     vm = finding.observation.vm
-    name = finding.observation.known_name or _only_name(options) or "an Erlang VM"
+    name = _name(finding.observation, options) or "an Erlang VM"
     return f"{name}{f' (pid {vm.pid})' if vm.pid else ''}: {_msg(finding)}"
 
 
@@ -123,9 +122,9 @@ def _msg(finding: Finding) -> str:
     return finding.repair.msg if finding.repair else finding.diagnosis.msg
 
 
-def _only_name(options: Options) -> str | None:
-    """With a port there is exactly one name, and it is meant for that port."""
-    return options.name[0] if options.port is not None else None
+def _name(observation: Observation, options: Options) -> str | None:
+    """The name of a node. With a port there is exactly one name, and the user means what is at that port."""
+    return observation.known_name or (options.name[0] if options.port is not None else None)
 
 
 def _node(finding: Finding, options: Options) -> dict[str, Any]:
@@ -133,7 +132,7 @@ def _node(finding: Finding, options: Options) -> dict[str, Any]:
     vm = observation.vm
     held = diagnosis.verdict in (diagnose.REGISTERED, diagnose.BORROWED)
     return {
-        "name": observation.known_name or _only_name(options),
+        "name": _name(observation, options),
         "pid": vm.pid,
         "user": vm.user,
         "hidden": vm.command_line.hidden,

@@ -409,7 +409,7 @@ def encode(term: Term) -> bytes:
         return _encode_pid(term)
     if isinstance(term, Reference):
         return _encode_reference(term)
-    if type(term) is tuple:
+    if term.__class__ is tuple:
         return b"%c%c" % (SMALL_TUPLE_EXT, len(term)) + b"".join(map(encode, term))
     raise TypeError(f"no call has a {type(term).__name__}")
 

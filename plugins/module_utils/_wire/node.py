@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .. import _limits
 from .._deadline import Deadline
-from .._errors import Closed, EpmdError, NodeRefused
+from .._errors import Closed, NodeRefused
 from .handshake import Handshake, Peer, State
 from .transport import Connection
 
@@ -86,13 +86,13 @@ class NodeConnection:
     def authenticate(self, cookie: bytes) -> None:
         """Prove that we know the cookie, and have the node prove it.
 
-        Errors: Unreachable, ProtocolError, NodeRefused if the node does not know it, EpmdError if it refuses ours.
+        Errors: Unreachable, ProtocolError, NodeRefused if the node does not know it or refuses ours.
         """
         self._connection.send_handshake(*self._handshake.reply(cookie))
         try:
             _step(self._connection, self._handshake)
         except Closed:
-            raise EpmdError("it refused the cookie") from None
+            raise NodeRefused("it refused the cookie") from None
 
     def call(self, module: str, function: str, arguments: list[Term]) -> Raw:
         """`rpc:call` in the node; the result is encoded, as it came. Errors: Unreachable, ProtocolError."""

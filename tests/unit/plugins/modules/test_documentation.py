@@ -74,7 +74,7 @@ EVERY_VALUE = pytest.mark.parametrize(
 
 def is_of(value: Any, kind: str) -> bool:
     """Whether a value is exactly of this documented type: a bool is no int."""
-    return type(value) is TYPES[kind]
+    return value.__class__ is TYPES[kind]
 
 
 def described(value: dict[str, Any]) -> str:

@@ -46,10 +46,11 @@ class TestOfVm:
     def test_it_has_listeners_and_connections_to_epmd(self, host: Reader, address: str) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         dialled = "::1" if ":" in address else "127.0.0.1"
-        with socket.create_server((address, 0), family=family, backlog=7) as first, socket.create_server(
-            (address, 0), family=family
-        ) as second, socket.create_connection((dialled, first.getsockname()[1])) as client, first.accept()[0]:
-            held, free = first.getsockname()[1], second.getsockname()[1]
+        first = socket.create_server((address, 0), family=family, backlog=7)
+        second = socket.create_server((address, 0), family=family)
+        held, free = first.getsockname()[1], second.getsockname()[1]
+        client = socket.create_connection((dialled, held))
+        with first, second, client, first.accept()[0]:
             found = owners.sockets_of(OURS, held)
             assert (found.to_epmd, found.clients) == ({client.getsockname()[1]}, 1)
             backlog = 7 if isinstance(host, Linux) else None
@@ -72,8 +73,10 @@ class TestOfVm:
 
     @AS_ROOT
     def test_it_may_not_be_ours_to_see(self) -> None:
-        with listening("beam.smp") as (pid, _port), pytest.raises(NotPermitted, match=f"pid {pid} .* run with become"):
-            as_nobody(lambda: owners.sockets_of(OURS._replace(pid=pid), 4369))
+        with listening("beam.smp") as (pid, _port):
+            refused = pytest.raises(NotPermitted, match=f"pid {pid} .* run with become")
+            with refused:
+                as_nobody(lambda: owners.sockets_of(OURS._replace(pid=pid), 4369))
 
 
 @pytest.mark.usefixtures("host")
@@ -102,8 +105,10 @@ class TestEpmds:
                 assert owners.addresses(port) == ["127.0.0.1", "::1"]
 
     def test_of_two_on_one_port_each_has_its_addresses(self) -> None:
-        with listening("epmd") as (pid, port), socket.create_server(("::1", port), family=socket.AF_INET6):
-            assert owners.epmds(port) == [(pid, ["127.0.0.1"]), (None, ["::1"])]
+        with listening("epmd") as (pid, port):
+            other = socket.create_server(("::1", port), family=socket.AF_INET6)
+            with other:
+                assert owners.epmds(port) == [(pid, ["127.0.0.1"]), (None, ["::1"])]
 
     @AS_ROOT
     def test_one_that_is_hidden_is_not_named(self) -> None:
@@ -138,9 +143,11 @@ class TestListening:
             assert as_nobody(lambda: owners.addresses(port)) == ["127.0.0.1"]
 
     def test_of_several_owners_of_a_port_it_is_the_lowest(self) -> None:
-        with listening("epmd") as (pid, port), socket.create_server(("::1", port), family=socket.AF_INET6):
-            assert owners.listening_owners()[port] == min(pid, SELF)
-            assert owners.listening_pids(port) == sorted([pid, SELF])
+        with listening("epmd") as (pid, port):
+            other = socket.create_server(("::1", port), family=socket.AF_INET6)
+            with other:
+                assert owners.listening_owners()[port] == min(pid, SELF)
+                assert owners.listening_pids(port) == sorted([pid, SELF])
 
 
 @pytest.mark.usefixtures("host")

@@ -70,7 +70,7 @@ def test_the_errors_of_psutil_are_those_of_the_system(
     ):
         with pytest.raises(translated) as caught:
             read()
-        assert type(caught.value) is translated
+        assert caught.value.__class__ is translated
         assert caught.value.strerror
 
 

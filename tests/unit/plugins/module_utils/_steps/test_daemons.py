@@ -156,3 +156,9 @@ def test_a_name_of_a_node_that_was_not_looked_at_is_not_foreign(free: int, looke
         others = [] if looked_at else [vms.UNKNOWN._replace(pid=os.getpid())]
         (found,) = described(node(free, up(vic=4711, wim=other.port)), others=others)
     assert [foreign.name for foreign in found.foreign] == (["wim"] if looked_at else [])
+
+
+def test_where_the_processes_can_not_be_looked_at_the_tables_stay(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners, "epmds", lambda _port: 1 // 0)
+    (found,) = described(node(free, DOWN, done(up(vic=4711), started=True)))
+    assert (found.before, found.after, found.started, found.pid) == (DOWN, up(vic=4711), True, None)

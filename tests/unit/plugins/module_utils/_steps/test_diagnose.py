@@ -10,7 +10,7 @@ import itertools
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _options
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted, TimedOut
 from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose
@@ -50,7 +50,7 @@ SEEN = started(
 )
 """A healthy node."""
 
-UNHEARD = SEEN._replace(name=None, trouble="no answer within 3 s", is_node=None)
+UNHEARD = SEEN._replace(name=None, trouble=TimedOut("no answer within 3 s"), is_node=None)
 NAMELESS = started(UNHEARD, None)
 
 
@@ -89,13 +89,13 @@ NAMELESS = started(UNHEARD, None)
         ),
         pytest.param(SEEN._replace(listener=None), "not_applicable", ["listens nowhere"], id="no listener"),
         pytest.param(
-            NAMELESS._replace(listener=None, trouble=""),
+            NAMELESS._replace(listener=None, trouble=None),
             "not_applicable",
             ["listens nowhere"],
             id="neither name nor port",
         ),
         pytest.param(
-            NAMELESS._replace(listener=None, trouble="it listens only for other services"),
+            NAMELESS._replace(listener=None, trouble=EpmdError("it listens only for other services")),
             "not_applicable",
             ["only for other services"],
             id="no listener that can be it",
@@ -133,7 +133,7 @@ def every_observation() -> list[Observation]:
         started(
             SEEN._replace(
                 name=name,
-                trouble="trouble",
+                trouble=EpmdError("trouble"),
                 is_node=is_node,
                 listener=listener,
                 table=table,

@@ -101,14 +101,14 @@ def test_a_message_that_is_cut_off_is_a_protocol_error_except_between_its_terms(
         pytest.param(message((2,)) + b"\x83\x52\x00", id="atom cache"),
     ],
 )
-def test_what_is_no_message_is_a_protocol_error(packet: bytes) -> None:
+def test_a_malformed_message_is_a_protocol_error(packet: bytes) -> None:
     with pytest.raises(ProtocolError):
         control.decode_message(packet)
     with pytest.raises(ProtocolError):
         control.answer(packet, CALLER, REFERENCE)
 
 
-def test_a_message_of_something_else_shows_how_it_starts() -> None:
+def test_the_error_shows_how_a_message_of_another_protocol_starts() -> None:
     with pytest.raises(ProtocolError, match=r"^a message that starts with b'SSH-'$"):
         control.decode_message(b"SSH-2.0")
 

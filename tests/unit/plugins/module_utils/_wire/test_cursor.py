@@ -84,7 +84,7 @@ def test_a_piece_is_of_the_same_kind_as_its_cursor() -> None:
     class Special(Cursor):
         pass
 
-    assert type(Special(bytes(3), "it").piece(2, "its piece")) is Special
+    assert Special(bytes(3), "it").piece(2, "its piece").__class__ is Special
 
 
 def test_bytes_that_were_not_read_are_an_error_and_shown_in_part() -> None:

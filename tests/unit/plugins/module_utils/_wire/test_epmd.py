@@ -199,7 +199,7 @@ def test_a_malformed_port_reply_is_a_protocol_error(data: bytes) -> None:
         epmd.decode_port_reply(data)
 
 
-def test_a_reply_that_is_missing_is_told_from_one_that_is_cut_off() -> None:
+def test_a_missing_reply_and_one_that_is_cut_off_have_messages_of_their_own() -> None:
     for decode in (epmd.decode_names_reply, epmd.decode_dump_reply, epmd.decode_port_reply):
         with pytest.raises(ProtocolError, match=r"^it closed the connection without an answer$"):
             decode(b"")

@@ -80,7 +80,7 @@ def test_the_digest_is_that_of_erlang_md5(cookie: bytes, challenge: int, expecte
     assert handshake.digest(cookie, challenge).hex() == expected
 
 
-def test_our_flags_are_what_otp_25_and_26_want_of_a_hidden_node() -> None:
+def test_our_flags_are_those_that_otp_25_and_26_require_of_a_hidden_node() -> None:
     flags = handshake.OUR_FLAGS
     assert flags & MANDATORY_DFLAGS_25 == MANDATORY_DFLAGS_25 == handshake.MANDATORY_25
     assert flags & V4_NC

@@ -230,7 +230,7 @@ def test_a_port_where_nothing_listens_is_refused() -> None:
         connect(free)
 
 
-def test_the_port_from_which_it_comes_is_that_of_its_socket() -> None:
+def test_the_own_port_is_that_of_the_socket() -> None:
     ports: list[int] = []
 
     def handler(connection: socket.socket) -> None:

@@ -25,7 +25,7 @@ def client() -> ssl.SSLContext:
     return context
 
 
-def test_a_peer_that_hangs_up_has_no_tls_with_us() -> None:
+def test_a_peer_that_closes_at_once_is_an_error_of_tls() -> None:
     """An older CPython has wrong words for what OpenSSL 3 says then."""
     with FakeServer(answer(b"")) as closing, pytest.raises(TlsFailed, match="TLS"):
         Connection("127.0.0.1", closing.port, Deadline(60), tls.Tls(client(), ""))
@@ -46,7 +46,7 @@ def test_the_peer_hears_that_nothing_more_comes() -> None:
     assert heard == [b""]
 
 
-def test_a_refusal_is_heard_also_where_the_peer_has_closed_before_we_send() -> None:
+def test_a_refusal_is_read_where_the_peer_has_closed_before_we_send() -> None:
     """Since TLS 1.3 a client has shaken hands before the server has looked at its certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority = trustme.CA()
@@ -89,7 +89,7 @@ def test_a_refusal_is_heard_also_where_the_peer_has_closed_before_we_send() -> N
         (None, "/c.pem", "no TLS connection (unknown)"),
     ],
 )
-def test_errors_in_words(reason: str | None, certificate: str, words: str) -> None:
+def test_errors_of_tls_in_words(reason: str | None, certificate: str, words: str) -> None:
     error = ssl.SSLError(1, "[SSL] text of the library")
     error.reason = reason  # type: ignore[assignment]
     assert words in tls.Tls(ssl.create_default_context(), certificate).explain(error)

@@ -65,36 +65,6 @@ def read(remote: socket.socket, size: int) -> bytes:
     return remote.recv(size, socket.MSG_WAITALL)
 
 
-def test_a_deadline_counts_down_and_then_raises(clock: list[float]) -> None:
-    deadline = Deadline(10)
-    assert deadline.left() == 10
-    clock[0] += 9.5
-    assert deadline.left() == 0.5
-    clock[0] += 0.5
-    with pytest.raises(TimedOut, match="no answer within 10 s"):
-        deadline.left()
-    clock[0] += 1000
-    with pytest.raises(TimedOut):
-        deadline.left()
-
-
-@pytest.mark.parametrize("seconds", [0, -1, -0.5])
-def test_a_deadline_without_time_is_over_at_once(clock: list[float], seconds: float) -> None:
-    assert clock
-    with pytest.raises(TimedOut):
-        Deadline(seconds).left()
-
-
-def test_a_share_is_a_part_of_what_is_left(clock: list[float]) -> None:
-    deadline = Deadline(10)
-    clock[0] += 4
-    assert deadline.share(3).left() == 2
-    assert deadline.left() == 6
-    clock[0] += 6
-    with pytest.raises(TimedOut):
-        deadline.share(3)
-
-
 def test_packets_have_the_lengths_of_the_standard(peer: Peer) -> None:
     connection, remote = peer.connect()
     with connection:
