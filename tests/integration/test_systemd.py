@@ -33,7 +33,7 @@ sed -i '1i auth sufficient pam_permit.so' /etc/pam.d/su
 mkdir -p /etc/systemd/logind.conf.d /run/systemd/transient
 printf '[Login]\\nKillUserProcesses=yes\\nUserStopDelaySec=0\\n' >/etc/systemd/logind.conf.d/kill.conf
 systemctl restart systemd-logind
-systemctl start epmd.service
+epmd -names >/dev/null
 """
 
 # Only what is needed: systemd takes half a second to read its units again.
@@ -47,6 +47,7 @@ if [ "$units" != enabled ] || ls -d /run/systemd/system/epmd.* >/dev/null 2>&1; 
 fi
 systemctl reset-failed
 systemctl start epmd.service
+epmd -names >/dev/null  # until it answers
 """
 
 
@@ -220,7 +221,7 @@ def test_a_unit_that_does_not_start_names_its_log(box: Systemd) -> None:
     assert result["failed"]
     assert result["reason"] == "epmd_not_started"
     assert "see journalctl -u epmd.service" in result["msg"]
-    assert not box.listeners()
+    assert not only(result, "nodes")["registered"]
 
 
 def test_epmd_was_killed_and_its_socket_listens_on(box: Systemd, node: UnitNode) -> None:
