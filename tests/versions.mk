@@ -16,3 +16,5 @@ otps = 23 25 27 29
 few_cores = 2.17.14 2.19.14 2.21.5
 few_pythons = 3.7 3.11 3.13
 few_otps = 23 25 27
+# Whose Debian is booted, for the tests of systemd.
+booted_otps = 25

@@ -26,6 +26,7 @@ from ._otp import Otp
 from ._payload import run_payload
 from ._process import LabError, bound, completed, dialled, free_port, holders, listeners, wait_until
 from ._squatter import Squatter
+from ._systemd import Systemd, UnitNode
 
 __all__ = [
     "HOME_COOKIE",
@@ -51,6 +52,8 @@ __all__ = [
     "RabbitMq",
     "Release",
     "Squatter",
+    "Systemd",
+    "UnitNode",
     "answer",
     "bound",
     "client_pings",

@@ -1,0 +1,313 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes on a host with a real systemd and Debian's units for epmd.
+
+The host is booted once. Each test leaves it as it was, which is checked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, RELEASES
+from ansible_collections.beamops.epmd.tests.lab import Systemd, UnitNode, run_payload, system, wait_until
+
+BOOTED = [int(release) for release in os.environ.get("BEAMOPS_BOOTED", "").split()] or RELEASES
+"""The releases of OTP whose Debian is booted; with each, these tests take half a minute of one processor."""
+
+UNITS = ("epmd.socket", "epmd.service")
+
+TRANSIENT = re.compile(r"beamops-epmd-4369-\d+\.service")
+
+# The end of a login ends what it has started, and nobody needs a password to become root.
+PREPARE = """
+useradd --create-home admin
+sed -i '1i auth sufficient pam_permit.so' /etc/pam.d/su
+mkdir -p /etc/systemd/logind.conf.d /run/systemd/transient
+printf '[Login]\\nKillUserProcesses=yes\\nUserStopDelaySec=0\\n' >/etc/systemd/logind.conf.d/kill.conf
+systemctl restart systemd-logind
+systemctl start epmd.service
+"""
+
+# Only what is needed: systemd takes half a second to read its units again.
+PUT_BACK = """
+systemctl --quiet stop 'beamops-epmd-*' epmd.socket epmd.service
+while pkill --signal KILL --exact epmd; do echo 'an epmd was left behind'; done
+units=$(systemctl is-enabled epmd.socket epmd.service | uniq)
+if [ "$units" != enabled ] || ls -d /run/systemd/system/epmd.* >/dev/null 2>&1; then
+    rm -rf /etc/systemd/system/epmd.* /run/systemd/system/epmd.*
+    systemctl --quiet enable epmd.socket epmd.service
+fi
+systemctl reset-failed
+systemctl start epmd.service
+"""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[release for release in BOOTED if release in RELEASES],
+    ids=lambda release: f"otp{release}",
+)
+def host(request: pytest.FixtureRequest) -> Iterator[tuple[Systemd, str]]:
+    """The host, and its state before the first test."""
+    with Systemd(system(request.param)) as running:
+        running.run("sh", "-e", "-c", PREPARE)
+        yield running, running.state()
+
+
+@pytest.fixture
+def box(host: tuple[Systemd, str]) -> Iterator[Systemd]:
+    """The host, whose state is put back after the test."""
+    running, state = host
+    yield running
+    complaints = running.run("sh", "-e", "-c", PUT_BACK)
+    wait_until(lambda: not running.logins(), "the logins to end")
+    assert (complaints, running.state()) == ("", state)
+
+
+@pytest.fixture
+def node(box: Systemd) -> Iterator[UnitNode]:
+    """A node in a unit of its own, registered at Debian's epmd. Its process lives on, and logs nothing."""
+    with box.node("vic", COOKIE) as running:
+        assert box.names() == {"vic": running.port}
+        before = box.life(running)
+        yield running
+        assert box.life(running) == before
+
+
+def register(box: Systemd, place: str = "inside", **options: Any) -> dict[str, Any]:
+    """The result of `epmd_register` on the host itself, or outside, where the host is a container."""
+    if place == "inside":
+        result = box.module("epmd_register", **options)
+    else:
+        result = run_payload("epmd_register", options, python=sys.executable)
+    assert COOKIE not in str(result)
+    return result
+
+
+def only(result: dict[str, Any], key: str) -> dict[str, Any]:
+    """The only node or epmd of a result."""
+    (found,) = result[key]
+    return dict(found)
+
+
+def facts(box: Systemd) -> dict[str, Any]:
+    """What `epmd_facts` finds, on the host itself."""
+    found = box.module("epmd_facts")["ansible_facts"]["epmd"]
+    return dict(found)
+
+
+def lose(box: Systemd, *, mask: Sequence[str] = ()) -> None:
+    """Stop Debian's epmd, so that its names are lost, and mask these units of it."""
+    box.systemctl("stop", *UNITS)
+    if mask:
+        box.systemctl("mask", *mask)
+    wait_until(lambda: not box.holders(), "the nodes to notice that their epmd is gone")
+    assert not box.listeners()
+
+
+def drop_in(box: Systemd, unit: str, text: str) -> None:
+    """Change a unit until the host is put back."""
+    box.write(f"/run/systemd/system/{unit}.d/test.conf", text)
+    box.systemctl("daemon-reload")
+
+
+def enabled(box: Systemd) -> list[str]:
+    """What systemd says of Debian's two units, such as `enabled`."""
+    return box.completed(["systemctl", "is-enabled", *UNITS]).stdout.split()
+
+
+def check_recovered(box: Systemd, node: UnitNode, result: dict[str, Any]) -> str:
+    """The lost node holds its name, at an epmd that was started; the unit of that is returned."""
+    found, daemon = only(result, "nodes"), only(result, "daemons")
+    assert result["changed"], result
+    assert (found["name"], found["verdict"], found["registered"]) == (f"vic@{box.name}", "epmd_down", True)
+    assert (daemon["started"], daemon["state"], daemon["names"]) == (True, "up", {"vic": node.port})
+    main = int(box.show(daemon["unit"], "MainPID"))
+    from_outside = found["namespace"] is not None
+    assert found["namespace"] == daemon["namespace"] == (box.network(1) if from_outside else None)
+    assert found["pid"] == (box.outside(node.pid) if from_outside else node.pid)
+    assert daemon["pid"] == (box.outside(main) if from_outside else main)
+    assert not daemon["in_application_unit"]
+    assert main in box.listeners()
+    assert box.names() == {"vic": node.port}
+    assert box.holders() == {node.pid}
+    return str(daemon["unit"])
+
+
+@pytest.mark.parametrize("place", ["inside", "outside"])
+def test_the_unit_of_the_distribution_is_started(box: Systemd, node: UnitNode, place: str) -> None:
+    lose(box)
+    assert check_recovered(box, node, register(box, place, name="vic")) == "epmd.service"
+    assert box.show("epmd.service", "ActiveState") == box.show("epmd.socket", "ActiveState") == "active"
+    assert box.show("epmd.service", "User") == "epmd"
+    assert box.units("beamops-*") == []
+    assert not register(box, place, name="vic")["changed"]
+
+
+@pytest.mark.usefixtures("node")
+def test_check_mode_starts_nothing(box: Systemd) -> None:
+    lose(box)
+    result = register(box, check=True, name="vic")
+    assert (result["changed"], only(result, "nodes")["registered"]) == (True, False)
+    assert not box.listeners()
+    assert box.show("epmd.service", "ActiveState") == box.show("epmd.socket", "ActiveState") == "inactive"
+
+
+@pytest.mark.parametrize("mask", [UNITS, ["epmd.socket"], ["epmd.service"]], ids=["both", "socket", "service"])
+def test_a_masked_unit_is_not_started(box: Systemd, node: UnitNode, mask: Sequence[str]) -> None:
+    """The epmd of the node's own installation is, as the node's user, in a unit of its own."""
+    lose(box, mask=mask)
+    result = register(box, name="vic")
+    assert TRANSIENT.fullmatch(check_recovered(box, node, result))
+    assert only(result, "daemons")["user"] == "ejabberd"
+    assert [box.show(each, "UnitFileState") for each in UNITS if each in mask] == ["masked"] * len(mask)
+    assert box.show("epmd.service", "ActiveState") == box.show("epmd.socket", "ActiveState") == "inactive"
+
+
+def test_a_masked_unit_is_not_started_from_outside(box: Systemd, node: UnitNode) -> None:
+    lose(box, mask=UNITS)
+    unit = check_recovered(box, node, register(box, "outside", name="vic"))
+    assert TRANSIENT.fullmatch(unit)
+    assert box.owner(int(box.show(unit, "MainPID"))) == "ejabberd"
+    assert box.show(unit, "ActiveState") == "active"  # of the host's own systemd
+
+
+def test_a_disabled_unit_is_started_and_stays_disabled(box: Systemd, node: UnitNode) -> None:
+    lose(box)
+    box.systemctl("disable", *UNITS)
+    assert check_recovered(box, node, register(box, name="vic")) == "epmd.service"
+    assert enabled(box) == ["disabled", "disabled"]
+
+
+def test_a_start_limit_is_lifted(box: Systemd, node: UnitNode) -> None:
+    drop_in(box, "epmd.service", "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=2\n")
+    for _ in range(4):
+        box.completed(["systemctl", "restart", "epmd.service"])
+    assert box.show("epmd.socket", "Result") == "service-start-limit-hit"
+    assert box.completed(["systemctl", "start", "epmd.service"]).returncode != 0
+    wait_until(lambda: not box.holders(), "the node to notice that its epmd is gone")
+    assert check_recovered(box, node, register(box, name="vic")) == "epmd.service"
+
+
+def test_a_socket_that_was_bound_to_one_address(box: Systemd, node: UnitNode) -> None:
+    lose(box)
+    drop_in(box, "epmd.socket", "[Socket]\nListenStream=\nListenStream=127.0.0.1:4369\n")
+    result = register(box, name="vic")
+    assert check_recovered(box, node, result) == "epmd.service"
+    assert only(result, "daemons")["addresses"] == ["127.0.0.1"]
+
+
+def test_a_socket_on_another_port_is_not_used(box: Systemd, node: UnitNode) -> None:
+    lose(box)
+    drop_in(box, "epmd.socket", "[Socket]\nListenStream=\nListenStream=14369\n")
+    assert TRANSIENT.fullmatch(check_recovered(box, node, register(box, name="vic")))
+    assert box.show("epmd.socket", "ActiveState") == "inactive"
+
+
+@pytest.mark.usefixtures("node")
+def test_a_unit_that_does_not_start_names_its_log(box: Systemd) -> None:
+    lose(box)
+    drop_in(box, "epmd.service", "[Service]\nExecStart=\nExecStart=/bin/false\n")
+    result = register(box, name="vic", timeout=3)
+    assert result["failed"]
+    assert result["reason"] == "epmd_not_started"
+    assert "see journalctl -u epmd.service" in result["msg"]
+    assert not box.listeners()
+
+
+def test_epmd_was_killed_and_its_socket_listens_on(box: Systemd, node: UnitNode) -> None:
+    """The first question starts it again: the node's own, in newer releases, or ours."""
+    killed = box.show("epmd.service", "MainPID")
+    box.systemctl("kill", "--signal=KILL", "epmd.service")
+    wait_until(lambda: box.show("epmd.service", "MainPID") != killed, "the end of epmd")
+    result = register(box, name="vic")
+    assert only(result, "nodes")["registered"], result
+    daemon = only(result, "daemons")
+    assert (daemon["started"], daemon["unit"]) == (False, "epmd.service")
+    assert box.names() == {"vic": node.port}
+    assert box.holders() == {node.pid}
+
+
+@pytest.mark.usefixtures("node")
+def test_the_user_of_the_node_may_not_start_a_unit(box: Systemd) -> None:
+    lose(box)
+    result = register(box, user="ejabberd", name="vic")
+    assert (result["failed"], result["changed"], result["reason"]) == (True, False, "epmd_not_started")
+    assert "Access denied; run with become" in result["msg"]
+    assert not box.listeners()
+
+
+@pytest.mark.parametrize("mask", [(), UNITS], ids=["unit", "transient"])
+def test_epmd_outlives_the_login(box: Systemd, node: UnitNode, mask: Sequence[str]) -> None:
+    """An administrator logs in, becomes root, runs the module and logs out."""
+    lose(box, mask=mask)
+    result = register(box, login="admin", name="vic")
+    wait_until(lambda: not box.logins(), "the login to end")
+    unit = check_recovered(box, node, result)
+    assert TRANSIENT.fullmatch(unit) if mask else unit == "epmd.service"
+
+
+def test_without_root_epmd_ends_with_the_login(box: Systemd, node: UnitNode) -> None:
+    lose(box, mask=UNITS)
+    result = register(box, login="ejabberd", user="ejabberd", name="vic")
+    daemon = only(result, "daemons")
+    assert (daemon["started"], daemon["names"]) == (True, {"vic": node.port})
+    assert re.fullmatch(r"session-\w+\.scope", daemon["unit"])
+    wait_until(lambda: not box.logins(), "the login to end")
+    assert not box.listeners()
+
+
+def test_an_epmd_of_an_application(box: Systemd) -> None:
+    """It ends when the application is restarted, and with it the names of other nodes. The next one lives elsewhere."""
+    # A restart goes no further than this while there is a gate.
+    waits = "ExecStartPre=/bin/sh -c 'if [ -p /run/gate ]; then read -r _ </run/gate; fi'"
+    box.systemctl("stop", *UNITS)
+    with box.node("app", COOKIE, properties=[waits]) as app, box.node("vic", COOKIE, user="rabbitmq") as node:
+        daemon = only(facts(box), "daemons")
+        assert (daemon["unit"], daemon["in_application_unit"]) == ("app.service", True)
+        assert daemon["names"] == {"app": app.port, "vic": node.port}
+        before = box.life(node)
+
+        box.run("mkfifo", "/run/gate")
+        box.systemctl("restart", "--no-block", "app.service")
+        wait_until(lambda: box.show("app.service", "SubState") == "start-pre", "the application to be restarted")
+        assert not box.listeners()
+        assert check_recovered(box, node, register(box, name="vic")) == "epmd.service"
+
+        box.run("sh", "-c", "echo >/run/gate; rm /run/gate")
+        box.systemctl("start", "app.service")  # waits for the restart
+        assert box.names() == {"app": box.node_in("app.service").port, "vic": node.port}
+        box.systemctl("restart", "app.service")
+        assert box.names() == {"app": box.node_in("app.service").port, "vic": node.port}
+        daemon = only(facts(box), "daemons")
+        assert (daemon["unit"], daemon["in_application_unit"]) == ("epmd.service", False)
+        assert box.life(node) == before
+
+
+def test_a_node_with_a_private_network(box: Systemd) -> None:
+    with box.node("vic", COOKIE, properties=["PrivateNetwork=yes"]) as node:
+        network = ["nsenter", f"--net=/proc/{node.pid}/ns/net"]
+        before = box.life(node)
+        assert (box.names(), box.names(*network)) == ({}, {"vic": node.port})
+        box.run("pkill", "--exact", "--uid", "ejabberd", "epmd")
+        wait_until(lambda: not box.names(*network), "the end of epmd")
+
+        result = register(box, name="vic")
+        assert result["changed"], result
+        found, daemon = only(result, "nodes"), only(result, "daemons")
+        assert (found["verdict"], found["registered"]) == ("epmd_down", True)
+        assert found["namespace"] == daemon["namespace"] == box.network(node.pid)
+        assert (daemon["user"], daemon["in_application_unit"]) == ("ejabberd", False)
+        assert TRANSIENT.fullmatch(daemon["unit"])
+        assert box.network(daemon["pid"]) == box.network(node.pid) != box.network(1)
+        assert (box.names(), box.names(*network)) == ({}, {"vic": node.port})
+        assert box.life(node) == before
+        assert not register(box, name="vic")["changed"]
