@@ -117,6 +117,7 @@ class Register:
             python=sys.executable,
             environment=environment,
         )
+        result.setdefault("changed", False)  # as the controller does
         output = json.dumps(result, indent=4)
         assert COOKIE not in output, output
         diff = result.get("diff", {"before": "", "after": ""}) if "--diff" in flags else {"before": "", "after": ""}

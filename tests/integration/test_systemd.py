@@ -190,7 +190,7 @@ def test_a_disabled_unit_is_started_and_stays_disabled(box: Systemd, node: UnitN
 
 def test_a_start_limit_is_lifted(box: Systemd, node: UnitNode) -> None:
     drop_in(box, "epmd.service", "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=2\n")
-    for _ in range(4):
+    for _attempt in range(4):
         box.completed(["systemctl", "restart", "epmd.service"])
     assert box.show("epmd.socket", "Result") == "service-start-limit-hit"
     assert box.completed(["systemctl", "start", "epmd.service"]).returncode != 0
