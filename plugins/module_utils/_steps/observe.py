@@ -147,7 +147,7 @@ def _look(vm: Vm, options: Options, table: Table | None, deadline: Deadline) -> 
     tls = vm.command_line.tls or (vm.pid is None and bool(options.tls_certfile or options.tls_cafile))
     observation = Observation(vm, daemon, tls, left=deadline.unused())
     if not _uses_epmd(vm):
-        owners.sockets_of(vm, daemon.port)  # whose rights are too few is told so for every node
+        owners.sockets_of(vm, daemon.port)  # too few rights are an error for every node, this one included
         return observation
     if table is None:
         table = epmd_client.ask_names(daemon, deadline.share(2))
@@ -170,6 +170,7 @@ def look_again(observation: Observation, table: Table, deadline: Deadline) -> Ob
     """The same node with what epmd has now, and with who holds the name now. Errors: EpmdError."""
     table = epmd_client.confirm(observation.daemon, table, observation.alive or "", deadline)
     observation = observation._replace(table=table)
+    # After the table: the socket of a registration that epmd has by then can be seen.
     sockets = _sockets(observation.vm, observation.daemon, observation.port)
     return observation._replace(holds=_holds(observation, sockets, deadline))
 

@@ -25,7 +25,7 @@ class EpmdKey(NamedTuple):
 
     @property
     def number(self) -> int:
-        """The same in one number, for the port of a network namespace: there, one epmd is started at a time."""
+        """The network namespace and the port as one number: the lock of whoever starts an epmd there."""
         return ((self.namespace or 0) << 16) + self.daemon.port
 
 
