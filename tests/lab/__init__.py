@@ -24,6 +24,7 @@ from ._node import EvalError, Node
 from ._old_node import OldNode
 from ._otp import Otp
 from ._payload import run_payload
+from ._podman import docker_like
 from ._process import LabError, bound, completed, dialled, free_port, holders, listeners, wait_until
 from ._squatter import Squatter
 from ._systemd import Systemd, UnitNode
@@ -60,6 +61,7 @@ __all__ = [
     "completed",
     "cut_silently",
     "dialled",
+    "docker_like",
     "exhausted",
     "forget",
     "free_port",
