@@ -4,8 +4,12 @@
 """The targets of the fuzzer: what is done with hostile bytes, and what holds whatever they are. Pure.
 
 A target takes any bytes and returns. What it raises is a finding: an assertion of its own, or an error of the
-collection that its documentation does not name. The fuzzer (`fuzz.py`), the replay of its corpus and the property tests
-all call the same targets.
+collection that its documentation does not name.
+
+All of fuzzing is in this folder. `fuzz.py` is `make fuzz`: it throws bytes at the targets for long. `corpus/` has the
+inputs that are kept, which `corpus.py` reads and writes. The unit tests need no fuzzer: `test_targets.py` replays the
+corpus and throws a few bytes at each target, `test_round_trips.py` has the property tests of the decoders, and
+`test_limits.py` the worst input that each limit allows.
 """
 
 from __future__ import annotations
