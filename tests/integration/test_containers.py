@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose, lose_inside
 from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Otp, docker_like, holders, listeners, system
 

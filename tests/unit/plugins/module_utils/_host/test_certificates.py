@@ -21,6 +21,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import TlsFai
 from ansible_collections.beamops.epmd.plugins.module_utils._host import certificates, command_line, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.certificates import Files
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Connection
+from ansible_collections.beamops.epmd.tests.fakes import create_server
 
 NONE = Files(None, None, None, "", "tls_certfile")
 
@@ -126,7 +127,7 @@ def server() -> Iterator[tuple[int, ssl.SSLContext]]:
     """A server that shakes hands once for each client, and hangs up."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("vic").configure_cert(context)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             while True:

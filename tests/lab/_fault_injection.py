@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults of a node and its epmd, as they happen in the field."""
+"""How a fault of a node or its epmd is made, as it happens in the field. `test_faults.py` has what the module does."""
 
 from __future__ import annotations
 

@@ -4,18 +4,21 @@
 """The targets of the fuzzer: what is done with hostile bytes, and what holds whatever they are. Pure.
 
 A target takes any bytes and returns. What it raises is a finding: an assertion of its own, or an error of the
-collection that its documentation does not name. The fuzzer (`fuzz.py`), the replay of its corpus and the property tests
-all call the same targets.
+collection that its documentation does not name.
+
+All of fuzzing is in this folder. `fuzz.py` is `make fuzz`: it throws bytes at the targets for long. `corpus/` has the
+inputs that are kept, which `corpus.py` reads and writes. The unit tests need no fuzzer: `test_targets.py` replays the
+corpus and throws a few bytes at each target, `test_round_trips.py` has the property tests of the decoders, and
+`test_limits.py` the worst input that each limit allows.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
+import random
 import socket
 import struct
-from types import SimpleNamespace
 from typing import Any, Callable, NamedTuple, Sequence
 from unittest import mock
 
@@ -38,7 +41,6 @@ from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
     etf,
     handshake,
     node,
-    transport,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Pid, Reference
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.handshake import Handshake, State
@@ -253,7 +255,7 @@ def units(data: bytes) -> None:
 
 
 class Wire:
-    """Stands in for a socket: the peer says these bytes, in pieces of this size, and then closes or is silent."""
+    """A connection whose peer says these bytes, in pieces of this size, and then closes or is silent."""
 
     def __init__(self, script: bytes, piece: int, silent: bool) -> None:
         self.sent = bytearray()
@@ -266,7 +268,7 @@ class Wire:
         part = self._script[self._position : self._position + min(size, self._piece)]
         self._position += len(part)
         if not part and self._silent:
-            raise TimeoutError("timed out")
+            raise socket.timeout("timed out")
         return part
 
     def sendall(self, data: bytes) -> None:
@@ -299,24 +301,18 @@ def peers(data: bytes) -> Any:
         wires.append(Wire(script, 1 + how[0], bool(how[1] & 1)))
         return wires[-1]
 
-    kernel = SimpleNamespace(
-        **{
-            name: getattr(socket, name) for name in ("AF_INET", "AF_INET6", "SOCK_STREAM", "IPPROTO_TCP", "TCP_NODELAY")
-        },
-        SHUT_WR=socket.SHUT_WR,
-        timeout=TimeoutError,
-        socket=connect,
-    )
-    chance = SimpleNamespace(SystemRandom=lambda: SimpleNamespace(getrandbits=lambda _bits: CHALLENGE))
-    with mock.patch.object(transport, "socket", kernel), mock.patch.object(node, "random", chance):
+    def challenge(_generator: random.SystemRandom, _bits: int) -> int:
+        return CHALLENGE
+
+    with mock.patch.object(socket, "socket", connect), mock.patch.object(random.SystemRandom, "getrandbits", challenge):
         yield wires
 
 
 def conversation_with_a_node(data: bytes) -> None:
     """A whole conversation with a node: its challenge, the proof of the cookie, what is asked of it, and the end."""
-    ticks = itertools.count()
-    clock = SimpleNamespace(monotonic=lambda: next(ticks) / 10, sleep=lambda _seconds: None)
-    with peers(data) as wires, refused(EpmdError), mock.patch.object(erl_epmd, "time", clock):
+    # A node that says again and again that it is registered has no more to say at some time.
+    patience = mock.patch.multiple(erl_epmd, FORGET_SECONDS=60, POLL_SECONDS=0)
+    with peers(data) as wires, refused(EpmdError), patience:
         connection = node.NodeConnection.open("127.0.0.1", 1, Deadline(60), Deadline(60))
         try:
             connection.authenticate(COOKIE)

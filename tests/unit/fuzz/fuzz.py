@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.beamops.epmd.tests.fuzz import corpus
+from ansible_collections.beamops.epmd.tests.unit.fuzz import corpus
 
 COLLECTION = "ansible_collections.beamops.epmd"
 SECONDS = 5
@@ -39,7 +39,7 @@ def fuzz_one(name: str, options: list[str]) -> None:
     import atheris  # type: ignore[import-untyped]  # noqa: PLC0415 # only this process needs it
 
     with atheris.instrument_imports(include=[f"{COLLECTION}.plugins"]):
-        from ansible_collections.beamops.epmd.tests.fuzz.targets import TARGETS  # noqa: PLC0415
+        from ansible_collections.beamops.epmd.tests.unit.fuzz.targets import TARGETS  # noqa: PLC0415
     # For -merge, the fuzzer starts itself again, through a shell.
     atheris.Setup([shlex.join([sys.executable, __file__, "one", name]), *options], TARGETS[name].run)
     atheris.Fuzz()
@@ -88,7 +88,7 @@ def seeds(name: str, directory: Path) -> str:
 
 def fuzz(names: list[str], runs: int) -> int:
     """Fuzz these targets, and print a table. Gives the exit code."""
-    from ansible_collections.beamops.epmd.tests.fuzz.targets import TARGETS  # noqa: PLC0415
+    from ansible_collections.beamops.epmd.tests.unit.fuzz.targets import TARGETS  # noqa: PLC0415
 
     weights = sum(TARGETS[name].weight for name in names)
     total, code = 0, 0
@@ -128,7 +128,7 @@ def keep(names: list[str], directory: Path) -> int:
 
 def main(arguments: list[str]) -> int:
     """Read the command line; see tests/toolchain/fuzz."""
-    from ansible_collections.beamops.epmd.tests.fuzz.targets import TARGETS  # noqa: PLC0415
+    from ansible_collections.beamops.epmd.tests.unit.fuzz.targets import TARGETS  # noqa: PLC0415
 
     what, *rest = arguments
     if what == "keep":

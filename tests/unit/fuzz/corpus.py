@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Iterable
 
 DIRECTORY = Path(__file__).parent / "corpus"
-HEAD = """# Inputs for the target {name} of tests/fuzz/targets.py, made by tests/toolchain/fuzz keep or added by hand.
+HEAD = """# Inputs for the target {name} of targets.py, made by tests/toolchain/fuzz keep or added by hand.
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
