@@ -18,7 +18,16 @@ import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose, lose_inside
-from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Otp, docker_like, holders, listeners, system
+from ansible_collections.beamops.epmd.tests.lab import (
+    Container,
+    Epmd,
+    Node,
+    Otp,
+    docker_like,
+    holders,
+    listeners,
+    system,
+)
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 

@@ -1,5 +1,6 @@
-# leftovers.py COMMAND...: run a command, and fail if it leaves behind a process, a mount, a network namespace or a file in a
-# temporary folder. Standard: prctl(2), PR_SET_CHILD_SUBREAPER: what its processes leave behind becomes a child of ours.
+# leftovers.py COMMAND...: run a command, and fail if it leaves behind a process, a mount, a network namespace or a file
+# in a temporary folder.
+# Standard: prctl(2), PR_SET_CHILD_SUBREAPER: what its processes leave behind becomes a child of ours.
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later

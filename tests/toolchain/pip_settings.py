@@ -1,7 +1,8 @@
 # pip_settings.py uv: print the package indexes and the certificates that pip uses here as the settings of uv, one
-# NAME=VALUE a line. pip_settings.py FILE: write pip's settings in the environment (PIP_INDEX_URL, PIP_CERT ...) to a
-# configuration file, for programs that run pip with a clean environment, as ansible-test does. To be run by a Python that
-# has pip. https://pip.pypa.io/en/stable/topics/configuration/
+# NAME=VALUE a line; needs a Python that has pip.
+# pip_settings.py FILE: write pip's settings in the environment (PIP_INDEX_URL, PIP_CERT ...) to a configuration file,
+# for programs that run pip with a clean environment, as ansible-test does.
+# https://pip.pypa.io/en/stable/topics/configuration/
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -23,7 +24,8 @@ NAMES_IN_UV = {
 
 def for_uv() -> list[str]:
     """The settings of pip as pip sees them: later ones override earlier ones."""
-    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     settings: dict[str, str] = {}
     order = ("global.", "install.", ":env:.")
     for prefix in order:
