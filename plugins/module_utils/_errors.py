@@ -43,6 +43,10 @@ class NoCookie(EpmdError):
     reason = "no_cookie"
 
 
+class NoMd5(EpmdError):
+    """This Python can't compute the digest of the handshake."""
+
+
 class ProtocolError(EpmdError):
     """The peer sent bytes that the standard does not allow at this place."""
 

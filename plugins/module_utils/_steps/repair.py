@@ -17,7 +17,7 @@ from .._host import cookies, owners
 from .._host.cookies import Cookie
 from .._limits import MARGIN_SECONDS
 from .._options import Options
-from .._wire import epmd_client, erl_epmd
+from .._wire import epmd_client, erl_epmd, handshake
 from .._wire.epmd_client import State, Table
 from .._wire.node import NodeConnection
 from . import observe, prove
@@ -85,6 +85,7 @@ def _cookie(node: Lost, options: Options, deadline: Deadline) -> Cookie:
     if observation.name is None:
         kind = type(observation.trouble) if observation.trouble else EpmdError
         raise kind(f"{node.why}, but the node does not answer: {observation.trouble}")
+    handshake.digest(b"", 0)  # a Python may have no MD5
     return cookies.find(observation.vm, options.cookie, options.cookie_file, deadline)
 
 
