@@ -72,7 +72,7 @@ def _reply(data: bytes, what: str) -> Cursor:
 def _lines(text: bytes, starts: re.Pattern[bytes], ends: re.Pattern[bytes], highest: int) -> Iterator[_Line]:
     """The lines in a text, each from a start to the first end behind a name; what is no line is skipped.
 
-    Both are searched forwards only. One regular expression for a whole line would look for an end from each start again.
+    Both are searched forwards only: one regular expression for a line would look for its end from each start again.
     """
     start, end = starts.search(text), ends.search(text)
     while start and end:

@@ -110,8 +110,8 @@ def digest(cookie: bytes, challenge: int) -> bytes:
             return hashlib.md5(text).digest()
     except (ValueError, AttributeError):
         raise NoMd5(
-            "the Python on this host has no MD5, without which no Erlang node lets us connect: give another Python with "
-            "ansible_python_interpreter"
+            "the Python on this host has no MD5, without which no Erlang node lets us connect: give another Python "
+            "with ansible_python_interpreter"
         ) from None
 
 

@@ -44,7 +44,9 @@ def test_no_character_of_unicode_that_turns_the_line_or_has_no_width_gets_throug
         assert _legible.legible(f"vic{character}") == "vic?", ascii(character)
 
 
-@pytest.mark.parametrize("name", ["vic@web1", "ejabberd-\u00e9\u00f1", "\u6771\u4eac", "\u05d0\u05d1", "a b", "a\u00a0b"])
+@pytest.mark.parametrize(
+    "name", ["vic@web1", "ejabberd-\u00e9\u00f1", "\u6771\u4eac", "\u05d0\u05d1", "a b", "a\u00a0b"]
+)
 def test_letters_of_every_language_get_through(name: str) -> None:
     assert _legible.legible(name) == name
 
