@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Sequence
 
 from .._deadline import Deadline
-from .._errors import CannotStart, EpmdError, StillSilent, Unreachable
+from .._errors import CannotStart, EpmdError, StillSilent, Unreachable, in_words
 from .._host import cookies, owners
 from .._host.cookies import Cookie
 from .._limits import MARGIN_SECONDS
@@ -36,6 +36,7 @@ def repair(lost: Sequence[Lost], options: Options) -> list[Repair]:
         lost,
         lambda node: node.observation.vm,
         options.timeout + MARGIN_SECONDS,
+        may_hang=True,
     )
     return prove.prove(
         [
@@ -52,6 +53,7 @@ def predict(lost: Sequence[Lost], options: Options) -> list[Repair]:
         lost,
         lambda node: node.observation.vm,
         options.timeout + MARGIN_SECONDS,
+        may_hang=True,
     )
     return [
         outcome if isinstance(outcome, Repair) else prove.failure(node.observation.table, outcome)
@@ -107,8 +109,8 @@ def _attempt(node: Lost, options: Options) -> Attempt:
                 attempt = _register(attempt, connection, deadline)
         finally:
             connection.close()
-    except EpmdError as error:
-        attempt = attempt._replace(error=error, started=attempt.started or isinstance(error, StillSilent))
+    except Exception as error:  # also a defect of ours: what was started by then has to be told
+        attempt = attempt._replace(error=in_words(error), started=attempt.started or isinstance(error, StillSilent))
     return attempt._replace(left=deadline.unused())
 
 
@@ -132,7 +134,8 @@ def _connect(node: Lost, options: Options, deadline: Deadline) -> NodeConnection
 def _authenticate(node: Lost, connection: NodeConnection, cookie: Cookie) -> None:
     # A digest is enough to guess a cookie from. Between look and connection, somebody else may have taken the port.
     pid = node.observation.vm.pid
-    if pid and not owners.accepted(pid, node.listener.port, connection.own_port):
+    own, theirs = connection.ends
+    if pid and not owners.accepted(pid, theirs, own):
         raise EpmdError(
             f"{node.where} is answered by another process than the node's, so the cookie was not used: run again"
         )

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import Ended, EpmdError, NotPermitted, TimedOut
 from ansible_collections.beamops.epmd.plugins.module_utils._host import inside, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.at_once import at_once
@@ -33,6 +34,12 @@ def test_one_item_of_our_own_network_is_worked_on_in_this_process(vm: Vm | None)
     assert at_once(where, ["x"], lambda _item: vm, 60) == [os.getpid()]
 
 
+@pytest.mark.parametrize("items", [["x"], ["x", "y"]])
+def test_work_that_hangs_has_an_end_with_one_item_as_with_several(items: list[str]) -> None:
+    outcomes = at_once(lambda _item: time.sleep(3600), items, lambda _item: None, 0.1, may_hang=True)
+    assert [type(outcome) for outcome in outcomes] == [TimedOut] * len(items)
+
+
 def test_several_items_are_worked_on_by_a_child_each() -> None:
     pids = at_once(where, ["x", "y"], lambda _item: None, 60)
     assert len({*pids, os.getpid()}) == 3
@@ -47,15 +54,31 @@ def test_an_item_of_another_network_is_worked_on_in_there(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("error", [NotPermitted("run with become"), FileNotFoundError(2, "gone")])
-def test_an_error_is_the_result_of_its_item(count: int, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (NotPermitted("run with become"), NotPermitted, "run with become"),
+        (NotPermitted("evil\x1b[2J\n"), NotPermitted, "evil?[2J?"),
+        (ProcessLookupError(3, "x"), Ended, "a process ended while it was looked at: run again"),
+        (FileNotFoundError(2, "x", "/proc/1/ns/net"), Ended, "a process ended while it was looked at: run again"),
+        (
+            OSError(28, "No space left on device", "/tmp/x"),
+            EpmdError,
+            "the operating system reports No space left on device (/tmp/x): correct that and run again",
+        ),
+        (OSError("x"), EpmdError, "the operating system reports x: correct that and run again"),
+    ],
+)
+def test_an_error_is_the_result_of_its_item_in_one_sentence(
+    count: int, error: Exception, kind: type[Exception], sentence: str
+) -> None:
     def work(item: int) -> int:
         if item == 0:
             raise error
         return item
 
     outcomes: list[Any] = at_once(work, list(range(count)), lambda _item: None, 60)
-    assert (type(outcomes[0]), outcomes[0].args) == (type(error), error.args)
+    assert (type(outcomes[0]), str(outcomes[0])) == (kind, sentence)
     assert outcomes[1:] == list(range(1, count))
 
 

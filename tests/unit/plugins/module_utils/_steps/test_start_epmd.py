@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import pwd
 import shlex
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -354,6 +356,73 @@ def test_a_unit_of_systemd_for_this_port_is_started(debian: Host) -> None:
         "systemctl --no-ask-password reset-failed epmd.socket epmd.service",
         "systemctl --no-ask-password start epmd.service",
     ]
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize("program", ["systemctl", "systemd-run"])
+def test_what_speaks_with_systemd_has_neither_our_environment_nor_our_terminal(
+    debian: Host, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container it is a program of the container."""
+    monkeypatch.setenv("SECRET", "x")
+    seen = shlex.quote(str(tmp_path / "seen"))
+    look = f"env >>{seen}; cut -d ' ' -f 6,7 /proc/$$/stat >>{seen}; test -t 0 && echo terminal >>{seen}"
+    if program == "systemctl":
+        debian.has("systemctl", f"{look}; {systemctl(tmp_path)}")
+    else:
+        (tmp_path / "units").write_text(NO_UNITS)
+        debian.has("epmd")
+        debian.has("systemd-run", look, starts=True)
+    with on_a_terminal():
+        assert debian.start(vm(uid=0)).by_us
+    lines = (tmp_path / "seen").read_text().splitlines()
+    names = {line.partition("=")[0] for line in lines if "=" in line}
+    assert names <= {"PATH", "LANG", "PWD", "OLDPWD", "SHLVL", "_"}
+    sessions = [line.split() for line in lines if "=" not in line]
+    assert len(sessions) == (3 if program == "systemctl" else 1)
+    for session, terminal in sessions:
+        assert session != str(os.getsid(0))
+        assert terminal == "0"
+
+
+@contextlib.contextmanager
+def on_a_terminal() -> Iterator[None]:
+    """Have a terminal for standard input, as with `ssh -tt`."""
+    outer, inner = pty.openpty()
+    before = os.dup(0)
+    os.dup2(inner, 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (outer, inner, before):
+            os.close(descriptor)
+
+
+def test_an_epmd_that_hangs_at_its_start_takes_no_time_from_the_nodes_of_another(host: Host, tmp_path: Path) -> None:
+    """Nor does one whose work was killed while it started its epmd."""
+    other = Host(tmp_path)
+    fifo = shlex.quote(str(tmp_path / "fifo"))
+    host.has("epmd", f'[ "$ERL_EPMD_PORT" = {other.daemon.port} ] || exec sleep 3600; echo start >{fifo}')
+
+    def die() -> None:
+        with children.alone(8, Deadline(60)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hang() -> None:
+        start_epmd.start(vm(), host.daemon, 7, Deadline(3))
+
+    def start() -> Started:
+        return start_epmd.start(vm(), other.daemon, 8, Deadline(60))
+
+    try:
+        killed, hung, waited, fine = children.at_once(lambda work: work(), [die, hang, hang, start], 60)
+    finally:
+        other.close()
+    assert "was killed by signal 9" in str(killed)
+    assert isinstance(hung, EpmdError)
+    assert isinstance(waited, EpmdError)
+    assert fine == Started(Table(State.UP, {}), True)
 
 
 def test_a_unit_that_fails_says_why(debian: Host, tmp_path: Path) -> None:
