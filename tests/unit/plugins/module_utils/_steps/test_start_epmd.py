@@ -16,6 +16,7 @@ import shlex
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -36,7 +37,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host import (
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.plugins.module_utils._steps import start_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import repair, start_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.start_epmd import Started
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
@@ -338,6 +339,17 @@ def test_no_epmd_is_started_that_the_node_would_not_use(
     assert outcome.daemons[0]["started"] == (words is None)
     if words:
         assert outcome.nodes[0]["msg"] == words.format(host.daemon.port)
+
+
+def test_an_epmd_on_a_file_system_that_hangs_has_an_end(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one node only, and it is not worked on in this process."""
+    monkeypatch.setattr(repair, "MARGIN_SECONDS", 0.5)
+    monkeypatch.setattr(os, "access", lambda *_given: time.sleep(3600))
+    with FakeServer(node(rpc(lambda *_given: Atom("erl_epmd")), NodePeer("vic@web1"))) as peer:
+        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=0.5)
+        outcome = ensure(options, Mode.REPAIR)
+    assert (outcome.failed, outcome.changed, outcome.reason) == (True, False, "timeout")
+    assert outcome.msg.endswith(": the work on it did not end within 1 s: run again")
 
 
 def test_an_epmd_that_was_started_in_vain_is_a_change(host: Host) -> None:
