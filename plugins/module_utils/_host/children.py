@@ -17,7 +17,6 @@ import os
 import pickle
 import select
 import signal
-import tempfile
 import time
 from typing import IO, Any, Callable, Generic, Iterator, Sequence, TypeVar
 
@@ -28,7 +27,7 @@ from .._limits import KILL_SECONDS, MAX_AT_ONCE, MAX_CHILD_RESULT
 T = TypeVar("T")
 U = TypeVar("U")
 
-POLL_SECONDS = 0.001
+POLL_SECONDS = 0.0001
 LOCK_POLL_SECONDS = 0.01
 
 _CHUNK = 1 << 16
@@ -71,12 +70,13 @@ class _Child(Generic[T]):
         os.close(self.reading)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
-        end = time.monotonic() + KILL_SECONDS
+        end, pause = time.monotonic() + KILL_SECONDS, POLL_SECONDS
         while time.monotonic() < end:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
                 return status
-            time.sleep(POLL_SECONDS)
+            time.sleep(pause)
+            pause *= 2
         return signal.SIGKILL
 
     def outcome(self, in_time: bool) -> T | Exception:
@@ -169,6 +169,8 @@ def _nameless_file() -> IO[bytes]:
     try:
         return open(os.memfd_create("locks"), "r+b", buffering=0)
     except (AttributeError, OSError):
+        import tempfile  # noqa: PLC0415
+
         return tempfile.TemporaryFile()
 
 

@@ -53,7 +53,7 @@ def find(place: Place, program: str, directories: list[str], deadline: Deadline)
     def first() -> str | None:
         return next((path for path in paths if os.access(path, os.X_OK)), None)
 
-    return first() if place.container is None else inside.with_files_of(place.container, deadline.left(), first)
+    return inside.with_files_of(place.container, deadline.left(), first)
 
 
 def run(place: Place, command: list[str], deadline: Deadline, failure: str) -> str:
@@ -62,15 +62,17 @@ def run(place: Place, command: list[str], deadline: Deadline, failure: str) -> s
     Errors: CannotStart, with the failure and the first line of the output, where systemctl has the cause.
     """
     environment = {"PATH": PATH, "LANG": "C"}
-    with _started(place, command, environment, False, subprocess.PIPE, failure) as child:
-        try:
-            output = _output(child.stdout, deadline)
-            code = child.wait(deadline.left())
-        except (TimedOut, subprocess.TimeoutExpired):
-            raise CannotStart(f"{failure}: {command[0]} did not end within {deadline.seconds:g} s") from None
-        finally:
-            if child.poll() is None:
-                _kill(child)
+    child = _started(place, command, environment, False, subprocess.PIPE, failure)
+    try:
+        output = _output(child.stdout, deadline)
+        code = child.wait(deadline.left())
+    except (TimedOut, subprocess.TimeoutExpired):
+        raise CannotStart(f"{failure}: {command[0]} did not end within {deadline.seconds:g} s") from None
+    finally:
+        if child.poll() is None:
+            _kill(child)
+        if child.stdout:
+            child.stdout.close()
     if code != 0:
         first = (output.strip().splitlines() or [f"exit code {code}"])[0]
         hint = "" if os.geteuid() == 0 else "; run with become"

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The same work for many nodes at once, for each in its own network namespace. Private to the collection.
 
-Standard: setns(2). To look at one node of our own network namespace, which is what most hosts have, takes no child.
+Standard: setns(2). One node of our own network namespace, which is what most hosts have, needs no child: what may hang,
+as a file does, has one of its own.
 """
 
 from __future__ import annotations
@@ -18,19 +19,14 @@ U = TypeVar("U")
 
 
 def at_once(
-    work: Callable[[T], U],
-    items: Sequence[T],
-    vm_of: Callable[[T], Vm | None],
-    seconds: float,
-    may_hang: bool = False,
+    work: Callable[[T], U], items: Sequence[T], vm_of: Callable[[T], Vm | None], seconds: float
 ) -> list[U | EpmdError]:
     """What the work gives for each item, or its error, in their order.
 
     vm_of: a process in whose network namespace to work, None for our own. seconds: when to give up on an item.
-    may_hang: have a child also for one node, since what it does may have no end: to read a file, to start a program.
     Errors: none. Those of an item are EpmdError: Ended where its process has ended meanwhile.
     """
-    if len(items) == 1 and not may_hang and _namespace_of(vm_of(items[0])) is None:
+    if len(items) == 1 and _namespace_of(vm_of(items[0])) is None:
         return [_result(work, items[0])]
     from .._host import children  # noqa: PLC0415
 

@@ -36,7 +36,6 @@ def repair(lost: Sequence[Lost], options: Options) -> list[Repair]:
         lost,
         lambda node: node.observation.vm,
         options.timeout + MARGIN_SECONDS,
-        may_hang=True,
     )
     return prove.prove(
         [
@@ -53,7 +52,6 @@ def predict(lost: Sequence[Lost], options: Options) -> list[Repair]:
         lost,
         lambda node: node.observation.vm,
         options.timeout + MARGIN_SECONDS,
-        may_hang=True,
     )
     return [
         outcome if isinstance(outcome, Repair) else prove.failure(node.observation.table, outcome)

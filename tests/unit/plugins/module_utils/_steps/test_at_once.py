@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import Ended, EpmdError, NotPermitted, TimedOut
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import Ended, EpmdError, NotPermitted
 from ansible_collections.beamops.epmd.plugins.module_utils._host import inside, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.at_once import at_once
@@ -32,12 +31,6 @@ def test_no_item_is_no_work() -> None:
 @pytest.mark.parametrize("vm", [None, OURS])
 def test_one_item_of_our_own_network_is_worked_on_in_this_process(vm: Vm | None) -> None:
     assert at_once(where, ["x"], lambda _item: vm, 60) == [os.getpid()]
-
-
-@pytest.mark.parametrize("items", [["x"], ["x", "y"]])
-def test_work_that_hangs_has_an_end_with_one_item_as_with_several(items: list[str]) -> None:
-    outcomes = at_once(lambda _item: time.sleep(3600), items, lambda _item: None, 0.1, may_hang=True)
-    assert [type(outcome) for outcome in outcomes] == [TimedOut] * len(items)
 
 
 def test_several_items_are_worked_on_by_a_child_each() -> None:
