@@ -44,7 +44,7 @@ class TestFiles:
         with pytest.raises(Ended, match=f"^the process {GONE} has ended meanwhile: run again$"):
             inside.with_files_of(GONE, 60, lambda: None)
 
-    @pytest.mark.parametrize("pid", [SELF, None])
+    @pytest.mark.parametrize("pid", [SELF, None], ids=["beside us", "ourselves"])
     def test_a_file_system_of_ours_that_hangs_has_an_end(self, pid: int | None) -> None:
         with pytest.raises(TimedOut, match=r"did not end within 0.2 s"):
             inside.with_files_of(pid, 0.2, lambda: time.sleep(3600))
