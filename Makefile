@@ -9,8 +9,8 @@ tools = tests/toolchain
 run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test test-all lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
-	molecule docs fuzz bench import build clean FORCE
+.PHONY: help demo test test-all prepare lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
+	molecule docs fuzz bench import build requirements clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -20,22 +20,24 @@ demo: ## see a lost node found and registered again
 	@tests/demo/run
 
 test: ## lint, sanity, unit, docs, integration and molecule, the cheap ones first
-	@$(MAKE) --no-print-directory --jobs="$$(nproc)" --output-sync=target lint sanity unit docs
-	@$(MAKE) --no-print-directory integration
-	@$(MAKE) --no-print-directory molecule
+	@python3 $(tools)/leftovers.py $(tools)/stages 'prepare lint sanity unit docs' integration molecule
 	@echo '== test: lint, sanity, unit, docs, integration and molecule passed'
 
 test-all: lint sanity-all import unit-all docs integration-all molecule ## the same with every ansible-core, Python and OTP; writes tables of the docs
 	@echo '== test-all: lint, sanity-all, import, unit-all, docs, integration-all and molecule passed'
 
+prepare: ## what integration and molecule need: Erlangs, root file systems, Debian's packages
+	@echo "== prepare: Erlangs, root file systems and Debian's packages"
+	@$(tools)/prepare $(few_otps)
+
 lint: ## style, types, imports and metadata, from the source alone
 	@echo '== lint: style, types, imports and metadata, from the source alone'
-	@$(run) $(tools)/lint
-	@$(run) reuse --root '$(CURDIR)' lint --quiet
+	@$(run) lint $(tools)/lint
+	@$(run) lint reuse --root '$(CURDIR)' lint --quiet
 
 sanity: ## ansible-test sanity, with nothing skipped
 	@echo '== sanity: ansible-test, with nothing skipped'
-	@$(tools)/ansible_test sanity --venv --python "$$($(run) python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+	@$(tools)/ansible_test sanity --venv --python "$$($(run) unit python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 
 sanity-all: ## the same with every ansible-core that the collection supports, and every Python of a target
 	@echo '== sanity-all: every ansible-core that the collection supports, and every Python of a target'
@@ -43,7 +45,7 @@ sanity-all: ## the same with every ansible-core that the collection supports, an
 
 unit: ## pytest tests/unit, without Erlang
 	@echo '== unit: each part by itself, without Erlang'
-	@$(run) pytest -p no:cacheprovider tests/unit
+	@$(run) unit pytest -p no:cacheprovider --numprocesses "$$(($$(nproc) * 2))" tests/unit
 
 unit-all: ## the same with every CPython of a target that this machine or a later Debian has
 	@echo '== unit-all: each part by itself, with every CPython of a target that this machine or a later Debian has'
@@ -77,7 +79,7 @@ FORCE:
 
 docs: ## the documentation as a site, in dist/docs
 	@echo '== docs: the documentation as a site, in dist/docs'
-	@$(run) $(tools)/docs "$(CURDIR)/dist/docs"
+	@$(run) docs $(tools)/docs "$(CURDIR)/dist/docs"
 
 fuzz: ## ten million hostile inputs for the decoders; takes half an hour; not a part of test
 	@echo '== fuzz: ten million hostile inputs for the decoders'
@@ -93,7 +95,11 @@ import: ## galaxy-importer on the artifact
 
 build: ## the artifact for Ansible Galaxy, in dist/
 	@echo '== build: the artifact for Ansible Galaxy, in dist/'
-	@$(run) ansible-galaxy collection build --force --output-path "$(CURDIR)/dist"
+	@$(run) unit ansible-galaxy collection build --force --output-path "$(CURDIR)/dist"
+
+requirements: ## pin the newest versions of all tools, in tests/requirements
+	@echo '== requirements: the newest versions of all tools'
+	@$(tools)/requirements
 
 clean: ## delete what was built in this checkout; tools and Erlangs stay in the cache
 	@echo '== clean: delete what was built in this checkout'

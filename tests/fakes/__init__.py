@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ._memory import HOSTILE_MEBIBYTES, grows_by_less_than
 from ._node_peer import NodePeer
-from ._server import FakeServer, Handler, answer, drip, flood, hang, node, say
+from ._server import FakeServer, Handler, answer, create_server, drip, flood, hang, node, say
 from .epmd_server import epmd
 from .rex import rpc
 
@@ -21,6 +21,7 @@ __all__ = [
     "Handler",
     "NodePeer",
     "answer",
+    "create_server",
     "drip",
     "epmd",
     "flood",

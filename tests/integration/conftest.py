@@ -15,8 +15,8 @@ from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT,
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp
 
 pytest_plugins = [
-    "ansible_collections.beamops.epmd.tests.integration.faults",
-    "ansible_collections.beamops.epmd.tests.integration.kinds",
+    "ansible_collections.beamops.epmd.tests.integration.faults_table",
+    "ansible_collections.beamops.epmd.tests.integration.kinds_table",
 ]
 
 

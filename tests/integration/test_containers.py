@@ -1,7 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes in containers and other namespaces: recovered from the host, and never confused with nodes of the host."""
+"""Nodes in containers and other namespaces: recovered from the host, and never confused with nodes of the host.
+
+With BEAMOPS_CONTAINERS=podman, those as Docker makes them are made by podman; the CI does both.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose, lose_inside
-from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Otp, holders, listeners, system
+from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Node, Otp, docker_like, holders, listeners, system
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
@@ -28,8 +31,8 @@ def limits(pid: int) -> list[str]:
 
 @pytest.fixture
 def box(otp: Otp) -> Iterator[Container]:
-    """A container with its own Debian, as Docker makes it."""
-    with Container(system(otp.release), cgroup=True) as running:
+    """A container with its own Debian as Docker makes it, by the lab or by podman (BEAMOPS_CONTAINERS)."""
+    with docker_like(system(otp.release)) as running:
         yield running
 
 
@@ -87,7 +90,7 @@ def test_one_name_in_two_containers_and_on_the_host(
 ) -> None:
     """Each has its own epmd, its own port and its own cookie."""
     with (
-        Container(system(otp.release), "other") as other,
+        docker_like(system(otp.release), "other") as other,
         box.node("vic", release=otp.release, cookie="cookie-of-the-first") as one,
         other.node("vic", release=otp.release, cookie="cookie-of-the-second") as two,
     ):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, recover
 from ansible_collections.beamops.epmd.tests.lab import HOME_COOKIE, Elixir, Epmd, Node, Otp, Release, client_pings
 

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The faults of a host in trouble: the module's message and time for each, and that the next run repairs it.
 
+`faults_table.py` writes what is seen here into faults.rst.
+
 The module's own code runs in this process, so that a fault can happen at any point of it.
 """
 
@@ -29,7 +31,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import 
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
 from ansible_collections.beamops.epmd.tests.fakes import epmd_server
-from ansible_collections.beamops.epmd.tests.integration.faults import Survived
+from ansible_collections.beamops.epmd.tests.integration.faults_table import Survived
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     AdHoc,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, recover
 from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Otp, bound, dialled, forget, free_port
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import Register, life, lose, recover
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, forget, free_port, holders, listeners
 

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import OLD_NAME, NodeConnection
-from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, NEWEST, Register, Run
 from ansible_collections.beamops.epmd.tests.lab import Epmd, OldNode, forget, holders
 

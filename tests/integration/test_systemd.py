@@ -173,6 +173,14 @@ def test_a_masked_unit_is_not_started(box: Systemd, node: UnitNode, mask: Sequen
     assert box.show("epmd.service", "ActiveState") == box.show("epmd.socket", "ActiveState") == "inactive"
 
 
+def test_an_epmd_in_a_unit_of_its_own_has_the_environment_of_the_node(box: Systemd) -> None:
+    with box.node("vic", COOKIE, properties=["Environment=ERL_EPMD_ADDRESS=127.0.0.1"]) as node:
+        lose(box, mask=UNITS)
+        result = register(box, name="vic")
+        assert TRANSIENT.fullmatch(check_recovered(box, node, result))
+        assert only(result, "daemons")["addresses"] == ["127.0.0.1", "::1"]
+
+
 def test_a_masked_unit_is_not_started_from_outside(box: Systemd, node: UnitNode) -> None:
     lose(box, mask=UNITS)
     unit = check_recovered(box, node, register(box, "outside", name="vic"))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     NO_PSUTIL,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
+from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose
 from ansible_collections.beamops.epmd.tests.lab import Authority, Epmd, Node, Otp, forget, holders
 

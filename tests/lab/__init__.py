@@ -18,12 +18,13 @@ from ._client import client_pings
 from ._container import Container, system
 from ._elixir import HOME_COOKIE, Elixir, Release
 from ._epmd import Epmd
-from ._faults import cut_silently, exhausted, forget, overwrite_command_line, unreachable
+from ._fault_injection import cut_silently, exhausted, forget, overwrite_command_line, unreachable
 from ._fleet import SMALL, Fleet, Host, Plan
 from ._node import EvalError, Node
 from ._old_node import OldNode
 from ._otp import Otp
 from ._payload import run_payload
+from ._podman import docker_like
 from ._process import LabError, bound, completed, dialled, free_port, holders, listeners, wait_until
 from ._squatter import Squatter
 from ._systemd import Systemd, UnitNode
@@ -60,6 +61,7 @@ __all__ = [
     "completed",
     "cut_silently",
     "dialled",
+    "docker_like",
     "exhausted",
     "forget",
     "free_port",

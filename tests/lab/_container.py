@@ -73,7 +73,7 @@ _CAPABILITIES = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid
 class Container(Closable):
     """A running container.
 
-    system: the root file system below its own, as `tests/toolchain/system` makes it; None for this host's root. own:
+    system: the root file system below its own, as `tests/toolchain/offline/system` makes it; None for this host's root. own:
     the namespaces that it does not share with the tests. Without "mount" it is a mere chroot, mounted in the namespace
     of the tests. cgroup: whether it gets a cgroup, where that is possible. ipv6: whether IPv6 is switched on in its
     network namespace.

@@ -80,7 +80,7 @@ class UnitNode(NamedTuple):
 class Systemd(Closable):
     """A running host.
 
-    system: its root file system, as `tests/toolchain/system` makes it.
+    system: its root file system, as `tests/toolchain/offline/system` makes it.
     """
 
     def __init__(self, system: Path, name: str = "box") -> None:

@@ -4,8 +4,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=sh disable=SC2034 # the variables are used by the scripts that read this
 
-toolchain=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
-checkout=${toolchain%/tests/toolchain}
+# The scripts in other folders of tests/ read this file, too.
+checkout=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+checkout=${checkout%/tests/*}
+toolchain=$checkout/tests/toolchain
+offline=$toolchain/offline
 
 # Everything that is built is kept here, outside the checkout, and can be deleted at any time.
 # Exported, because `run` gives its command another HOME.
@@ -45,25 +48,12 @@ apt() {
     } >/dev/null </dev/null 8>"$BEAMOPS_CACHE/apt.lock" || die "apt-get could not install '$1'."
 }
 
-# suite_of RELEASE: print the Debian suite that has this OTP; fails if none has it.
-suite_of() {
-    case $1 in
-        23) echo bullseye ;;
-        25) echo bookworm ;;
-        27) echo trixie ;;
-        29) echo sid ;;
-        *) return 1 ;;
-    esac
-}
-
-# Print the mirror that this machine uses for Debian's main archive, or else the public one.
-# Before the first apt-get update the origin is not known yet: then the suite's name is compared.
-mirror() {
-    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-    # shellcheck disable=SC2016 # apt-get replaces $(...)
-    found=$(apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT) $(ORIGIN) $(LABEL)' |
-        awk -v codename="$codename" '
-            $3 != "main" || /^cdrom:/ { next }
-            $4 $5 == "DebianDebian" || ($4 ~ /^\$/ && $2 == codename) { print $1; exit }')
-    echo "${found:-http://deb.debian.org/debian}"
+# find_python: set `python` to an interpreter that the tools run on, never to a shim of pyenv, or say what to install.
+find_python() {
+    for name in "${PYTHON:-python3}" python3.11 python3.12 python3.13; do
+        python=$("$name" -c 'import sys
+if (3, 11) <= sys.version_info < (3, 14): print(sys.executable)' 2>/dev/null) || python=
+        [ -z "$python" ] || return 0
+    done
+    die "please install Python 3.11, 3.12 or 3.13, or set PYTHON to one."
 }

@@ -25,7 +25,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host import (
 from ansible_collections.beamops.epmd.plugins.module_utils._legible import legible
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import control, epmd, etf
 from ansible_collections.beamops.epmd.tests.fakes import HOSTILE_MEBIBYTES, grows_by_less_than
-from ansible_collections.beamops.epmd.tests.fuzz import targets
+from ansible_collections.beamops.epmd.tests.unit.fuzz import targets
 
 SECONDS = 10
 """Of the processor. None takes half a second; a decoder that is quadratic takes minutes."""

@@ -39,7 +39,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import (
 )
 from ansible_collections.beamops.epmd.tests.fakes import epmd_server, terms
 from ansible_collections.beamops.epmd.tests.fakes.rex import message
-from ansible_collections.beamops.epmd.tests.fuzz import targets
+from ansible_collections.beamops.epmd.tests.unit.fuzz import targets
 
 U8 = st.integers(0, 0xFF)
 U16 = st.integers(0, 0xFFFF)

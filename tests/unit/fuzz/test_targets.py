@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.beamops.epmd.tests.fakes import HOSTILE_MEBIBYTES, grows_by_less_than
-from ansible_collections.beamops.epmd.tests.fuzz import corpus
-from ansible_collections.beamops.epmd.tests.fuzz.targets import TARGETS
+from ansible_collections.beamops.epmd.tests.unit.fuzz import corpus
+from ansible_collections.beamops.epmd.tests.unit.fuzz.targets import TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -35,7 +35,7 @@ from ansible_collections.beamops.epmd.tests.fakes import (
     say,
     terms,
 )
-from ansible_collections.beamops.epmd.tests.fuzz.targets import CALLER, REFERENCE
+from ansible_collections.beamops.epmd.tests.unit.fuzz.targets import CALLER, REFERENCE
 
 SHORT = 0.5
 LONG = 60.0

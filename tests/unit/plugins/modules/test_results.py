@@ -1,16 +1,26 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules make of an outcome: the result, warnings, and a failure where it is one."""
+"""What the modules make of an outcome: the result, warnings, and a failure where it is one.
+
+AnsibleModule is Ansible's own: it takes the parameters as on a target, and prints the result. What the work gives to it
+is said here; the work itself is tested in `module_utils`.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Callable
+import contextlib
+import io
+import json
+from typing import Any, NamedTuple
+from unittest import mock
 
 import pytest
+from ansible.module_utils import basic
 
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, PsutilMissing
+from ansible_collections.beamops.epmd.plugins.module_utils._host.children import result_of
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register
@@ -31,83 +41,84 @@ OUTCOME = Outcome(
 FAILED = OUTCOME._replace(failed=True, reason="conflict")
 
 
-class Exit(Exception):
-    """The module has ended, with this result."""
+class Ran(NamedTuple):
+    """How a module ended. result: what it printed. given: the options, and whether it may change something."""
+
+    result: dict[str, Any]
+    code: int
+    given: tuple[Options, Mode] | None
 
 
-class FakeModule:
-    """AnsibleModule, with these parameters, as far as the modules use it."""
-
-    def __init__(self, params: dict[str, Any], diff: bool) -> None:
-        self.params = params
-        self.check_mode = True
-        self._diff = diff
-        self.warnings: list[str] = []
-
-    def warn(self, warning: str) -> None:
-        self.warnings.append(warning)
-
-    def fail_json(self, **result: Any) -> None:
-        raise Exit({"failed": True, **result})
-
-    def exit_json(self, **result: Any) -> None:
-        raise Exit({"failed": False, **result})
+def args_of(params: dict[str, Any]) -> Any:
+    """Have AnsibleModule take these parameters."""
+    try:
+        from ansible.module_utils.testing import patch_module_args  # noqa: PLC0415 # since ansible-core 2.18
+    except ImportError:
+        return mock.patch.object(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": params}).encode())
+    return patch_module_args(params)
 
 
-Ran = Callable[..., "tuple[dict[str, Any], FakeModule, list[Any]]"]
+def ran(module: Any, outcome: Outcome | EpmdError, **params: Any) -> Ran:
+    """Run a module in a process of its own, as Ansible does, where the work has this outcome or this error."""
 
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
-    """Run a module on an outcome, or on an error; gives the result, and what the work was given."""
-
-    def run(module: Any, outcome: Outcome | EpmdError, diff: bool = False, **params: Any) -> Any:
-        made: list[FakeModule] = []
-        given: list[Any] = []
-
-        def make(argument_spec: dict[str, dict[str, Any]], **_more: Any) -> FakeModule:
-            defaults = {name: spec.get("default") for name, spec in argument_spec.items()}
-            made.append(FakeModule({**defaults, **params}, diff))
-            return made[0]
-
-        def work(*arguments: Any) -> Outcome:
-            given.extend(arguments)
-            if isinstance(outcome, EpmdError):
-                raise outcome
-            return outcome
-
-        monkeypatch.setattr(module, "AnsibleModule", make)
-        monkeypatch.setattr(module, "ensure", work)
-        with pytest.raises(Exit) as ended:
+    def work() -> Ran:
+        ensure = mock.Mock(side_effect=[outcome])
+        printed = io.StringIO()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(args_of(params))
+            stack.enter_context(mock.patch.object(module, "ensure", ensure))
+            stack.enter_context(contextlib.redirect_stdout(printed))
+            ended = stack.enter_context(pytest.raises(SystemExit))
             module.main()
-        return ended.value.args[0], made[0], given
+        given = ensure.call_args[0] if ensure.call_args else None
+        return Ran(json.loads(printed.getvalue()), int(ended.value.code or 0), given)
 
-    return run
-
-
-RESULT = {"failed": False, "changed": True, "msg": "done", "nodes": [NODE], "daemons": [DAEMON], "missing": ["wim"]}
+    return result_of(work, 60)
 
 
-def test_the_outcome_is_the_result(ran: Ran) -> None:
-    result, module, given = ran(epmd_register, OUTCOME, port=4711)
-    assert result == RESULT
-    assert module.warnings == ["hm"]
-    assert given == [Options([], port=4711), Mode.PREDICT]
+def shown(found: Ran) -> dict[str, Any]:
+    """The result as its reader gets it: without the copy of the parameters, and with warnings as text."""
+    result = {key: value for key, value in found.result.items() if key != "invocation"}
+    if "warnings" in result:  # records since ansible-core 2.19
+        result["warnings"] = [said if isinstance(said, str) else said["event"]["msg"] for said in result["warnings"]]
+    return result
 
 
-def test_a_diff_is_there_where_it_was_asked_for(ran: Ran) -> None:
-    result, _module, given = ran(epmd_register, OUTCOME, diff=True, name=["vic"])
-    assert result == {**RESULT, "diff": OUTCOME.diff}
-    assert given[0] == Options(["vic"])
+RESULT = {
+    "changed": True,
+    "msg": "done",
+    "nodes": [NODE],
+    "daemons": [DAEMON],
+    "missing": ["wim"],
+    "warnings": ["hm"],
+}
 
 
-def test_an_outcome_that_failed_fails_with_all_that_was_seen_and_the_reason(ran: Ran) -> None:
-    assert ran(epmd_register, FAILED)[0] == {**RESULT, "failed": True, "reason": "conflict"}
+def test_the_outcome_is_the_result() -> None:
+    found = ran(epmd_register, OUTCOME, name=["vic"], port=4711)
+    assert (shown(found), found.code) == (RESULT, 0)
+    assert found.given == (Options(["vic"], port=4711), Mode.REPAIR)
 
 
-def test_an_error_is_a_failure_without_nodes(ran: Ran) -> None:
-    result, _module, _given = ran(epmd_register, PsutilMissing("psutil is missing"))
-    assert result == {
+def test_check_mode_predicts() -> None:
+    found = ran(epmd_register, OUTCOME, _ansible_check_mode=True)
+    assert (shown(found), found.code) == (RESULT, 0)
+    assert found.given == (Options([]), Mode.PREDICT)
+
+
+def test_a_diff_is_there_where_it_was_asked_for() -> None:
+    assert shown(ran(epmd_register, OUTCOME, _ansible_diff=True)) == {**RESULT, "diff": OUTCOME.diff}
+
+
+def test_an_outcome_that_failed_fails_with_all_that_was_seen_and_the_reason() -> None:
+    found = ran(epmd_register, FAILED)
+    assert (shown(found), found.code) == ({**RESULT, "failed": True, "reason": "conflict"}, 1)
+
+
+def test_an_error_is_a_failure_without_nodes() -> None:
+    found = ran(epmd_register, PsutilMissing("psutil is missing"))
+    assert found.code == 1
+    assert shown(found) == {
         "failed": True,
         "msg": "psutil is missing",
         "reason": "psutil_missing",
@@ -117,16 +128,39 @@ def test_an_error_is_a_failure_without_nodes(ran: Ran) -> None:
     }
 
 
+def test_the_cookie_is_not_in_the_result() -> None:
+    found = ran(epmd_register, OUTCOME._replace(msg="MonsterCookie"), cookie="MonsterCookie")
+    assert found.given == (Options([], cookie="MonsterCookie"), Mode.REPAIR)
+    assert "MonsterCookie" not in str(found.result)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"cookie": "MonsterCookie", "cookie_file": "/x"}, "mutually exclusive: cookie|cookie_file"),
+        ({"port": 4711}, "missing parameter(s) required by 'port': name"),
+        ({"tls_keyfile": "/x"}, "missing parameter(s) required by 'tls_keyfile': tls_certfile"),
+        ({"port": "ejabberd", "name": ["vic"]}, "'port' is of type"),
+        ({"no_such_option": 1}, "Unsupported parameters"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_before_any_work(params: dict[str, Any], words: str) -> None:
+    found = ran(epmd_register, OUTCOME, **params)
+    assert (found.result["failed"], found.code, found.given) == (True, 1, None)
+    assert words in found.result["msg"]
+
+
 @pytest.mark.parametrize("outcome", [OUTCOME, FAILED])
-def test_facts_are_all_that_is_known_and_nothing_of_changes(ran: Ran, outcome: Outcome) -> None:
+def test_facts_are_all_that_is_known_and_nothing_of_changes(outcome: Outcome) -> None:
     """A node that epmd_register would fail for is a fact like any other."""
-    result, module, given = ran(epmd_facts, outcome, epmd_port=4370)
+    found = ran(epmd_facts, outcome, epmd_port=4370)
     facts = {"daemons": [{"port": 4369}], "nodes": [{"name": "vic@host"}]}
-    assert result == {"failed": False, "msg": "done", "ansible_facts": {"epmd": facts}}
-    assert module.warnings == ["hm"]
-    assert given == [Options([], epmd_port=4370, timeout=10), Mode.DIAGNOSE]
+    expected = {"changed": False, "msg": "done", "ansible_facts": {"epmd": facts}, "warnings": ["hm"]}
+    assert ({"changed": False, **shown(found)}, found.code) == (expected, 0)
+    assert found.given == (Options([], epmd_port=4370, timeout=10), Mode.DIAGNOSE)
 
 
-def test_where_psutil_is_needed_and_missing_there_are_no_facts(ran: Ran) -> None:
-    result = ran(epmd_facts, PsutilMissing("psutil is missing"))[0]
-    assert result == {"failed": True, "msg": "psutil is missing", "reason": "psutil_missing"}
+def test_where_psutil_is_needed_and_missing_there_are_no_facts() -> None:
+    found = ran(epmd_facts, PsutilMissing("psutil is missing"))
+    expected = {"failed": True, "msg": "psutil is missing", "reason": "psutil_missing"}
+    assert (shown(found), found.code) == (expected, 1)

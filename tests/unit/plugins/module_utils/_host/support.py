@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Callable, TypeVar
 
@@ -83,6 +83,23 @@ def forked(prepare: Callable[[], object]) -> Iterator[int]:
         os.close(reading)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+@contextmanager
+def apart(*kinds: str, become: Sequence[str] = ()) -> Iterator[int]:
+    """A process with namespaces of its own of these kinds (options of unshare(1)). become: a command that makes it."""
+    command = [*become, "unshare", *kinds, "cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(b"x")
+            process.stdin.flush()
+            if process.stdout.read(1) != b"x":
+                pytest.skip("no namespace may be made here")
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def as_nobody(work: Callable[[], T]) -> T:

@@ -25,6 +25,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import TimedO
 from ansible_collections.beamops.epmd.plugins.module_utils._host import certificates, command_line, files, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.certificates import Files
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Connection
+from ansible_collections.beamops.epmd.tests.fakes import create_server
 
 NONE = Files(None, None, None, "", "tls_certfile")
 
@@ -181,7 +182,7 @@ def server() -> Iterator[tuple[int, ssl.SSLContext]]:
     """A server that shakes hands once for each client, and hangs up."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("vic").configure_cert(context)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             while True:

@@ -26,7 +26,7 @@ def vm(home: Path | None, *arguments: str, pid: int | None = None, **environment
     return Vm(pid, os.getuid(), "ejabberd", None, command_line.parse(line, environment))
 
 
-@pytest.mark.parametrize("pid", [None, os.getpid()])
+@pytest.mark.parametrize("pid", [None, os.getpid()], ids=["unknown", "known"])
 def test_a_file_is_read_with_the_rights_of_the_node(pid: int | None, tmp_path: Path) -> None:
     path = write(tmp_path / ".erlang.cookie")
     assert cookies.find(vm(tmp_path, pid=pid), None, None, Deadline(60)) == Cookie(SECRET.encode(), str(path))

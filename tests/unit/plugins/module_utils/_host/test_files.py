@@ -30,21 +30,27 @@ def test_a_file_is_read_up_to_one_byte_more_than_the_limit(tmp_path: Path, size:
         assert (found.status.st_ino, found.status.st_size) == (path.stat().st_ino, size)
 
 
-def test_nothing_but_a_regular_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_but_a_regular_file_is_opened(tmp_path: Path) -> None:
+    """To open the device of a tape, for one, moves it."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "device").symlink_to("/dev/zero")
-    opened: list[str] = []
-    real = os.open
 
-    def watched(path: str, flags: int) -> int:
-        if not flags & os.O_PATH:
-            opened.append(path)
-        return real(path, flags)
+    def opened() -> list[str]:
+        """What a child opens that has no other files to read."""
+        found: list[str] = []
+        real = os.open
 
-    monkeypatch.setattr(os, "open", watched)
-    for name in ("fifo", "device", "."):
-        assert files.read(str(tmp_path / name), 100) is None
-    assert opened == []
+        def watched(path: str, flags: int) -> int:
+            if not flags & os.O_PATH:
+                found.append(path)
+            return real(path, flags)
+
+        os.open = watched  # type: ignore[assignment]
+        for name in ("fifo", "device", "."):
+            assert files.read(str(tmp_path / name), 100) is None
+        return found
+
+    assert result_of(opened, 60) == []
 
 
 @pytest.mark.parametrize("name", ["missing", "a\0b", "a\ud800b", "x" * 5000])

@@ -6,9 +6,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host import namespac
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
     GONE,
+    apart,
     as_nobody,
     forked,
 )
@@ -24,23 +22,7 @@ from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.supp
 SELF = os.getpid()
 
 
-@contextmanager
-def apart(*kinds: str) -> Iterator[int]:
-    """A process with namespaces of its own of these kinds (options of unshare(1))."""
-    with subprocess.Popen(["unshare", *kinds, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write(b"x")
-            process.stdin.flush()
-            if process.stdout.read(1) != b"x":
-                pytest.skip("no namespace may be made here")
-            yield process.pid
-        finally:
-            process.kill()
-
-
-@pytest.mark.parametrize("pid", [SELF, GONE])
+@pytest.mark.parametrize("pid", [SELF, GONE], ids=["beside us", "ended"])
 def test_a_process_beside_us_or_one_that_has_ended_is_one_of_ours(pid: int) -> None:
     assert namespaces.network_of(pid) is None
     assert namespaces.shares_root(pid)

@@ -21,6 +21,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host.linux import Li
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets
 from ansible_collections.beamops.epmd.plugins.module_utils._host.portable import Portable
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Address
+from ansible_collections.beamops.epmd.tests.fakes import create_server
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
     GONE,
@@ -47,8 +48,8 @@ class TestOfVm:
     def test_it_has_listeners_and_connections_to_epmd(self, host: Reader, address: str) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         dialled = "::1" if ":" in address else "127.0.0.1"
-        first = socket.create_server((address, 0), family=family, backlog=7)
-        second = socket.create_server((address, 0), family=family)
+        first = create_server((address, 0), family=family, backlog=7)
+        second = create_server((address, 0), family=family)
         held, free = first.getsockname()[1], second.getsockname()[1]
         client = socket.create_connection((dialled, held))
         with first, second, client, first.accept()[0]:
@@ -63,12 +64,12 @@ class TestOfVm:
 
     @pytest.mark.parametrize("uid", [os.geteuid(), os.geteuid() + 1, None])
     def test_its_sockets_need_not_be_of_its_user(self, uid: int | None) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
+        with create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
             assert port in {found.port for found in owners.sockets_of(OURS._replace(uid=uid), 1).listeners}
 
     def test_it_may_have_no_pid_or_have_ended(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)):
+        with create_server(("127.0.0.1", 0)):
             assert owners.sockets_of(vms.UNKNOWN, 4369) == Sockets([], set())
             assert owners.sockets_of(OURS._replace(pid=GONE), 4369) == Sockets([], set())
 
@@ -93,9 +94,9 @@ class TestEpmds:
         assert owners.epmd_pid(port) is None
 
     def test_one_that_serves_two_addresses_is_one(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as first:
+        with create_server(("127.0.0.1", 0)) as first:
             port = first.getsockname()[1]
-            with socket.create_server(("::1", port), family=socket.AF_INET6):
+            with create_server(("::1", port), family=socket.AF_INET6):
 
                 def named() -> None:
                     Path("/proc/self/comm").write_text("epmd")
@@ -107,7 +108,7 @@ class TestEpmds:
 
     def test_of_two_on_one_port_each_has_its_addresses(self) -> None:
         with listening("epmd") as (pid, port):
-            other = socket.create_server(("::1", port), family=socket.AF_INET6)
+            other = create_server(("::1", port), family=socket.AF_INET6)
             with other:
                 assert owners.epmds(port) == [(pid, ["127.0.0.1"]), (None, ["::1"])]
 
@@ -121,7 +122,7 @@ class TestEpmds:
 @pytest.mark.usefixtures("host")
 class TestListening:
     def test_the_owner_of_a_port(self, host: Reader) -> None:
-        with listening("beam.smp") as (pid, port), socket.create_server(("127.0.0.1", 0)) as server:
+        with listening("beam.smp") as (pid, port), create_server(("127.0.0.1", 0)) as server:
             ours = server.getsockname()[1]
             assert owners.listening_pids(port) == [pid]
             assert owners.listening_pids(ours) == [SELF]
@@ -145,7 +146,7 @@ class TestListening:
 
     def test_of_several_owners_of_a_port_it_is_the_lowest(self) -> None:
         with listening("epmd") as (pid, port):
-            other = socket.create_server(("::1", port), family=socket.AF_INET6)
+            other = create_server(("::1", port), family=socket.AF_INET6)
             with other:
                 assert owners.listening_owners()[port] == min(pid, SELF)
                 assert owners.listening_pids(port) == sorted([pid, SELF])
@@ -156,7 +157,7 @@ class TestConnections:
     @pytest.fixture
     def ends(self) -> Iterator[tuple[socket.socket, socket.socket]]:
         """A client, and its connection as a server has accepted it."""
-        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(
+        with create_server(("127.0.0.1", 0)) as server, socket.create_connection(
             server.getsockname()
         ) as client, server.accept()[0] as accepted:
             yield client, accepted
@@ -260,19 +261,12 @@ def test_a_listener_is_dialled_on_an_address_that_it_has(address: str, dialled: 
 
 
 def test_an_epmd_that_is_known_costs_no_second_look_at_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[str] = []
-
-    class Counting(Linux):
-        def names(self) -> dict[int, str]:
-            looks.append("names")
-            return super().names()
-
-    counting = Counting()
-    monkeypatch.setattr(owners, "reader", lambda: counting)
+    host = Linux()
+    monkeypatch.setattr(owners, "reader", lambda: host)
     with listening("epmd") as (pid, port):
-        for _again in range(3):
-            assert owners.epmd_pid(port) == pid
-    assert looks == ["names"]
+        assert owners.epmd_pid(port) == pid
+        monkeypatch.setattr(host, "names", lambda: pytest.fail("all processes were looked at again"))
+        assert owners.epmd_pid(port) == pid
 
 
 @pytest.mark.parametrize(("holders", "owner"), [([7, 8], 7), ([1, 8, 9], 8), ([1], 1)])
@@ -286,7 +280,7 @@ def test_of_several_holders_of_a_socket_the_owner_is_the_first_but_not_init(
             return dict.fromkeys(sockets, holders)
 
     monkeypatch.setattr(owners, "reader", Shared)
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert owners.listening_pids(port) == [owner]
         assert owners.listening_owners()[port] == owner

@@ -21,6 +21,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import PsutilMissing
 from ansible_collections.beamops.epmd.plugins.module_utils._host import linux, portable, reader, sock_diag
 from ansible_collections.beamops.epmd.plugins.module_utils._host.interface import Process, Reader, Socket
+from ansible_collections.beamops.epmd.tests.fakes import create_server
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
     GONE,
@@ -118,8 +119,8 @@ class Four:
     def __init__(self, address: str, dialled: str) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.address, self.dialled = address, dialled
-        self.server = socket.create_server((address, 0), family=family, backlog=7)
-        self.other = socket.create_server((address, 0), family=family)
+        self.server = create_server((address, 0), family=family, backlog=7)
+        self.other = create_server((address, 0), family=family)
         self.port, self.free = self.server.getsockname()[1], self.other.getsockname()[1]
         self.client = socket.create_connection((dialled, self.port))
         self.accepted = self.server.accept()[0]

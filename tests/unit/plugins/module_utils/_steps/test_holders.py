@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,8 +30,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd as codec
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd_client
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
-from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
-from ansible_collections.beamops.epmd.tests.fakes import FakeServer, epmd
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, create_server, epmd, hang, node
 
 US = f"pid {os.getpid()} of user "
 
@@ -63,7 +62,7 @@ def who(verdict: str, a_node: Observation) -> str:
 def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The port of an epmd that has one client, both of which are this process, and does not say whose a name is."""
     monkeypatch.setattr(epmd_client, "ask_descriptors", lambda *_given: {})
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+    with create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
         yield server.getsockname()[1]
 
 
@@ -76,7 +75,7 @@ def beam(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def free() -> int:
     """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
@@ -121,10 +120,11 @@ def test_of_a_conflict_both_the_holder_and_the_port_are_named(daemon: int, free:
     assert said.endswith(f"; nothing listens on port {free}")
 
 
-def test_only_an_erlang_vm_is_asked_for_a_node(daemon: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_an_erlang_vm_is_asked_for_a_node(daemon: int) -> None:
     """Anybody may register the port of a service that a handshake would disturb."""
-    monkeypatch.setattr(NodeConnection, "open", lambda *_given: pytest.fail("it was asked"))
-    assert who(diagnose.CONFLICT, seen(daemon, daemon)).endswith(", which is no Erlang VM")
+    with FakeServer(hang) as service:
+        assert who(diagnose.CONFLICT, seen(daemon, service.port)).endswith(", which is no Erlang VM")
+        assert service.accepted == 0
 
 
 @pytest.mark.usefixtures("beam")
@@ -134,18 +134,28 @@ def test_an_erlang_vm_where_no_node_answers_is_said(daemon: int, free: int) -> N
     )
 
 
+@pytest.mark.usefixtures("beam")
 def test_a_service_that_is_known_is_not_asked_for_a_node(daemon: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holders, "KNOWN_SERVICES", frozenset({daemon}))
-    assert who(diagnose.CONFLICT, seen(daemon, daemon)).endswith(", which is no Erlang VM")
+    with FakeServer(hang) as service:
+        monkeypatch.setattr(holders, "KNOWN_SERVICES", frozenset({service.port}))
+        assert who(diagnose.CONFLICT, seen(daemon, service.port)).endswith(", which is no Erlang VM")
+        assert service.accepted == 0
 
 
 @pytest.mark.usefixtures("beam")
-def test_what_a_node_at_the_port_calls_itself_is_said(daemon: int, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed: list[bool] = []
-    other = SimpleNamespace(peer=SimpleNamespace(name="other@host"), close=lambda: closed.append(True))
-    monkeypatch.setattr(NodeConnection, "open", lambda *_given: other)
-    assert who(diagnose.CONFLICT, seen(daemon, free)).endswith("where a node answers that calls itself other@host")
-    assert closed == [True]
+def test_what_a_node_at_the_port_calls_itself_is_said(daemon: int) -> None:
+    hung_up = threading.Event()
+
+    def other(connection: socket.socket) -> None:
+        try:
+            node(hang, NodePeer("other@host"))(connection)
+        finally:
+            hung_up.set()
+
+    with FakeServer(other) as peer:
+        said = who(diagnose.CONFLICT, seen(daemon, peer.port))
+        assert said.endswith("where a node answers that calls itself other@host")
+        assert hung_up.wait(10)
 
 
 class TestHolder:
@@ -160,7 +170,7 @@ class TestHolder:
         return found
 
     def test_it_is_at_the_other_end_of_the_descriptor(self, says: dict[str, int]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
+        with create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
             with socket.create_connection(server.getsockname()) as client:
                 accepted, _address = server.accept()
@@ -203,7 +213,7 @@ def test_a_name_that_runs_at_another_host_is_not_looked_for_at_epmd() -> None:
 
 
 def test_who_has_a_name_that_no_vm_goes_by_is_said() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as squatter:
+    with create_server(("127.0.0.1", 0)) as squatter:
         port = squatter.getsockname()[1]
         said = explain_missing(["vic@h", "wim"], [], [seen_epmd(4369, {"vic": port})], Options([], epmd_port=4369))
     start = f"vic@h: epmd has this name with port {port}, which belongs to pid {os.getpid()} of user "
@@ -213,7 +223,7 @@ def test_who_has_a_name_that_no_vm_goes_by_is_said() -> None:
 
 
 def test_a_name_whose_port_nobody_listens_on_belongs_to_nobody() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     (said,) = explain_missing(["vic"], [], [seen_epmd(4369, {"wim": 1, "vic": port})], Options([], epmd_port=4369))
     assert f"with port {port}, which belongs to no process that can be seen" in said

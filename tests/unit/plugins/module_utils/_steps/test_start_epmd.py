@@ -1,9 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How an epmd is started, and what the programs that start it say: these are scripts, and nobody's rights change.
+"""How an epmd is started by hand, which here is a script that starts a fake one, and what is said where that fails.
 
-How such a program runs is in `test_programs.py`, which unit is chosen in `test_systemd.py`.
+How such a program runs is in `test_programs.py`, which unit is chosen in `test_systemd.py`. What only a real systemd or
+a real container shows is in `tests/integration/test_systemd.py` and `test_containers.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
@@ -30,11 +31,8 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdEr
 from ansible_collections.beamops.epmd.plugins.module_utils._host import (
     children,
     command_line,
-    inside,
-    namespaces,
     programs,
     systemd,
-    vms,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
@@ -43,17 +41,12 @@ from ansible_collections.beamops.epmd.plugins.module_utils._steps.start_epmd imp
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, epmd, hang, node, rpc
-
-NO_UNITS = "Id=epmd.socket\nLoadState=not-found\n\nId=epmd.service\nLoadState=not-found\n"
-
-
-def units(port: int) -> str:
-    """What systemctl shows of Debian's units, on this port."""
-    command = "{ path=/usr/bin/epmd ; argv[]=/usr/bin/epmd -systemd ; ignore_errors=no }"
-    return (
-        f"Listen=[::]:{port} (Stream)\nEnvironment=\nId=epmd.socket\nLoadState=loaded\n\n"
-        f"ExecStart={command}\nEnvironment=\nId=epmd.service\nLoadState=loaded\n"
-    )
+from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
+    AS_ROOT,
+    NOBODY,
+    apart,
+    as_nobody,
+)
 
 
 class Host:
@@ -69,6 +62,8 @@ class Host:
             self.daemon = Daemon("127.0.0.1", free.port)
         self._epmd: FakeServer | None = None
         os.mkfifo(path / "fifo")
+        for entry in (path, path / "fifo"):  # for whoever is not root
+            entry.chmod(0o777)
         self._waiting = threading.Thread(target=self._wait, daemon=True)
         self._waiting.start()
 
@@ -93,10 +88,6 @@ class Host:
         file.write_text(f'#!/bin/sh\necho "{program} $*" >>{called}\n{script}\n{say}\n')
         file.chmod(0o755)
 
-    def enters(self, program: str) -> None:
-        """Have this program, which changes something and then becomes the command behind `--`."""
-        self.has(program, 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
-
     @property
     def called(self) -> list[str]:
         file = self.path / "called"
@@ -112,40 +103,15 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """A host without systemd."""
-    path = tmp_path / "bin"
-    path.mkdir()
-    monkeypatch.setattr(programs, "PATH", f"{path}:/usr/bin:/bin")
-    monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
-    monkeypatch.setattr(systemd, "BOOTED", str(tmp_path / "systemd"))
-    monkeypatch.setattr(start_epmd, "POLL_SECONDS", 0.001)
-    found = Host(path)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def debian(host: Host, tmp_path: Path) -> Host:
-    """A host with systemd, and with Debian's units for the port of this epmd."""
-    (tmp_path / "systemd").mkdir()
-    (tmp_path / "units").write_text(units(host.daemon.port))
-    host.has("systemctl", systemctl(tmp_path))
-    return host
-
-
-def systemctl(path: Path, failure: str = "") -> str:
-    fifo = shlex.quote(str(path / "bin/fifo"))
-    return (
-        f"case $* in show*) cat {shlex.quote(str(path / 'units'))};; *reset-failed*) exit 1;; "
-        f"*start*) {failure or f'echo start >{fifo}'};; esac"
-    )
-
-
-@pytest.fixture
-def root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be taken for root, whose programs do nothing here."""
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A host without systemd. Not below tmp_path, which only one user may enter."""
+    with tempfile.TemporaryDirectory() as path:
+        monkeypatch.setattr(programs, "PATH", f"{path}:/usr/bin:/bin")
+        monkeypatch.setattr(systemd, "BOOTED", f"{path}/systemd")
+        monkeypatch.setattr(start_epmd, "POLL_SECONDS", 0.001)
+        found = Host(Path(path))
+        yield found
+        found.close()
 
 
 def vm(*flags: str, uid: int | None = None, executable: str | None = None, **environment: str) -> Vm:
@@ -159,20 +125,12 @@ def test_an_epmd_that_runs_by_now_is_not_started(host: Host) -> None:
     assert host.called == []
 
 
-def test_nodes_that_share_an_epmd_start_it_one_after_the_other(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `alone` does is in `test_children.py`."""
-    turns: list[object] = []
-
-    @contextlib.contextmanager
-    def alone(key: int, _deadline: Deadline) -> Iterator[None]:
-        turns.append(key)
-        yield
-        turns.append(list(host.called))
-
-    monkeypatch.setattr(children, "alone", alone)
+def test_of_nodes_that_share_an_epmd_one_starts_it(host: Host) -> None:
     host.has("epmd", starts=True)
-    host.start(vm())
-    assert turns == [7, ["epmd -daemon"]]
+    started = children.at_once(lambda _node: host.start(vm()), range(3), 60)
+    assert [found.table for found in started if isinstance(found, Started)] == [Table(State.UP, {})] * 3
+    assert [found.by_us for found in started if isinstance(found, Started)].count(True) == 1
+    assert host.called == ["epmd -daemon"]
 
 
 def test_an_epmd_is_started_as_the_node_would_with_its_environment(host: Host, tmp_path: Path) -> None:
@@ -210,16 +168,26 @@ def test_an_epmd_is_not_started_for_an_unknown_user(host: Host) -> None:
     assert host.called == []
 
 
-def test_nobody_but_root_starts_an_epmd_for_another(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_but_root_starts_an_epmd_for_another(host: Host) -> None:
     host.has("epmd", starts=True)
-    monkeypatch.setattr(os, "geteuid", lambda: 4711)
-    assert "only root or vic may start it as the node would: run with become" in host.refusal(vm(uid=4712))
+    words = "only root or vic may start it as the node would: run with become"
+    assert words in as_nobody(lambda: host.refusal(vm(uid=os.geteuid() + 1)))
     assert host.called == []
-    assert host.start(vm(uid=4711)).by_us
+    assert as_nobody(lambda: host.start(vm())).by_us
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-@pytest.mark.parametrize("uid", [65534, 2**30])
+def test_nobody_but_root_starts_an_epmd_in_a_container(host: Host) -> None:
+    host.has("epmd", starts=True)
+    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
+    with apart("--user", "--pid", "--fork", become=become) as parent:
+        (child,) = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+        message = as_nobody(lambda: host.refusal(vm()._replace(pid=child)))
+    assert message == "epmd is down, and only root may start it in the node's container: run with become"
+    assert host.called == []
+
+
+@AS_ROOT
+@pytest.mark.parametrize("uid", [NOBODY, 2**30])
 def test_root_really_becomes_the_user_of_the_node(uid: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not below tmp_path, which only root may enter."""
     with tempfile.TemporaryDirectory() as directory:
@@ -233,22 +201,8 @@ def test_root_really_becomes_the_user_of_the_node(uid: int, monkeypatch: pytest.
             programs.Place(False, None, ""),
             Deadline(60),
         )
-        gid = pwd.getpwuid(uid).pw_gid if uid == 65534 else uid
+        gid = pwd.getpwuid(uid).pw_gid if uid == NOBODY else uid
         assert (Path(directory) / "epmd.ids").read_text() == f"{uid}\n{gid}\n{gid}\n"
-
-
-@pytest.mark.usefixtures("root")
-@pytest.mark.parametrize(("name", "groups"), [("vic", "--init-groups"), ("", "--clear-groups")])
-def test_root_becomes_the_user_of_the_node_also_where_that_has_no_name(
-    host: Host, name: str, groups: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vms, "user_name", lambda uid: name or str(uid))
-    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: type("", (), {"pw_gid": 8}))
-    host.has("epmd", starts=True)
-    host.enters("setpriv")
-    assert host.start(vm(uid=7)).by_us
-    gid = 8 if name else 7
-    assert host.called == [f"setpriv --reuid=7 --regid={gid} {groups} -- {host.path}/epmd -daemon", "epmd -daemon"]
 
 
 def test_an_epmd_that_cannot_be_started_says_why(host: Host) -> None:
@@ -361,40 +315,28 @@ def test_an_epmd_that_was_started_in_vain_is_a_change(host: Host) -> None:
     assert (outcome.failed, outcome.changed, outcome.daemons[0]["started"]) == (True, True, True)
 
 
-def test_a_unit_of_systemd_for_this_port_is_started(debian: Host) -> None:
-    assert debian.start(vm()).by_us
-    assert debian.called[0].startswith("systemctl show --property=Id,LoadState,Listen,ExecStart,Environment epmd.")
-    assert debian.called[1:] == [
-        "systemctl --no-ask-password reset-failed epmd.socket epmd.service",
-        "systemctl --no-ask-password start epmd.service",
-    ]
-
-
-@pytest.mark.usefixtures("root")
+@AS_ROOT
 @pytest.mark.parametrize("program", ["systemctl", "systemd-run"])
 def test_what_speaks_with_systemd_has_neither_our_environment_nor_our_terminal(
-    debian: Host, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: Host, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a container it is a program of the container."""
+    """In a container it is a program of the container: this one only looks."""
     monkeypatch.setenv("SECRET", "x")
     seen = shlex.quote(str(tmp_path / "seen"))
-    look = f"env >>{seen}; cut -d ' ' -f 6,7 /proc/$$/stat >>{seen}; test -t 0 && echo terminal >>{seen}"
-    if program == "systemctl":
-        debian.has("systemctl", f"{look}; {systemctl(tmp_path)}")
-    else:
-        (tmp_path / "units").write_text(NO_UNITS)
-        debian.has("epmd")
-        debian.has("systemd-run", look, starts=True)
+    (host.path / "systemd").mkdir()
+    host.has("epmd")
+    host.has("systemctl")
+    host.has("systemd-run", starts=True)
+    host.has(program, f"env >>{seen}; cut -d ' ' -f 6,7 /proc/$$/stat >>{seen}", starts=program == "systemd-run")
     with on_a_terminal():
-        assert debian.start(vm(uid=0)).by_us
+        assert host.start(vm(uid=0)).by_us
     lines = (tmp_path / "seen").read_text().splitlines()
-    names = {line.partition("=")[0] for line in lines if "=" in line}
-    assert names <= {"PATH", "LANG", "PWD", "OLDPWD", "SHLVL", "_"}
-    sessions = [line.split() for line in lines if "=" not in line]
-    assert len(sessions) == (3 if program == "systemctl" else 1)
-    for session, terminal in sessions:
-        assert session != str(os.getsid(0))
-        assert terminal == "0"
+    assert {line.partition("=")[0] for line in lines if "=" in line} <= {"PATH", "LANG", "PWD", "OLDPWD", "SHLVL", "_"}
+    for line in lines:
+        if "=" not in line:
+            session, terminal = line.split()
+            assert session != str(os.getsid(0))
+            assert terminal == "0"
 
 
 @contextlib.contextmanager
@@ -435,113 +377,3 @@ def test_an_epmd_that_hangs_at_its_start_takes_no_time_from_the_nodes_of_another
     assert isinstance(hung, EpmdError)
     assert isinstance(waited, EpmdError)
     assert fine == Started(Table(State.UP, {}), True)
-
-
-def test_a_unit_that_fails_says_why(debian: Host, tmp_path: Path) -> None:
-    debian.has("systemctl", systemctl(tmp_path, "echo Job for epmd.service failed. >&2; exit 1"))
-    message = debian.refusal(vm())
-    assert message.startswith("its unit epmd.service could not be started: Job for epmd.service failed.")
-    debian.has("systemctl", systemctl(tmp_path, ":"))
-    assert debian.refusal(vm(), Deadline(1)).endswith(": see journalctl -u epmd.service")
-
-
-@pytest.mark.usefixtures("root")
-def test_without_a_unit_for_this_port_root_makes_one(debian: Host, tmp_path: Path) -> None:
-    (tmp_path / "units").write_text(NO_UNITS)
-    debian.has("epmd")
-    debian.has("systemd-run", starts=True)
-    assert debian.start(vm(uid=0, ERL_EPMD_ADDRESS="127.0.0.1")).by_us
-    unit = f"beamops-epmd-{debian.daemon.port}-{os.getpid()}.service"
-    assert debian.called[1:] == [
-        f"systemd-run --unit={unit} --collect --quiet --uid=0 --setenv=ERL_EPMD_ADDRESS=127.0.0.1 "
-        f"--setenv=PATH={programs.PATH} --setenv=ERL_EPMD_PORT={debian.daemon.port} -- {debian.path}/epmd"
-    ]
-
-
-@pytest.mark.usefixtures("root")
-def test_a_node_in_a_network_of_its_own_gets_its_epmd_there(debian: Host) -> None:
-    debian.has("epmd")
-    debian.has("systemd-run", starts=True)
-    assert debian.start(vm(uid=2**30)._replace(pid=os.getpid(), namespace=1)).by_us
-    (called,) = debian.called
-    assert f"--property=NetworkNamespacePath=/proc/{os.getpid()}/ns/net " in called
-    # systemd knows no user without a name.
-    assert "--uid" not in called
-    assert called.endswith(f" -- setpriv --reuid={2**30} --regid={2**30} --clear-groups -- {debian.path}/epmd")
-
-
-def test_without_a_unit_a_user_who_is_not_root_starts_it_by_hand(
-    debian: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "units").write_text(NO_UNITS)
-    debian.has("epmd", starts=True)
-    debian.has("systemd-run")
-    monkeypatch.setattr(os, "geteuid", lambda: 4711)
-    assert debian.start(vm(uid=4711)).by_us
-    assert debian.called[1:] == ["epmd -daemon"]
-
-
-def test_a_host_of_systemd_without_systemctl(debian: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    (debian.path / "systemctl").unlink()
-    monkeypatch.setattr(programs, "PATH", str(debian.path))
-    debian.has("epmd", starts=True)
-    assert debian.start(vm()).by_us
-
-
-class TestContainer:
-    """A node with a root directory of its own, which is ours here, but may have another init."""
-
-    @pytest.fixture(autouse=True)
-    def inside(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-        """For each program that was started there, whether as the node itself."""
-        entered: list[bool] = []
-
-        def entrance(_pid: int, as_itself: bool) -> Callable[[], None]:
-            entered.append(as_itself)
-            return lambda: None
-
-        monkeypatch.setattr(namespaces, "is_container", lambda _pid: True)
-        monkeypatch.setattr(inside, "entrance", entrance)
-        monkeypatch.setattr(inside, "with_files_of", lambda _pid, _seconds, work: work())
-        return entered
-
-    def test_only_root_may_start_it(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(os, "geteuid", lambda: 4711)
-        message = host.refusal(vm()._replace(pid=os.getpid()))
-        assert message == "epmd is down, and only root may start it in the node's container: run with become"
-
-    @pytest.mark.usefixtures("root")
-    def test_it_is_started_there_as_the_node_itself(self, host: Host, inside: list[bool]) -> None:
-        host.has("epmd", starts=True)
-        assert host.start(vm()._replace(pid=os.getpid())).by_us
-        assert host.called == ["epmd -daemon"]
-        assert inside == [True]
-
-    @pytest.mark.usefixtures("root")
-    def test_a_container_that_can_not_be_entered_says_so(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse() -> None:
-            raise PermissionError
-
-        monkeypatch.setattr(inside, "entrance", lambda _pid, **_how: refuse)
-        host.has("epmd")
-        message = host.refusal(vm()._replace(pid=os.getpid()))
-        assert message == f"{host.path}/epmd -daemon could not be started: its container can't be entered"
-
-    @pytest.mark.usefixtures("root")
-    def test_its_own_systemd_starts_it(self, debian: Host, inside: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(namespaces, "shares", lambda _pid, kind: kind != "pid")
-        assert debian.start(vm()._replace(pid=os.getpid())).by_us
-        assert debian.called[-1] == "systemctl --no-ask-password start epmd.service"
-        assert inside == [False] * len(debian.called)
-
-    @pytest.mark.usefixtures("root", "inside")
-    def test_without_a_unit_it_gets_one_with_the_numbers_of_its_user_there(
-        self, debian: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (tmp_path / "units").write_text(NO_UNITS)
-        monkeypatch.setattr(namespaces, "shares", lambda _pid, kind: kind != "pid")
-        monkeypatch.setattr(inside, "ids_inside", lambda _pid: inside.Ids(7, 8))
-        debian.has("epmd")
-        debian.has("systemd-run", starts=True)
-        assert debian.start(vm(uid=100_007)._replace(pid=os.getpid())).by_us
-        assert debian.called[-1].endswith(f" -- setpriv --reuid=7 --regid=8 --clear-groups -- {debian.path}/epmd")

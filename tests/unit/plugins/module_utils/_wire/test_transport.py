@@ -23,6 +23,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import (
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import transport
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Connection
+from ansible_collections.beamops.epmd.tests.fakes import create_server
 
 LONG = 600.0
 SHORT = 0.02
@@ -32,7 +33,7 @@ class Peer:
     """The other end of a connection; the kernel keeps what it sends until it is read."""
 
     def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.accepted: list[socket.socket] = []
 

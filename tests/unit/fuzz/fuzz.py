@@ -1,0 +1,142 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Throws bytes at every target, guided by the code that they reach (atheris, libFuzzer). See tests/toolchain/fuzz."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from ansible_collections.beamops.epmd.tests.unit.fuzz import corpus
+
+COLLECTION = "ansible_collections.beamops.epmd"
+SECONDS = 5
+"""No input may take longer."""
+
+MEBIBYTES = 64
+"""No input may make the process larger than by this much."""
+
+
+class Done(NamedTuple):
+    """The result of one process of the fuzzer: peak in MiB; finding: the input on which it failed, None if on none."""
+
+    runs: int
+    seconds: int
+    peak: int
+    finding: bytes | None
+    output: str
+
+
+def fuzz_one(name: str, options: list[str]) -> None:
+    """Be the fuzzer of one target; never returns."""
+    import atheris  # type: ignore[import-untyped]  # noqa: PLC0415 # only this process needs it
+
+    with atheris.instrument_imports(include=[f"{COLLECTION}.plugins"]):
+        from ansible_collections.beamops.epmd.tests.unit.fuzz.targets import TARGETS  # noqa: PLC0415
+    # For -merge, the fuzzer starts itself again, through a shell.
+    atheris.Setup([shlex.join([sys.executable, __file__, "one", name]), *options], TARGETS[name].run)
+    atheris.Fuzz()
+
+
+def start(name: str, options: list[str]) -> Done:
+    """Fuzz one target in a process of its own, and read its statistics."""
+    with tempfile.TemporaryDirectory() as artifacts:
+        done = subprocess.run(
+            [sys.executable, __file__, "one", name, f"-artifact_prefix={artifacts}/", "-print_final_stats=1", *options],
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        (finding, *_more) = [*(path.read_bytes() for path in Path(artifacts).iterdir()), None]
+    found = re.search(r"Done (\d+) runs in (\d+) second", done.stdout)
+    peak = re.search(r"peak_rss_mb:\s+(\d+)", done.stdout)
+    if done.returncode == 0 and not (found and peak) and "MERGE-OUTER: successful" not in done.stdout:
+        raise SystemExit(f"{name}: the fuzzer printed no statistics:\n{done.stdout[-2000:]}")
+    if done.returncode != 0 and finding is None:
+        raise SystemExit(f"{name}: the fuzzer ended with exit code {done.returncode}:\n{done.stdout[-2000:]}")
+    return Done(
+        int(found.group(1)) if found else 0,
+        int(found.group(2)) if found else 0,
+        int(peak.group(1)) if peak else 0,
+        finding if done.returncode != 0 else None,
+        done.stdout,
+    )
+
+
+def found_by(name: str) -> Path:
+    """The directory of the inputs that earlier runs found."""
+    directory = Path(os.environ["BEAMOPS_CACHE"], "fuzz", name)
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def seeds(name: str, directory: Path) -> str:
+    """The corpus of a target as files, in this directory."""
+    for number, data in enumerate(corpus.load(name)):
+        (directory / str(number)).write_bytes(data)
+    return str(directory)
+
+
+def fuzz(names: list[str], runs: int) -> int:
+    """Fuzz these targets, and print a table. Gives the exit code."""
+    from ansible_collections.beamops.epmd.tests.unit.fuzz.targets import TARGETS  # noqa: PLC0415
+
+    weights = sum(TARGETS[name].weight for name in names)
+    total, code = 0, 0
+    print(f"{'target':14} {'executions':>11} {'seconds':>8} {'MiB':>4}", flush=True)
+    for name in names:
+        target = TARGETS[name]
+        with tempfile.TemporaryDirectory() as scratch, tempfile.NamedTemporaryFile("w") as words:
+            for word in target.words:
+                words.write('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n')
+            words.flush()
+            kept = seeds(name, Path(scratch))
+            options = [f"-timeout={SECONDS}", f"-max_len={target.longest}", f"-dict={words.name}"]
+            # The memory of the process itself, with the inputs that are known already.
+            small = start(name, [*options, "-runs=0", kept])
+            options += [f"-rss_limit_mb={small.peak + MEBIBYTES}", f"-malloc_limit_mb={MEBIBYTES}"]
+            share = -(-runs * target.weight // weights)
+            done = small if small.finding else start(name, [*options, f"-runs={share}", str(found_by(name)), kept])
+        total += done.runs
+        print(f"{name:14} {done.runs:11} {done.seconds:8} {done.peak - small.peak:4}", flush=True)
+        if done.finding is not None:
+            code = 1
+            print(f"{done.output[-4000:]}\n{name}: this input is a finding: {done.finding!a}", flush=True)
+    print(f"{total} executions in all, {'with findings' if code else 'no crash, no hang'}", flush=True)
+    return code
+
+
+def keep(names: list[str], directory: Path) -> int:
+    """Add to the corpus those inputs of the last runs that reach code that the corpus does not."""
+    for name in names:
+        with tempfile.TemporaryDirectory() as merged:
+            start(name, ["-merge=1", seeds(name, Path(merged)), str(found_by(name))])
+            inputs = [path.read_bytes() for path in Path(merged).iterdir()]
+        corpus.save(name, inputs, directory)
+        print(f"{name}: {len(inputs)} inputs, {sum(map(len, inputs))} bytes", flush=True)
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Read the command line; see tests/toolchain/fuzz."""
+    from ansible_collections.beamops.epmd.tests.unit.fuzz.targets import TARGETS  # noqa: PLC0415
+
+    what, *rest = arguments
+    if what == "keep":
+        return keep(rest[1:] or list(TARGETS), Path(rest[0]))
+    return fuzz(rest or list(TARGETS), int(what))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "one":
+        fuzz_one(sys.argv[2], sys.argv[3:])
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,383 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The targets of the fuzzer: what is done with hostile bytes, and what holds whatever they are. Pure.
+
+A target takes any bytes and returns. What it raises is a finding: an assertion of its own, or an error of the
+collection that its documentation does not name.
+
+All of fuzzing is in this folder. `fuzz.py` is `make fuzz`: it throws bytes at the targets for long. `corpus/` has the
+inputs that are kept, which `corpus.py` reads and writes. The unit tests need no fuzzer: `test_targets.py` replays the
+corpus and throws a few bytes at each target, `test_round_trips.py` has the property tests of the decoders, and
+`test_limits.py` the worst input that each limit allows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import struct
+from typing import Any, Callable, NamedTuple, Sequence
+from unittest import mock
+
+from ansible_collections.beamops.epmd.plugins.module_utils import _legible, _limits
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, ProtocolError
+from ansible_collections.beamops.epmd.plugins.module_utils._host import (
+    certificates,
+    command_line,
+    erlang_terms,
+    linux,
+    sock_diag,
+    systemd,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
+    control,
+    epmd,
+    epmd_client,
+    erl_epmd,
+    etf,
+    handshake,
+    node,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Pid, Reference
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.handshake import Handshake, State
+from ansible_collections.beamops.epmd.tests.fakes import epmd_server, terms
+
+COOKIE = b"MonsterCookie"
+SECRET = "Cookie-that-no-input-has"
+CHALLENGE = 0x12345678
+PROOF = handshake.digest(COOKIE, CHALLENGE)
+"""The answer to our challenge, which takes the cookie."""
+
+HOST = node.HOST
+LENT = f"1F2E3D4C5B6A@{HOST}"
+CALLER = Pid(Atom(LENT), 1, 0, 7)
+REFERENCE = Reference(Atom(LENT), 7, (1, 0, 0))
+
+SENTENCE = 400
+"""No error of a decoder is longer: what it quotes of the bytes is cut."""
+
+
+class Target(NamedTuple):
+    """run: what is done with the bytes. weight: its share of a long run. words: what the fuzzer tries to put in."""
+
+    run: Callable[[bytes], None]
+    weight: int
+    words: Sequence[bytes]
+    longest: int = 4096
+
+
+@contextlib.contextmanager
+def refused(*kinds: type[Exception]) -> Any:
+    """The code may refuse the bytes with one of these errors, in one short sentence."""
+    sentence = ""
+    try:
+        yield
+    except kinds as error:
+        sentence = str(error)
+    assert len(sentence) <= SENTENCE
+    assert "\n" not in sentence
+
+
+def one_term(data: bytes) -> None:
+    """One term: decoded, encoded again, taken apart, and shown to a person."""
+    with refused(ProtocolError):
+        parts = etf.elements(data)
+        assert data.endswith(b"".join(parts))
+        assert etf.decode(data) == tuple(map(etf.decode, parts))
+    with refused(ProtocolError):
+        value = etf.decode(data)
+        assert etf.split(b"\x83" + data) == [data]
+        repr(value)
+        text = etf.text(value)
+        assert text is None or isinstance(text, str)
+        with contextlib.suppress(TypeError, OverflowError, struct.error):  # no call has such a term
+            assert etf.decode(etf.encode(value)) == value
+        with contextlib.suppress(struct.error):  # a form with a longer port or without an arity, which only goes back
+            assert etf.decode(terms.encode(value)) == value
+
+
+def many_terms(data: bytes) -> None:
+    """Terms that follow one another."""
+    with refused(ProtocolError):
+        raw_terms = etf.split(data)
+        assert b"".join(b"\x83" + term for term in raw_terms) == data
+        for term in raw_terms:
+            etf.decode(term)
+
+
+def epmd_replies(data: bytes) -> None:
+    """Every reply of an epmd: what is understood is what an epmd would have sent for it."""
+    with refused(ProtocolError):
+        port = epmd.decode_port_reply(data)
+        assert data[:2] == b"w\0" if port is not None else data[1] != 0
+        assert port is None or data[2:4] == struct.pack(">H", port)
+    with refused(ProtocolError):
+        descriptors = epmd.decode_dump_reply(data)
+        assert len(descriptors) <= min(_limits.MAX_EPMD_NAMES, data.count(b"active name "))
+        assert all(1 <= len(name) <= _limits.MAX_EPMD_NAME_BYTES for name in descriptors)
+    with refused(ProtocolError):
+        names = epmd.decode_names_reply(data)
+        assert epmd.decode_names_reply(epmd_server.names_reply(names)) == names
+        assert len(names) <= _limits.MAX_EPMD_NAMES
+        assert all(0 <= port < 65536 for port in names.values())
+        assert all(len(_legible.legible(name).splitlines()) == 1 for name in names)
+
+
+_MAKERS: list[Callable[[], Handshake]] = [
+    lambda: Handshake(HOST, CHALLENGE),
+    lambda: Handshake(f"vic@{HOST}", CHALLENGE, dynamic=False),
+    lambda: Handshake(f"vic@{HOST}", CHALLENGE, dynamic=False, old=True),
+]
+_NEXT = {
+    State.NAME_SENT: {State.ACCEPTED, State.REFUSED},
+    State.ACCEPTED: {State.CHALLENGED},
+    State.CHALLENGED: set(),
+    State.REPLIED: {State.CONNECTED, State.REFUSED},
+    State.CONNECTED: set(),
+    State.REFUSED: set(),
+}
+
+
+def handshake_packets(data: bytes) -> None:
+    """A sequence of packets, each after its length, and of our own steps (a length of 0xffff)."""
+    machine = _MAKERS[data[0] % len(_MAKERS) if data else 0]()
+    machine.start()
+    position = 1
+    while position + 2 <= len(data):
+        size = int.from_bytes(data[position : position + 2], "big")
+        position += 2
+        before = machine.state
+        if size == 0xFFFF:
+            try:
+                sent = machine.reply(COOKIE)
+            except RuntimeError:  # our own step, at the wrong time
+                assert before is machine.state is not State.CHALLENGED
+            else:
+                assert (before, machine.state) == (State.CHALLENGED, State.REPLIED)
+                assert all(COOKIE not in packet for packet in sent)
+            continue
+        packet = data[position : position + size]
+        position += size
+        answers = []
+        with refused(ProtocolError):
+            answers.append(machine.receive(packet))
+        if not answers:
+            assert machine.state is before
+            continue
+        assert machine.state in _NEXT[before]
+        assert answers[0] == (b"sfalse" if packet == b"salive" else b"")
+        assert (machine.state is State.CONNECTED) == (packet == b"a" + PROOF and before is State.REPLIED)
+        assert (machine.state is State.REFUSED) == bool(machine.refusal)
+        assert (machine.peer is None) == (machine.state in (State.NAME_SENT, State.ACCEPTED, State.REFUSED)) or (
+            before is State.REPLIED
+        )
+        if machine.peer:
+            name = machine.peer.name
+            assert name.count("@") == 1
+            assert 3 <= len(name) <= _limits.MAX_NAME
+            assert not any(ord(character) < 32 for character in name)
+
+
+def control_message(data: bytes) -> None:
+    """A message of a connected node, which may be the answer to our call."""
+    with refused(ProtocolError):
+        message = control.decode_message(data)
+        assert isinstance(message.control[0], int)
+    with refused(ProtocolError):
+        answer = control.answer(data, CALLER, REFERENCE)
+        assert answer is None or data.endswith(answer)
+
+
+def kernel_answer(data: bytes) -> None:
+    """An answer of the kernel about its sockets."""
+    with contextlib.suppress(OSError):
+        found, _is_last = sock_diag.decode(data)
+        assert len(found) <= len(data) // 72
+        assert all(0 <= socket_.port < 65536 and (socket_.inode or 0) >= 0 for socket_ in found)
+
+
+def terms_in_a_file(data: bytes) -> None:
+    """A file of terms in text."""
+    with refused(EpmdError):
+        repr(erlang_terms.consult(data.decode("utf-8", "replace")))
+
+
+def certificate_options(data: bytes) -> None:
+    """The file of -ssl_dist_optfile, and the pairs of -ssl_dist_opt."""
+    text = data.decode("utf-8", "replace")
+    words = [os.fsdecode(word) for word in data.split(b"\0")]
+    with refused(EpmdError):
+        _check_files(certificates.choose(certificates.sections(text, "the file"), "the file"))
+    _check_files(certificates.choose(certificates.from_arguments(dict(zip(words[::2], words[1::2]))), ""))
+
+
+def _check_files(files: certificates.Files) -> None:
+    assert all(value is None or isinstance(value, str) for value in files)
+    assert files.certfile or files == files._replace(certfile=None, keyfile=None, password="")
+
+
+def command_line_and_environment(data: bytes) -> None:
+    """A command line and an environment: the first word says how many words are of the command line."""
+    words = [os.fsdecode(word) for word in data.split(b"\0")]
+    count = len(words[0])
+    arguments, settings = words[1 : 1 + count], words[1 + count :]
+    line = command_line.parse(arguments, dict(zip(settings[::2], settings[1::2])))
+    assert line.epmd_port is None or 0 < line.epmd_port < 65536
+    assert line.listen_range is None or all(0 < port < 65536 for port in line.listen_range)
+    place = count // 2
+    shown = command_line.shown([*arguments[:place], "-setcookie", SECRET, *arguments[place:]], limit=1 << 20)
+    assert SECRET not in shown
+    assert shown == _legible.legible(shown, limit=1 << 20)
+    assert len(command_line.shown(arguments)) <= _limits.MAX_SHOWN_COMMAND
+    shown.encode("utf-8")
+
+
+def files_of_a_process(data: bytes) -> None:
+    """The files cmdline and environ of /proc/PID, which any process may fill as it likes."""
+    text = os.fsdecode(data)
+    arguments, environment = linux._arguments(text), linux._environment(text)
+    assert len(" ".join(arguments)) <= len(text)
+    assert all(key and "=" not in key and "\0" not in key + value for key, value in environment.items())
+    command_line.parse(arguments, environment)
+    assert len(command_line.shown(arguments)) <= _limits.MAX_SHOWN_COMMAND
+
+
+def units(data: bytes) -> None:
+    """The output of systemctl in a container, and the text of a cgroup file."""
+    text = data.decode("utf-8", "replace")
+    assert systemd.choose_unit(text, 4369) in (None, *systemd.EPMD_UNITS)
+    unit = systemd.unit_in(text)
+    assert unit is None or "/" not in unit
+
+
+class Wire:
+    """A connection whose peer says these bytes, in pieces of this size, and then closes or is silent."""
+
+    def __init__(self, script: bytes, piece: int, silent: bool) -> None:
+        self.sent = bytearray()
+        self._script = script
+        self._position = 0
+        self._piece = piece
+        self._silent = silent
+
+    def recv(self, size: int) -> bytes:
+        part = self._script[self._position : self._position + min(size, self._piece)]
+        self._position += len(part)
+        if not part and self._silent:
+            raise socket.timeout("timed out")
+        return part
+
+    def sendall(self, data: bytes) -> None:
+        self.sent += data
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        pass
+
+    def _nothing(self, *_unused: object) -> None:
+        pass
+
+    settimeout = connect = setsockopt = shutdown = close = _nothing
+
+
+@contextlib.contextmanager
+def peers(data: bytes) -> Any:
+    """Peers that say these bytes, connection by connection: 4 bytes that say how, then the script of each.
+
+    Gives the wires that were used, in their order.
+    """
+    how, rest = (data[:4] + bytes(4))[:4], data[4:]
+    scripts = rest.split(struct.pack(">I", 0xFFFFFFFE))
+    wires: list[Wire] = []
+
+    def connect(*_unused: object) -> Wire:
+        script = scripts[len(wires)] if len(wires) < len(scripts) else b""
+        wires.append(Wire(script, 1 + how[0], bool(how[1] & 1)))
+        return wires[-1]
+
+    def challenge(_generator: random.SystemRandom, _bits: int) -> int:
+        return CHALLENGE
+
+    with mock.patch.object(socket, "socket", connect), mock.patch.object(random.SystemRandom, "getrandbits", challenge):
+        yield wires
+
+
+def conversation_with_a_node(data: bytes) -> None:
+    """A whole conversation with a node: its challenge, the proof of the cookie, what is asked of it, and the end."""
+    # A node that says again and again that it is registered has no more to say at some time.
+    patience = mock.patch.multiple(erl_epmd, FORGET_SECONDS=60, POLL_SECONDS=0)
+    with peers(data) as wires, refused(EpmdError), patience:
+        connection = node.NodeConnection.open("127.0.0.1", 1, Deadline(60), Deadline(60))
+        try:
+            connection.authenticate(COOKIE)
+            assert b"a" + PROOF in data
+            reply = erl_epmd.register(connection, "vic", 4711, inet6=False)
+            if reply == erl_epmd.ALREADY_REGISTERED:
+                dead = erl_epmd.socket_of(connection)
+                assert dead is None or data.find(dead) >= 0
+                reply = erl_epmd.register_without(connection, dead, "vic", 4711, inet6=False)
+            assert len(f"{reply!r:.80}") <= 80
+        finally:
+            connection.close()
+    assert len(wires) <= 2
+    for wire in wires:
+        assert len(wire.sent) <= 8192 + 64 * len(data)
+        assert COOKIE not in wire.sent
+
+
+def conversation_with_an_epmd(data: bytes) -> None:
+    """A whole conversation with an epmd, of its table and of one name."""
+    with peers(data) as wires:
+        found = epmd_client.ask_about(epmd_client.Daemon("127.0.0.1", 4369), "vic", Deadline(60))
+    with peers(data):
+        epmd_client.ask_descriptors(epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
+    assert len(found.names) <= _limits.MAX_EPMD_NAMES
+    assert found.state is not epmd_client.State.DOWN
+    assert bool(found.trouble) == (found.state is epmd_client.State.MUTE)
+    assert found.state is epmd_client.State.UP or not found.names
+    assert len(found.trouble) <= SENTENCE
+    assert len(wires) <= 2
+
+
+_LETTERS = [b"@", b"@web1", b"vic", b"\x83", b"\0", b"\n"]
+_TAGS = [bytes([tag]) for tag in etf._DECODERS]
+_STATUS = [b"sok", b"sok_simultaneous", b"snok", b"snot_allowed", b"salive", b"snamed:"]
+_CONVERSATION = [*_STATUS, f"@{HOST}".encode(), LENT.encode(), b"N", b"n", b"a" + PROOF, *_LETTERS]
+_ANSWER = [b"p\x83", etf.encode(CALLER), etf.encode(REFERENCE), b"\x83h\x02", b"\x83h\x03a\x02w\0", b"\x83h\x03a\x16"]
+_TABLE = [b"name ", b" at port ", b"4369\n", b"active name  <", b"> at port 1, fd = 7\n"]
+_TEXT = b"[ ] { } #{ => << >> | , . \" ' $ \\ \\x{ %".split()
+_FLAGS = b"""-sname -name -setcookie --cookie -epmd_port -kernel inet_dist_listen_min inet_dist_listen_max -proto_dist
+    inet6_tls -ssl_dist_optfile -ssl_dist_opt -extra -- -hidden -dist_listen false 4369 ERL_EPMD_PORT RELEASE_COOKIE
+    RELEASE_NODE HOME""".split()
+_UNITS = b"""Id=epmd.service Id=epmd.socket LoadState=loaded LoadState=masked Listen= :4369 (Stream) ExecStart= -port
+    Environment=ERL_EPMD_PORT= 4369 0::/ 1:name=systemd:/ .service""".split()
+
+TARGETS = {
+    "etf": Target(one_term, 4, [*_TAGS, *_LETTERS]),
+    "etf_split": Target(many_terms, 2, [*_TAGS, *_LETTERS]),
+    "epmd": Target(epmd_replies, 2, [*_TABLE, b"w\0", b"v\0", b"y\0", b"\0\1n", b"z", b"x", *_LETTERS]),
+    "handshake": Target(handshake_packets, 3, [b"\xff\xff", b"\0\3", b"\0\x11", *_CONVERSATION]),
+    "control": Target(control_message, 3, [*_ANSWER, *_TAGS]),
+    "sock_diag": Target(kernel_answer, 1, [struct.pack("=IHHII", 72, 20, 2, 1, 0), b"\2\x0a", b"\x0a\x0a"]),
+    "erlang_terms": Target(terms_in_a_file, 2, [*_TEXT, b"16#ff", b"1.5e3", b"/utf8"]),
+    "certificates": Target(
+        certificate_options,
+        1,
+        [*_TEXT, b"client", b"server", b"certfile", b"keyfile", b"certs_keys", b"client_certfile\0"],
+    ),
+    "command_line": Target(command_line_and_environment, 1, [*_FLAGS, b"\0"]),
+    "proc": Target(files_of_a_process, 1, [*_FLAGS, b"\0", b"\0\0", b" ", b"="]),
+    "units": Target(units, 1, [*_UNITS, b"\n", b"\n\n", b" "]),
+    "node": Target(
+        conversation_with_a_node,
+        3,
+        [*_CONVERSATION, *_ANSWER, b"\0\0\0\0", b"\xff\xff\xff\xfe", b"\0\0\0\x50", b"\0\x11"],
+    ),
+    "table": Target(conversation_with_an_epmd, 1, [*_TABLE, b"\xff\xff\xff\xfe", b"w\0"]),
+}
