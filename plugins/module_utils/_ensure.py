@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import enum
 
+from ._errors import in_words
 from ._options import Options, check
 from ._steps import daemons, diagnose, observe, report
 from ._steps.records import Finding
@@ -31,7 +32,17 @@ class Mode(enum.Enum):
 
 
 def ensure(options: Options, mode: Mode) -> Outcome:
-    """See how the nodes of this host are, and in Mode.REPAIR have those that are lost registered. Errors: EpmdError."""
+    """See how the nodes of this host are, and in Mode.REPAIR have those that are lost registered.
+
+    Errors: EpmdError alone, whatever goes wrong, with a sentence that is legible.
+    """
+    try:
+        return _ensure(options, mode)
+    except Exception as error:
+        raise in_words(error) from None
+
+
+def _ensure(options: Options, mode: Mode) -> Outcome:
     check(options)
     found = observe.find(options)
     wanted = [vm for vm in found if observe.may_be_wanted(vm, options)]

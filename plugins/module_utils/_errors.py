@@ -9,6 +9,10 @@ not be reached in time (Unreachable). Everything else that stops the work is an 
 
 from __future__ import annotations
 
+import os
+
+from ._legible import legible
+
 
 class EpmdError(Exception):
     """What was wrong, where, and what to do, in one sentence. Never holds a cookie.
@@ -17,6 +21,10 @@ class EpmdError(Exception):
     """
 
     reason = "failed"
+
+
+class Ended(EpmdError):
+    """A process ended while it was looked at."""
 
 
 class InvalidOption(EpmdError):
@@ -41,6 +49,10 @@ class NoCookie(EpmdError):
     """The cookie of a node is not where it should be, or is none."""
 
     reason = "no_cookie"
+
+
+class NoMd5(EpmdError):
+    """This Python can't compute the digest of the handshake."""
 
 
 class ProtocolError(EpmdError):
@@ -95,3 +107,25 @@ class NotRegistered(EpmdError):
     """A node was asked to register itself, and epmd does not have its name."""
 
     reason = "not_registered"
+
+
+def in_words(error: BaseException) -> EpmdError:
+    """Any error as one of ours, whose sentence is legible; of a mistake of ours it says where that is."""
+    if isinstance(error, EpmdError):
+        return type(error)(legible(str(error)))
+    if not isinstance(error, OSError):
+        where = f"at {_place(error)}; this is a defect of the collection: report it"
+        return EpmdError(legible(f"{type(error).__name__}: {error} ({where})"))
+    path = str(error.filename or "")
+    if isinstance(error, ProcessLookupError) or (isinstance(error, FileNotFoundError) and path.startswith("/proc/")):
+        return Ended("a process ended while it was looked at: run again")
+    what = f"{error.strerror or error}{f' ({path})' if path else ''}"
+    return EpmdError(legible(f"the operating system reports {what}: correct that and run again"))
+
+
+def _place(error: BaseException) -> str:
+    """The file and the line in which an error was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)} line {trace.tb_lineno}" if trace else "?"

@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Text from outside, made safe to show: one line, without control characters. Pure, and private to the collection.
 
-Standard: ECMA-48, whose control characters move cursors and set titles; the bidirectional controls and line separators
-of Unicode. Any user of a host can put them into the name of a node or into a command line.
+Standard: ECMA-48, whose control characters move cursors and set titles; of Unicode the line separators, the twelve
+bidirectional controls (UAX #9), which turn a line around, and what is not seen at all, so that another name looks like
+the real one (Default_Ignorable_Code_Point in DerivedCoreProperties.txt). Any user of a host can put them into the name
+of a node or into a command line.
 """
 
 from __future__ import annotations
@@ -14,7 +16,12 @@ from typing import Any
 
 from ._limits import MAX_SENTENCE
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS = "\x00-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff"
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_UNSAFE = re.compile(f"[{_CONTROLS}{_UNSEEN}]")
 
 
 def legible(text: str, limit: int = MAX_SENTENCE) -> str:

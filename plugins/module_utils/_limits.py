@@ -84,6 +84,9 @@ MAX_TIMEOUT = 3600
 HANG_UP_SECONDS = 0.25
 """How long a peer has to notice that we hung up. One that hangs takes longer, and is not waited for."""
 
+KILL_SECONDS = 1
+"""How long the kernel has to end a child that was killed. One that waits for a file system that hangs takes longer."""
+
 FORGET_SECONDS = 0.5
 """How long a node has to forget a dead socket after it was told to; measured: 7 ms."""
 

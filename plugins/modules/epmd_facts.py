@@ -231,7 +231,9 @@ ansible_facts:
               type: str
               sample: ""
             foreign:
-              description: Those of its names that belong to no node that was found. A C node, for one.
+              description:
+                - Those of its names that belong to no node that was found. A C node, for one.
+                - V(null) unless the state is V(up).
               returned: always
               type: list
               elements: dict

@@ -296,7 +296,9 @@ daemons:
       type: str
       sample: ""
     foreign:
-      description: Those of its names that belong to no node that was found. A C node, for one.
+      description:
+        - Those of its names that belong to no node that was found. A C node, for one.
+        - V(null) unless the state is V(up).
       returned: always
       type: list
       elements: dict

@@ -24,9 +24,9 @@ from typing import NamedTuple
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._host import children, cookies
+from ansible_collections.beamops.epmd.plugins.module_utils._host import children, cookies, files, owners
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.plugins.module_utils._steps import observe, repair
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import observe, repair, start_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
@@ -335,6 +335,68 @@ def test_a_node_that_dies_during_the_call(scene: Scene, survived: Survived) -> N
     assert scene.epmd.names() == {}
     (found,) = trial.outcome.nodes
     survived("node killed during the call", scene.otp.release, found["verdict"], found["msg"], trial.seconds)
+
+
+STEPS: dict[str, tuple[object, str]] = {
+    "its sockets are read": (owners, "sockets_of"),
+    "its cookie is looked for": (cookies, "find"),
+    "it is connected to again": (NodeConnection, "open"),
+    "the owner of the connection is asked for": (owners, "accepted"),
+    "epmd is started": (start_epmd, "start"),
+    "its registration is proved": (observe, "look_again"),
+    "its epmd is described": (owners, "epmds"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
+def test_a_node_that_ends_at_any_step_is_told_in_one_sentence(
+    scene: Scene, survived: Survived, step: str, beside: bool
+) -> None:
+    owner, function = STEPS[step]
+    real = getattr(owner, function)
+
+    def late(*arguments: object, **options: object) -> object:
+        os.kill(scene.node.pid, signal.SIGKILL)
+        wait_until(lambda: ended(scene.node.pid), "the node to end")
+        return real(*arguments, **options)
+
+    with contextlib.ExitStack() as stack:
+        if beside:
+            stack.enter_context(scene.otp.node("wim", epmd_port=scene.epmd.port, cookie=COOKIE))
+        lose(scene.epmd, scene.node)
+        scene.monkeypatch.setattr(owner, function, late)
+        trial = attempt(Options([], timeout=TIMEOUT))
+    assert trial.outcome.msg
+    assert "defect" not in repr(trial.outcome)
+    assert "Errno" not in repr(trial.outcome)
+    if step == "its cookie is looked for":
+        found = next(found for found in trial.outcome.nodes if found["pid"] == scene.node.pid)
+        fault = "node killed while its cookie is looked for"
+        survived(fault, scene.otp.release, found["verdict"], found["msg"], trial.seconds)
+
+
+def ended(pid: int) -> bool:
+    """Whether a process has ended, also while nobody has taken note of it."""
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.mark.parametrize("mode", [Mode.PREDICT, Mode.REPAIR])
+def test_a_file_system_that_hangs(scene: Scene, survived: Survived, mode: Mode) -> None:
+    """Its cookie is on it. One node alone has an end, too, and nothing is changed."""
+    lose(scene.epmd, scene.node)
+    scene.monkeypatch.setattr(files, "read", lambda *_given: time.sleep(3600))
+    begin = time.monotonic()
+    outcome = ensure(VIC._replace(cookie_file="/mnt/cookie"), mode)
+    seconds = time.monotonic() - begin
+    assert seconds <= TIMEOUT + MARGIN
+    assert (outcome.failed, outcome.changed, outcome.reason) == (True, False, "timeout")
+    (found,) = outcome.nodes
+    fault = "a file system that hangs, with the cookie"
+    survived(fault, scene.otp.release, found["verdict"], found["msg"], seconds)
 
 
 def test_a_port_that_another_program_has_taken(scene: Scene, survived: Survived) -> None:

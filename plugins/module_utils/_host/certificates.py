@@ -12,10 +12,11 @@ Private to the collection.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import ssl
-import tempfile
-from typing import IO, Any, Mapping, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 from .._deadline import Deadline
 from .._errors import EpmdError, TlsFailed
@@ -24,6 +25,9 @@ from .._wire.tls import Tls
 from . import erlang_terms, files, inside
 from .command_line import CommandLine
 from .vms import Vm
+
+_F_SETPIPE_SZ = 1031
+"""The command of fcntl(2) that makes a pipe this large; `fcntl` has it since Python 3.10."""
 
 
 class Files(NamedTuple):
@@ -53,10 +57,7 @@ def prepare(vm: Vm, options: Files, deadline: Deadline) -> Tls:
     if chosen.certfile:
         _load(context, chosen, read)
     if options.cafile:
-        try:
-            context.load_verify_locations(options.cafile)
-        except OSError as error:
-            raise TlsFailed(f"tls_cafile {options.cafile} can't be used ({_reason(error)})") from None
+        _trust(context, options.cafile, deadline)
         context.verify_mode = ssl.CERT_REQUIRED
     return Tls(context, chosen.certfile or "")
 
@@ -94,25 +95,50 @@ def _directory(pid: int | None) -> str:
 
 
 def _load(context: ssl.SSLContext, chosen: Files, read: _FileReader) -> None:
-    """Load certificate and key through files without a name: OpenSSL takes paths only, and these are the node's."""
-    with contextlib.ExitStack() as stack:
-
-        def held(path: str, what: str) -> str:
-            file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-            file.write(read(path, what, MAX_PEM_FILE))
-            file.flush()
-            return f"/proc/self/fd/{file.fileno()}"
-
-        certificate = held(str(chosen.certfile), f"certificate file of {chosen.source}")
-        key = held(chosen.keyfile, f"key file of {chosen.source}") if chosen.keyfile else None
-        try:
+    """Load certificate and key: OpenSSL takes paths only, and these are the node's, whose key must not be on a disk."""
+    certificate = read(str(chosen.certfile), f"certificate file of {chosen.source}", MAX_PEM_FILE)
+    key = read(chosen.keyfile, f"key file of {chosen.source}", MAX_PEM_FILE) if chosen.keyfile else certificate
+    try:
+        with _in_memory(certificate) as certificate_path, _in_memory(key) as key_path:
             # Always a password, or OpenSSL would ask a person for one.
-            context.load_cert_chain(certificate, key, password=lambda: chosen.password)
-        except (ssl.SSLError, ValueError) as error:
-            raise TlsFailed(
-                f"certificate {chosen.certfile} and key {chosen.keyfile or chosen.certfile} of {chosen.source} "
-                f"can't be used ({_reason(error)}): give tls_certfile and tls_keyfile"
-            ) from None
+            context.load_cert_chain(certificate_path, key_path, password=lambda: chosen.password)
+    except (OSError, ValueError) as error:
+        raise TlsFailed(
+            f"certificate {chosen.certfile} and key {chosen.keyfile or chosen.certfile} of {chosen.source} "
+            f"can't be used ({_reason(error)}): give tls_certfile and tls_keyfile"
+        ) from None
+
+
+def _trust(context: ssl.SSLContext, path: str, deadline: Deadline) -> None:
+    """Load the CA certificates that the option tls_cafile names."""
+    try:
+        found = inside.with_files_of(None, deadline.left(), lambda: files.read(path, MAX_PEM_FILE))
+        if found is None:
+            raise TlsFailed(f"tls_cafile {path} can't be used (not a regular file)")
+        if len(found.content) > MAX_PEM_FILE:
+            raise TlsFailed(f"tls_cafile {path} can't be used (more than {MAX_PEM_FILE} bytes)")
+        with _in_memory(found.content) as held:
+            context.load_verify_locations(held)
+    except OSError as error:
+        raise TlsFailed(f"tls_cafile {path} can't be used ({_reason(error)})") from None
+
+
+@contextlib.contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """The path of a pipe with this content, for one reader. Errors: OSError.
+
+    Python 3.7 has it too, unlike memfd_create(2), and it is never swapped out.
+    """
+    reading, writing = os.pipe()
+    try:
+        with open(writing, "wb", buffering=0) as file:
+            os.set_blocking(writing, False)
+            fcntl.fcntl(writing, _F_SETPIPE_SZ, max(len(content), 1))
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        yield f"/proc/self/fd/{reading}"
+    finally:
+        os.close(reading)
 
 
 def _reason(error: Exception) -> str:

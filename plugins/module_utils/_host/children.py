@@ -17,17 +17,17 @@ import os
 import pickle
 import select
 import signal
-import tempfile
 import time
-from typing import Any, Callable, Generic, Iterator, Sequence, TypeVar
+from typing import IO, Any, Callable, Generic, Iterator, Sequence, TypeVar
 
 from .._deadline import Deadline
-from .._errors import EpmdError, TimedOut
-from .._limits import MAX_AT_ONCE, MAX_CHILD_RESULT
+from .._errors import EpmdError, TimedOut, in_words
+from .._limits import KILL_SECONDS, MAX_AT_ONCE, MAX_CHILD_RESULT
 
 T = TypeVar("T")
 U = TypeVar("U")
 
+POLL_SECONDS = 0.0001
 LOCK_POLL_SECONDS = 0.01
 
 _CHUNK = 1 << 16
@@ -63,11 +63,21 @@ class _Child(Generic[T]):
         return not part or len(self._data) > MAX_CHILD_RESULT
 
     def close(self) -> int:
-        """End it, and give its status as waitpid(2) does. Usually it has ended; it must not outlive its time."""
+        """End it, and give its status as waitpid(2) does. Usually it has ended; it must not outlive its time.
+
+        One that SIGKILL can't end, since a file system hangs, is left to the kernel. Its status is that of the others.
+        """
         os.close(self.reading)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
-        return os.waitpid(self._pid, 0)[1]
+        end, pause = time.monotonic() + KILL_SECONDS, POLL_SECONDS
+        while time.monotonic() < end:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                return status
+            time.sleep(pause)
+            pause *= 2
+        return signal.SIGKILL
 
     def outcome(self, in_time: bool) -> T | Exception:
         """End it, and give its result or its error."""
@@ -97,16 +107,18 @@ def result_of(work: Callable[[], T], seconds: float) -> T:
 def at_once(work: Callable[[T], U], items: Sequence[T], seconds: float) -> list[U | Exception]:
     """The result of the work on each item, or its error, in their order.
 
-    Each item has a child of its own, of which MAX_AT_ONCE run at the same time. seconds: when a child is given up. The
-    errors are EpmdError and OSError; any other becomes one (`defect`).
+    Each item has a child of its own, of which MAX_AT_ONCE run at the same time; in such a child one after the other,
+    so that no level multiplies them. seconds: when a child is given up. The errors are EpmdError and OSError; any other
+    becomes one (`defect`).
     """
+    most = 1 if _is_child else MAX_AT_ONCE
     outcomes: dict[int, U | Exception] = {}
     waiting = list(enumerate(items))[::-1]
     running: dict[int, _Child[U]] = {}
     with _locks() if len(items) > 1 else contextlib.nullcontext():
         try:
             while waiting or running:
-                while waiting and len(running) < MAX_AT_ONCE:
+                while waiting and len(running) < most:
                     place, item = waiting.pop()
                     try:
                         running[place] = _Child(lambda item=item: work(item), seconds)  # type: ignore[misc]
@@ -131,6 +143,9 @@ def _collect(running: dict[int, _Child[U]], outcomes: dict[int, U | Exception]) 
             outcomes[place] = child.outcome(ended)
 
 
+_is_child: list[bool] = []
+"""Not empty in a child."""
+
 _lock_file: list[int] = []
 """The descriptor of the file whose bytes are the locks of `alone`; empty in a process that works alone."""
 
@@ -141,12 +156,22 @@ def _locks() -> Iterator[None]:
     if _lock_file:
         yield
         return
-    with tempfile.TemporaryFile() as file:
+    with _nameless_file() as file:
         _lock_file[:] = [file.fileno()]
         try:
             yield
         finally:
             _lock_file.clear()
+
+
+def _nameless_file() -> IO[bytes]:
+    """A file in memory, so that a full disk is no obstacle; on the disk where there is none, as before Python 3.8."""
+    try:
+        return open(os.memfd_create("locks"), "r+b", buffering=0)
+    except (AttributeError, OSError):
+        import tempfile  # noqa: PLC0415
+
+        return tempfile.TemporaryFile()
 
 
 @contextlib.contextmanager
@@ -175,6 +200,7 @@ def alone(key: int, deadline: Deadline) -> Iterator[None]:
 
 def _live(writing: int, work: Callable[[], Any]) -> None:
     """What a child does from its start to its end: it never returns."""
+    _is_child.append(True)
     try:
         result = pickle.dumps(work())
     except BaseException as error:
@@ -188,10 +214,4 @@ def _live(writing: int, work: Callable[[], Any]) -> None:
 
 def defect(error: BaseException) -> Exception:
     """An EpmdError or OSError as it is; for any other, which is a mistake of ours, an EpmdError that says where."""
-    if isinstance(error, (EpmdError, OSError)):
-        return error
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f"{os.path.basename(trace.tb_frame.f_code.co_filename)} line {trace.tb_lineno}" if trace else "?"
-    return EpmdError(f"{type(error).__name__}: {error} (at {where}; this is a defect of the collection: report it)")
+    return error if isinstance(error, (EpmdError, OSError)) else in_words(error)

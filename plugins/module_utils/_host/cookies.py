@@ -43,7 +43,8 @@ def find(vm: Vm, option: str | None, option_file: str | None, deadline: Deadline
     if option is not None:
         return Cookie(_encoded(option, "the option cookie"), "the option cookie")
     if option_file is not None:
-        return Cookie(_read(option_file, owner=None), option_file)
+        content = inside.with_files_of(None, deadline.left(), lambda: _read(option_file, owner=None))
+        return Cookie(content, option_file)
     line = vm.command_line
     if line.cookie is not None:
         return Cookie(_encoded(line.cookie, line.cookie_source), line.cookie_source)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from typing import Callable, Iterator, NamedTuple, TypeVar
 
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
 
-PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 23, 24, 38
+PR_SET_PDEATHSIG, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 23, 24, 38
 
 CGROUPS = "/sys/fs/cgroup"
 
@@ -38,10 +39,10 @@ class Ids(NamedTuple):
 def join_network(pid: int) -> None:
     """Move this process into the network namespace of that one; it can't go back.
 
-    Errors: NotPermitted, FileNotFoundError where that process has ended.
+    Errors: NotPermitted, Ended.
     """
     call = _system_calls()
-    with _entering("its network namespace"), open(f"/proc/{pid}/ns/net", "rb") as namespace:
+    with _entering(pid, "its network namespace"), open(f"/proc/{pid}/ns/net", "rb") as namespace:
         call("setns", namespace.fileno(), CLONE_NEWNET)
 
 
@@ -63,16 +64,16 @@ def _system_calls() -> Callable[..., int]:
 def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
     """The result of `work`, done with the root directory, the mounts and the rights of this process (None: our own).
 
-    `seconds`: when to give up on it. Errors: EpmdError where the process has ended, NotPermitted, TimedOut, and those
-    of `work`.
+    `seconds`: when to give up on it, as a file system may hang. Errors: Ended, NotPermitted, TimedOut, and those of
+    `work`.
     """
     if pid is None:
-        return work()
+        return children.result_of(work, seconds)
     theirs = rights.of_process(pid)
     is_ours = shares_root(pid) and (shares(pid, "mnt") or os.geteuid() != 0)
 
     def work_there() -> T:
-        with _entering("its root directory"):
+        with _entering(pid, "its root directory"):
             if not is_ours:
                 # What would be imported from now on would be a file of theirs.
                 sys.meta_path.clear()
@@ -86,20 +87,17 @@ def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
 
 
 def _change_root(pid: int) -> None:
-    try:
-        os.chroot(f"/proc/{pid}/root")
-    except FileNotFoundError:
-        raise rights.ended(pid) from None
+    os.chroot(f"/proc/{pid}/root")
     os.chdir("/")
 
 
 @contextlib.contextmanager
-def _entering(place: str) -> Iterator[None]:
-    """The system's refusal to let us into a place of a node, in a sentence."""
+def _entering(pid: int, place: str) -> Iterator[None]:
+    """The system's refusal to let us into a place of a process, in a sentence."""
     try:
         yield
-    except FileNotFoundError:
-        raise  # the process has ended
+    except (FileNotFoundError, ProcessLookupError):
+        raise rights.ended(pid) from None
     except OSError as error:
         raise NotPermitted(
             f"it is in a place of its own, as in a container, and {place} can't be entered "
@@ -114,7 +112,7 @@ def entrance(pid: int, as_itself: bool) -> Callable[[], None]:
     capabilities and no_new_privs: the program is theirs, so it must not get what only we have. The network namespace is
     left out: the caller has joined it already. For `preexec_fn` of subprocess, in a process of one thread.
 
-    Errors: OSError, EpmdError where the process has ended.
+    Errors: OSError, Ended.
     """
     # Not in the child: what is imported from now on could be a file of theirs.
     call = _system_calls()
@@ -147,6 +145,9 @@ def entrance(pid: int, as_itself: bool) -> Callable[[], None]:
         os.setuid(ids.uid)
         if confinement.no_new_privileges:
             call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        if "pid" in apart:
+            # Its parent, which is killed when its time is over, is outside. After setuid, which would undo this.
+            call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
     return enter
 
@@ -163,7 +164,7 @@ def _become_first_child() -> None:
 
 
 def ids_inside(pid: int) -> Ids:
-    """The effective user and group of a process, as it sees them itself. Errors: EpmdError where it has ended."""
+    """The effective user and group of a process, as it sees them itself. Errors: Ended."""
     theirs = rights.of_process(pid)
     return Ids(mapped(_map(pid, "uid_map"), theirs.uid), mapped(_map(pid, "gid_map"), theirs.gid))
 

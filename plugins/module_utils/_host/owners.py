@@ -14,6 +14,7 @@ import re
 from typing import Callable, Collection, NamedTuple, TypeVar
 
 from .._errors import EpmdError, PsutilMissing
+from .._wire.transport import Address
 from . import vms
 from .interface import Reader, Socket
 from .reader import reader
@@ -133,9 +134,24 @@ def peer_port(pid: int, descriptor: int, port: int) -> int | None:
     return next((found.remote_port for found, fd in held.items() if fd == descriptor), None)
 
 
-def accepted(pid: int, port: int, remote_port: int) -> bool:
-    """Whether a process holds the connection to its `port` that comes from this port."""
-    return bool(_held(pid, _connected(port, remote_port)))
+def accepted(pid: int, server: Address, client: Address) -> bool:
+    """Whether a process holds the end `server` of the connection that comes from `client`."""
+    return bool(
+        _held(
+            pid,
+            [
+                found
+                for found in _connected(server.port, client.port)
+                if (_plain(found.address), _plain(found.remote_address)) == (server.host, client.host)
+            ],
+        )
+    )
+
+
+def _plain(address: str) -> str:
+    """An address as a client has it: a listener of both families has that of IPv4 inside one of IPv6 (RFC 4291)."""
+    prefix = "::ffff:"
+    return address[len(prefix) :] if address.startswith(prefix) and "." in address else address
 
 
 def largest_backlog() -> int:

@@ -9,14 +9,16 @@ and in a container no more rights than the container has (`inside.py`). Private 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 import subprocess
 from typing import IO, Mapping, NamedTuple
 
 from .._deadline import Deadline
 from .._errors import CannotStart, TimedOut
-from .._limits import MAX_COMMAND_OUTPUT
+from .._limits import KILL_SECONDS, MAX_COMMAND_OUTPUT
 from . import inside, namespaces, systemd
 from .vms import Vm
 
@@ -36,7 +38,7 @@ class Place(NamedTuple):
 
 
 def place_of(vm: Vm, deadline: Deadline) -> Place:
-    """The place of a node; ours where only its port is known. Errors: NotPermitted, EpmdError where it has ended."""
+    """The place of a node; ours where only its port is known. Errors: NotPermitted, Ended."""
     if vm.pid is None or not namespaces.is_container(vm.pid):
         network = f"/proc/{vm.pid}/ns/net" if vm.namespace is not None else ""
         return Place(systemd.is_booted(), None, network)
@@ -51,7 +53,7 @@ def find(place: Place, program: str, directories: list[str], deadline: Deadline)
     def first() -> str | None:
         return next((path for path in paths if os.access(path, os.X_OK)), None)
 
-    return first() if place.container is None else inside.with_files_of(place.container, deadline.left(), first)
+    return inside.with_files_of(place.container, deadline.left(), first)
 
 
 def run(place: Place, command: list[str], deadline: Deadline, failure: str) -> str:
@@ -60,14 +62,17 @@ def run(place: Place, command: list[str], deadline: Deadline, failure: str) -> s
     Errors: CannotStart, with the failure and the first line of the output, where systemctl has the cause.
     """
     environment = {"PATH": PATH, "LANG": "C"}
-    with _started(place, command, environment, False, subprocess.PIPE, failure) as child:
-        try:
-            output = _output(child.stdout, deadline)
-            code = child.wait(deadline.left())
-        except (TimedOut, subprocess.TimeoutExpired):
-            raise CannotStart(f"{failure}: {command[0]} did not end within {deadline.seconds:g} s") from None
-        finally:
-            child.kill()
+    child = _started(place, command, environment, False, subprocess.PIPE, failure)
+    try:
+        output = _output(child.stdout, deadline)
+        code = child.wait(deadline.left())
+    except (TimedOut, subprocess.TimeoutExpired):
+        raise CannotStart(f"{failure}: {command[0]} did not end within {deadline.seconds:g} s") from None
+    finally:
+        if child.poll() is None:
+            _kill(child)
+        if child.stdout:
+            child.stdout.close()
     if code != 0:
         first = (output.strip().splitlines() or [f"exit code {code}"])[0]
         hint = "" if os.geteuid() == 0 else "; run with become"
@@ -86,8 +91,7 @@ def run_as_node(
     try:
         code = child.wait(deadline.left())
     except (TimedOut, subprocess.TimeoutExpired):
-        child.kill()
-        child.wait()
+        _kill(child)
         raise CannotStart(f"{shown} did not go into the background within {deadline.seconds:g} s") from None
     if code != 0:
         raise CannotStart(f"{shown} ended with exit code {code}")
@@ -114,6 +118,14 @@ def _started(
         raise CannotStart(f"{failure}: {error.strerror}") from None
     except subprocess.SubprocessError:
         raise CannotStart(f"{failure}: its container can't be entered") from None
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End a command that runs, with all that it has started, also in a process namespace: its group (setsid(2))."""
+    with contextlib.suppress(PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a file system hangs
+        child.wait(KILL_SECONDS)
 
 
 def _output(pipe: IO[bytes] | None, deadline: Deadline) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .._errors import EpmdError, NotPermitted
+from .._errors import Ended, NotPermitted
 
 
 class Rights(NamedTuple):
@@ -34,9 +34,9 @@ class Confinement(NamedTuple):
     no_new_privileges: bool
 
 
-def ended(pid: int) -> EpmdError:
+def ended(pid: int) -> Ended:
     """The error for a process that is no longer there."""
-    return EpmdError(f"the process {pid} has ended meanwhile: run again")
+    return Ended(f"the process {pid} has ended meanwhile: run again")
 
 
 def _status(pid: int) -> dict[str, list[str]]:
@@ -48,13 +48,13 @@ def _status(pid: int) -> dict[str, list[str]]:
 
 
 def confinement_of(pid: int) -> Confinement:
-    """The confinement of a process. Errors: EpmdError where it has ended."""
+    """The confinement of a process. Errors: Ended."""
     fields = _status(pid)
     return Confinement(int(fields["CapBnd"][0], 16), fields.get("NoNewPrivs", ["0"])[0] == "1")
 
 
 def of_process(pid: int) -> Rights:
-    """The rights of a process. Errors: EpmdError where it has ended."""
+    """The rights of a process. Errors: Ended."""
     fields = _status(pid)
     uid, gid = (int(fields[name][1]) for name in ("Uid", "Gid"))  # real, effective, saved, file system
     return Rights(uid, gid, [int(group) for group in fields.get("Groups", [])])

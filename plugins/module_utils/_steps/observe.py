@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from .._deadline import Deadline
-from .._errors import Closed, EpmdError, NodeRefused, ProtocolError, TlsFailed
+from .._errors import Closed, Ended, EpmdError, NodeRefused, NotPermitted, ProtocolError, TlsFailed, in_words
 from .._host import owners, vms
 from .._host.owners import Listener, Sockets
 from .._host.vms import Vm
@@ -54,13 +54,27 @@ def find(options: Options) -> list[Vm]:
     found = vms.find()
     if options.port is None:
         return sorted(found, key=lambda vm: vm.namespace or 0)
-    # Whose port it is decides whose cookie it gets.
-    return [vm for vm in found if vm.namespace is None and _listens(vm, options.port, options.epmd_port)]
+    return _at_port([vm for vm in found if vm.namespace is None], options.port, options.epmd_port)
 
 
-def _listens(vm: Vm, port: int, epmd_port: int | None) -> bool:
-    sockets = owners.sockets_of(vm, daemon_of(vm, epmd_port).port)
-    return any(listener.port == port for listener in sockets.listeners)
+def _at_port(found: Sequence[Vm], port: int, epmd_port: int | None) -> list[Vm]:
+    """The VM that listens on this port: whose port it is decides whose cookie it gets.
+
+    Errors: EpmdError; NotPermitted where one may be it and can't be seen. The user whose port it is can be seen always.
+    """
+    listening: list[Vm] = []
+    hidden: list[NotPermitted] = []
+    for vm in found:
+        try:
+            sockets = owners.sockets_of(vm, daemon_of(vm, epmd_port).port)
+        except NotPermitted as error:
+            if owners.listening_uid(port) in (vm.uid, None):
+                hidden.append(error)
+        else:
+            listening += [vm for listener in sockets.listeners if listener.port == port][:1]
+    if hidden and not listening and owners.addresses(port):
+        raise hidden[0]
+    return listening
 
 
 def may_be_wanted(vm: Vm, options: Options) -> bool:
@@ -100,7 +114,7 @@ def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
     return [
         outcome if isinstance(outcome, Observation) else _unseen(vm, options, outcome)._replace(entered=False)
         for vm, outcome in zip(found, outcomes)
-        if not (vm.namespace is not None and isinstance(outcome, FileNotFoundError))
+        if not isinstance(outcome.obstacle if isinstance(outcome, Observation) else outcome, Ended)
     ]
 
 
@@ -139,7 +153,7 @@ def _observe(vm: Vm, options: Options, asked: _Asked | None) -> Observation:
     try:
         return _look(vm, options, asked.table if asked else None, deadline)
     except (EpmdError, OSError) as error:
-        return _unseen(vm, options, error)
+        return _unseen(vm, options, in_words(error))
 
 
 def _look(vm: Vm, options: Options, table: Table | None, deadline: Deadline) -> Observation:

@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import Sequence
 
 from .._deadline import Deadline
-from .._errors import CannotStart, EpmdError, StillSilent, Unreachable
+from .._errors import CannotStart, EpmdError, StillSilent, Unreachable, in_words
 from .._host import cookies, owners
 from .._host.cookies import Cookie
 from .._limits import MARGIN_SECONDS
 from .._options import Options
-from .._wire import epmd_client, erl_epmd
+from .._wire import epmd_client, erl_epmd, handshake
 from .._wire.epmd_client import State, Table
 from .._wire.node import NodeConnection
 from . import observe, prove
@@ -85,6 +85,7 @@ def _cookie(node: Lost, options: Options, deadline: Deadline) -> Cookie:
     if observation.name is None:
         kind = type(observation.trouble) if observation.trouble else EpmdError
         raise kind(f"{node.why}, but the node does not answer: {observation.trouble}")
+    handshake.digest(b"", 0)  # a Python may have no MD5
     return cookies.find(observation.vm, options.cookie, options.cookie_file, deadline)
 
 
@@ -106,8 +107,8 @@ def _attempt(node: Lost, options: Options) -> Attempt:
                 attempt = _register(attempt, connection, deadline)
         finally:
             connection.close()
-    except EpmdError as error:
-        attempt = attempt._replace(error=error, started=attempt.started or isinstance(error, StillSilent))
+    except Exception as error:  # also a defect of ours: what was started by then has to be told
+        attempt = attempt._replace(error=in_words(error), started=attempt.started or isinstance(error, StillSilent))
     return attempt._replace(left=deadline.unused())
 
 
@@ -131,7 +132,8 @@ def _connect(node: Lost, options: Options, deadline: Deadline) -> NodeConnection
 def _authenticate(node: Lost, connection: NodeConnection, cookie: Cookie) -> None:
     # A digest is enough to guess a cookie from. Between look and connection, somebody else may have taken the port.
     pid = node.observation.vm.pid
-    if pid and not owners.accepted(pid, node.listener.port, connection.own_port):
+    own, theirs = connection.ends
+    if pid and not owners.accepted(pid, theirs, own):
         raise EpmdError(
             f"{node.where} is answered by another process than the node's, so the cookie was not used: run again"
         )

@@ -159,7 +159,7 @@ def _daemon(epmd: Epmd) -> dict[str, Any]:
         "state": epmd.after.state.value,
         "names": dict(epmd.after.names) if epmd.after.state is State.UP else None,
         "msg": _trouble(epmd.after),
-        "foreign": [foreign._asdict() for foreign in epmd.foreign],
+        "foreign": [foreign._asdict() for foreign in epmd.foreign] if epmd.after.state is State.UP else None,
         "namespace": epmd.key.namespace,
         "started": epmd.started,
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
+from typing import Iterator, NamedTuple
 
 from .._errors import ProtocolError
 from .._limits import MAX_EPMD_NAME_BYTES, MAX_EPMD_NAMES, MAX_NAME
@@ -31,10 +32,18 @@ PORT2_RESP = 119
 # Port, node type, protocol, highest and lowest version.
 _REGISTRATION = struct.Struct(">HBBHH")
 # A name may contain any byte, a line feed too, so a line ends where a port does.
-_NAME_LINE = re.compile(rb"name ([\s\S]{1,%d}?) at port ([0-9]{1,5})\n" % MAX_EPMD_NAME_BYTES)
-_DUMP_LINE = re.compile(
-    rb"\0?active name +<([\s\S]{1,%d}?)> at port [0-9]{1,5}, fd = ([0-9]{1,9}) *\n" % MAX_EPMD_NAME_BYTES
-)
+_NAME_START = re.compile(rb"^name ", re.MULTILINE)
+_NAME_END = re.compile(rb" at port ([0-9]{1,5})\n")
+_DUMP_START = re.compile(rb"active name +<")
+_DUMP_END = re.compile(rb"> at port [0-9]{1,5}, fd = ([0-9]{1,9}) *\n")
+
+
+class _Line(NamedTuple):
+    """A line of a table or of a dump: its offset, the name, and the number at its end."""
+
+    start: int
+    name: bytes
+    number: int
 
 
 def is_name(name: str) -> bool:
@@ -60,6 +69,24 @@ def _reply(data: bytes, what: str) -> Cursor:
     return Cursor(data, what)
 
 
+def _lines(text: bytes, starts: re.Pattern[bytes], ends: re.Pattern[bytes], highest: int) -> Iterator[_Line]:
+    """The lines in a text, each from a start to the first end behind a name; what is no line is skipped.
+
+    Both are searched forwards only: one regular expression for a line would look for its end from each start again.
+    """
+    start, end = starts.search(text), ends.search(text)
+    while start and end:
+        first = start.end()
+        if end.start() <= first:  # of an earlier line, or of a name without a byte
+            end = ends.search(text, end.end())
+            continue
+        behind = start.start() + 1
+        if end.start() - first <= MAX_EPMD_NAME_BYTES and int(end.group(1)) <= highest:
+            yield _Line(start.start(), text[first : end.start()], int(end.group(1)))
+            behind = end.end()
+        start = starts.search(text, behind)
+
+
 def decode_names_reply(data: bytes) -> dict[str, int]:
     """Name to distribution port, from all bytes until epmd closed the connection. Errors: ProtocolError.
 
@@ -73,19 +100,15 @@ def decode_names_reply(data: bytes) -> dict[str, int]:
     if text and not text.endswith(b"\n"):
         raise ProtocolError("its table is cut off in the last line")
     names: dict[str, int] = {}
-    start = 0
-    while start < len(text):
-        match = _NAME_LINE.match(text, start)
-        if match is None or int(match.group(2)) > 65535:
-            if not names:
-                raise ProtocolError(f"the first line of its table is malformed: {text[:40]!r}")
-            start = text.index(b"\n", start) + 1
-            continue
-        name = _text(match.group(1))
+    for line in _lines(text, _NAME_START, _NAME_END, 65535):
+        if line.start and not names:
+            break
+        name = _text(line.name)
         if len(names) == MAX_EPMD_NAMES and name not in names:
             raise ProtocolError(f"its table has more than {MAX_EPMD_NAMES} names")
-        names[name] = int(match.group(2))
-        start = match.end()
+        names[name] = line.number
+    if text and not names:
+        raise ProtocolError(f"the first line of its table is malformed: {text[:40]!r}")
     return names
 
 
@@ -98,13 +121,13 @@ def decode_dump_reply(data: bytes) -> dict[str, int]:
     reply.number(U32)  # epmd's own port
     found: dict[str, int] = {}
     twice = set()
-    for match in _DUMP_LINE.finditer(data, reply.position):
-        name = _text(match.group(1))
+    for line in _lines(reply.rest(), _DUMP_START, _DUMP_END, 10**9):
+        name = _text(line.name)
         if name in found:
             twice.add(name)
         elif len(found) == MAX_EPMD_NAMES:
             raise ProtocolError(f"its dump has more than {MAX_EPMD_NAMES} names")
-        found[name] = int(match.group(2))
+        found[name] = line.number
     # A name that occurs twice is forged inside another name.
     return {name: descriptor for name, descriptor in found.items() if name not in twice}
 

@@ -29,7 +29,7 @@ import re
 import struct
 from typing import Callable, NamedTuple
 
-from .._errors import ProtocolError
+from .._errors import NoMd5, ProtocolError
 from .._limits import MAX_NAME
 from .cursor import U16, U32, Cursor
 
@@ -100,8 +100,19 @@ class Peer(NamedTuple):
 
 
 def digest(cookie: bytes, challenge: int) -> bytes:
-    """MD5 of the cookie followed by the challenge in decimal (`gen_digest` in dist_util.erl)."""
-    return hashlib.md5(cookie + b"%d" % challenge).digest()
+    """MD5 of the cookie followed by the challenge in decimal (`gen_digest` in dist_util.erl). Errors: NoMd5."""
+    text = cookie + b"%d" % challenge
+    try:
+        try:
+            # In FIPS mode there is no MD5 for security, and the protocol has no other digest.
+            return hashlib.md5(text, usedforsecurity=False).digest()
+        except TypeError:  # before Python 3.9
+            return hashlib.md5(text).digest()
+    except (ValueError, AttributeError):
+        raise NoMd5(
+            "the Python on this host has no MD5, without which no Erlang node lets us connect: give another Python "
+            "with ansible_python_interpreter"
+        ) from None
 
 
 def _text(data: bytes) -> str:

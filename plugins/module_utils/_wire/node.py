@@ -15,7 +15,7 @@ from .. import _limits
 from .._deadline import Deadline
 from .._errors import Closed, NodeRefused
 from .handshake import Handshake, Peer, State
-from .transport import Connection
+from .transport import Address, Connection
 
 if TYPE_CHECKING:
     from .etf import Raw, Term
@@ -79,9 +79,9 @@ class NodeConnection:
             raise
 
     @property
-    def own_port(self) -> int:
-        """The local port of the connection."""
-        return self._connection.own_port
+    def ends(self) -> tuple[Address, Address]:
+        """As `Connection.ends`."""
+        return self._connection.ends
 
     def authenticate(self, cookie: bytes) -> None:
         """Prove that we know the cookie, and have the node prove it.

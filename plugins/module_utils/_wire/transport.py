@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from .._deadline import Deadline
 from .._errors import Closed, EpmdError, ProtocolError, Refused, TimedOut, TlsFailed, Unreachable
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 16
 _TLS_ALERT = b"\x15\x03"
+
+
+class Address(NamedTuple):
+    """One end of a connection."""
+
+    host: str
+    port: int
 
 
 class Connection:
@@ -62,9 +69,10 @@ class Connection:
         self.close()
 
     @property
-    def own_port(self) -> int:
-        """The local port of the connection."""
-        return int(self._socket.getsockname()[1])
+    def ends(self) -> tuple[Address, Address]:
+        """Our end of the connection, and that of the peer. Errors: Closed where the peer has reset it."""
+        with self._translation():
+            return Address(*self._socket.getsockname()[:2]), Address(*self._socket.getpeername()[:2])
 
     def close(self) -> None:
         """Close the connection at once."""

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import tempfile
+import time
 from pathlib import Path
 from typing import Any, Callable
 from unittest import mock
@@ -14,11 +17,12 @@ from unittest import mock
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, inside, owners, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, files, inside, owners, rights, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons, report
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd as codec
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, hang, node
 
@@ -52,6 +56,90 @@ def test_a_name_cannot_reach_the_terminal(running: list[Vm]) -> None:
     assert found["verdict"] == "not_applicable"
     assert found["msg"].isprintable()
     assert len(found["msg"]) < 5000
+
+
+def broken(error: BaseException) -> Callable[..., Any]:
+    def fail(*_given: object, **_options: object) -> Any:
+        raise error
+
+    return fail
+
+
+class TestOneSentence:
+    """Whatever fails, at whichever step, ends in an EpmdError or in what is said of a node, be it one or ten."""
+
+    @pytest.mark.parametrize("step", ["vms.find", "daemons.describe", "report.missing", "report.outcome"])
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (
+                ZeroDivisionError("x"),
+                r"ZeroDivisionError: x \(at test_ensure.py line \d+; this is a defect of .* report it\)",
+            ),
+            (
+                OSError(28, "No space left on device"),
+                "the operating system reports No space left on device: correct that ",
+            ),
+            (
+                OSError(2, "No such file", "/proc"),
+                r"the operating system reports No such file \(/proc\): correct that ",
+            ),
+            (OSError(3, "No such process", "/proc/7/fd"), "a process ended while it was looked at: run again"),
+            (NotPermitted("evil\u202e\n"), r"evil\?\?$"),
+        ],
+    )
+    @pytest.mark.usefixtures("running")
+    def test_outside_of_the_children(
+        self, step: str, error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module, name = step.split(".")
+        monkeypatch.setattr({"vms": vms, "daemons": daemons, "report": report}[module], name, broken(error))
+        with pytest.raises(EpmdError, match=f"^{words}") as caught:
+            ensure(Options([], timeout=1), Mode.DIAGNOSE)
+        assert str(caught.value).isprintable()
+
+    @pytest.mark.parametrize("count", [1, 10])
+    def test_a_disk_that_is_full(self, count: int, running: list[Vm], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing of ours is written to it."""
+        monkeypatch.setattr(tempfile, "TemporaryFile", broken(OSError(28, "No space left on device")))
+        line = command_line.parse(["beam.smp", "--", "-sname", "vic", "-dist_listen", "false"], {})
+        running += [vms.UNKNOWN._replace(pid=pid, uid=0, command_line=line) for pid in range(11, 11 + count)]
+        assert ensure(Options([]), Mode.REPAIR).msg == f"{count} not_applicable; nothing to do"
+
+    @pytest.mark.parametrize("names", [["vic"], ["vic", "wim"]])
+    @pytest.mark.parametrize("mode", [Mode.PREDICT, Mode.REPAIR])
+    @pytest.mark.parametrize(
+        ("failure", "words"),
+        [
+            (lambda: time.sleep(3600), "did not end within"),
+            (broken(OSError(5, "Input/output error", "/x")), "/x can't be read (Input/output error): run with become"),
+            (broken(ValueError("x")), "ValueError: x (at test_ensure.py line "),
+        ],
+    )
+    def test_a_cookie_file_on_a_file_system_that_fails(
+        self,
+        names: list[str],
+        mode: Mode,
+        failure: Callable[..., Any],
+        words: str,
+        running: list[Vm],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(files, "read", lambda *_given: failure())
+        peers = [FakeServer(node(hang, NodePeer(f"{name}@web1"))) for name in names]
+        with contextlib.ExitStack() as stack:
+            daemon = stack.enter_context(FakeServer(epmd({})))
+            ports = {number: stack.enter_context(peer).port for number, peer in enumerate(peers, 11)}
+            for pid, name in enumerate(names, 11):
+                flags = ["-sname", name, "-epmd_port", str(daemon.port)]
+                line = command_line.parse(["beam.smp", "--", *flags], {})
+                running.append(vms.UNKNOWN._replace(pid=pid, uid=0, command_line=line))
+            monkeypatch.setattr(
+                owners, "sockets_of", lambda vm, _port: Sockets([Listener(3, "127.0.0.1", ports[vm.pid], 128)], set())
+            )
+            outcome = ensure(Options([], cookie_file="/x", timeout=2), mode)
+        assert (outcome.failed, outcome.changed) == (True, False)
+        assert [words in found["msg"] for found in outcome.nodes] == [True] * len(names)
 
 
 class TestSeveral:
@@ -181,7 +269,7 @@ class TestNamespaces:
         self, running: list[Vm], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def gone(_pid: int) -> None:
-            raise FileNotFoundError(2, "gone")
+            raise rights.ended(_pid)
 
         monkeypatch.setattr(inside, "join_network", gone)
         self.runs(running, "vic", 11, 7)

@@ -25,7 +25,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import
     Observation,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd_client
-from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
 from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register
 
 MODULES = {"epmd_register": epmd_register, "epmd_facts": epmd_facts}
@@ -161,7 +161,7 @@ def test_what_is_returned_has_the_documented_keys() -> None:
     daemon = Daemon("127.0.0.1", 4369)
     finding = Finding(Observation(vms.UNKNOWN, daemon, tls=False), Diagnosis(diagnose.MISSING, "epmd has no name vic"))
     foreign = Foreign("a_c_node", 35001, None, None)
-    epmd = Epmd(EpmdKey(None, daemon), epmd_client.DOWN, epmd_client.DOWN, foreign=(foreign,))
+    epmd = Epmd(EpmdKey(None, daemon), epmd_client.DOWN, Table(State.UP, {}), foreign=(foreign,))
     outcome = report.outcome([finding], [epmd], [], [], Options([]), is_prediction=False)
     for records in ("nodes", "daemons"):
         (record,) = getattr(outcome, records)

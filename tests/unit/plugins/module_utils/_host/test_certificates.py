@@ -5,20 +5,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import ssl
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization as s
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import TlsFailed
-from ansible_collections.beamops.epmd.plugins.module_utils._host import certificates, command_line, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import TimedOut, TlsFailed
+from ansible_collections.beamops.epmd.plugins.module_utils._host import certificates, command_line, files, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.certificates import Files
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Connection
 from ansible_collections.beamops.epmd.tests.fakes import create_server
@@ -120,6 +124,57 @@ def test_a_key_that_is_locked_asks_nobody(tmp_path: Path) -> None:
         certificates.prepare(vms.UNKNOWN, files, Deadline(60))
     assert "pw" not in str(caught.value)
     certificates.prepare(vms.UNKNOWN, files._replace(password="pw"), Deadline(60))
+
+
+@pytest.mark.parametrize("size", [0, 300_000])
+def test_a_key_is_never_on_a_disk(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSL is given the paths of pipes, also for a long chain."""
+    made = trustme.CA().issue_cert("vic")
+    (tmp_path / "both.pem").write_bytes(made.private_key_and_cert_chain_pem.bytes() + b"\n" * size)
+    opened: list[str] = []
+    real = ssl.SSLContext.load_cert_chain
+
+    def noted(context: ssl.SSLContext, *paths: str, **options: Any) -> None:
+        opened.extend(map(os.readlink, paths))
+        real(context, *paths, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", noted)
+    monkeypatch.setattr(tempfile, "tempdir", "/no/such/directory")
+    descriptors = os.listdir("/proc/self/fd")
+    certificates.prepare(vms.UNKNOWN, NONE._replace(certfile=str(tmp_path / "both.pem")), Deadline(60))
+    assert [path.partition(":")[0] for path in opened] == ["pipe", "pipe"]
+    assert os.listdir("/proc/self/fd") == descriptors
+
+
+def test_a_pipe_that_is_too_small_is_an_error_and_no_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trustme.CA().issue_cert("vic")
+    (tmp_path / "both.pem").write_bytes(made.private_key_and_cert_chain_pem.bytes() + b"\n" * 300_000)
+    monkeypatch.setattr(fcntl, "fcntl", lambda *_given: 0)
+    with pytest.raises(TlsFailed, match=r"can't be used \(no buffer space available\): give tls_certfile"):
+        certificates.prepare(vms.UNKNOWN, NONE._replace(certfile=str(tmp_path / "both.pem")), Deadline(60))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("missing", "no such file or directory"),
+        ("directory", "not a regular file"),
+        ("long", "more than 1048576 bytes"),
+        ("empty", ""),
+    ],
+)
+def test_a_ca_file_that_can_not_be_used_says_why(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "long").write_text("\n" * 1048577)
+    (tmp_path / "empty").touch()
+    with pytest.raises(TlsFailed, match=rf"^tls_cafile .*/{name} can't be used \({words}.*\)$"):
+        certificates.prepare(vms.UNKNOWN, NONE._replace(cafile=str(tmp_path / name)), Deadline(60))
+
+
+def test_a_ca_file_that_hangs_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "read", lambda *_given: time.sleep(3600))
+    with pytest.raises(TimedOut, match="did not end within"):
+        certificates.prepare(vms.UNKNOWN, NONE._replace(cafile=str(tmp_path / "ca.pem")), Deadline(0.2))
 
 
 @pytest.fixture

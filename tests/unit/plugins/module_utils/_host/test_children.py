@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,42 @@ def test_an_interrupt_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(children, "_collect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         at_once(lambda _item: time.sleep(3600), [1, 2], 3600)
+
+
+def test_a_child_that_can_not_be_killed_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that a file system has hung: SIGKILL does nothing to it."""
+    spared: list[int] = []
+    monkeypatch.setattr(children, "KILL_SECONDS", 0.1)
+    with monkeypatch.context() as context:
+        context.setattr(os, "kill", lambda pid, _signal: spared.append(pid))
+        started = time.monotonic()
+        with pytest.raises(TimedOut, match=r"did not end within 0.1 s"):
+            result_of(lambda: time.sleep(3600), 0.1)
+        assert time.monotonic() - started < 10
+    (pid,) = spared
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_children_of_children_do_not_multiply(tmp_path: Path) -> None:
+    def inner(_number: int) -> None:
+        (tmp_path / f"runs-{os.getpid()}").touch()
+        assert len(list(tmp_path.glob("runs-*"))) <= 2
+        time.sleep(0.01)
+        (tmp_path / f"runs-{os.getpid()}").unlink()
+
+    outcomes = at_once(lambda _number: at_once(inner, range(4), 60), range(2), 60)
+    assert outcomes == [[None] * 4] * 2
+
+
+def test_locks_need_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(os, "memfd_create"):
+        pytest.skip("this Python has no files in memory")
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: 1 // 0)
+    assert at_once(lambda number: number, [1, 2], 60) == [1, 2]
+    monkeypatch.undo()
+    monkeypatch.delattr(os, "memfd_create")
+    assert at_once(lambda number: number, [1, 2], 60) == [1, 2]
 
 
 class TestAlone:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted, TimedOut
-from ansible_collections.beamops.epmd.plugins.module_utils._host import children, files, inside, namespaces
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import Ended, EpmdError, NotPermitted, TimedOut
+from ansible_collections.beamops.epmd.plugins.module_utils._host import children, files, inside, namespaces, rights
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
     GONE,
@@ -31,19 +31,24 @@ SELF = os.getpid()
 class TestFiles:
     def test_those_of_a_process_beside_us_are_ours(self) -> None:
         assert inside.with_files_of(SELF, 60, lambda: os.stat("/")) == os.stat("/")
-        assert inside.with_files_of(None, 60, os.getpid) == SELF
+        assert inside.with_files_of(None, 60, lambda: os.stat("/")) == os.stat("/")
 
     def test_of_a_process_that_has_ended_there_are_none(self) -> None:
         with pytest.raises(EpmdError, match=f"^the process {GONE} has ended meanwhile: run again$"):
             inside.with_files_of(GONE, 60, lambda: None)
 
-    def test_a_process_that_ends_before_its_root_is_entered(self) -> None:
-        with pytest.raises(EpmdError, match=f"^the process {GONE} has ended meanwhile: run again$"):
-            inside._change_root(GONE)
+    @AS_ROOT
+    def test_a_process_that_ends_before_its_root_is_entered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its rights were read by then."""
+        monkeypatch.setattr(rights, "of_process", lambda _pid: rights.Rights(0, 0, []))
+        monkeypatch.setattr(inside, "shares_root", lambda _pid: False)
+        with pytest.raises(Ended, match=f"^the process {GONE} has ended meanwhile: run again$"):
+            inside.with_files_of(GONE, 60, lambda: None)
 
-    def test_a_file_system_of_ours_that_hangs_has_an_end(self) -> None:
+    @pytest.mark.parametrize("pid", [SELF, None], ids=["beside us", "ourselves"])
+    def test_a_file_system_of_ours_that_hangs_has_an_end(self, pid: int | None) -> None:
         with pytest.raises(TimedOut, match=r"did not end within 0.2 s"):
-            inside.with_files_of(SELF, 0.2, lambda: time.sleep(3600))
+            inside.with_files_of(pid, 0.2, lambda: time.sleep(3600))
 
     @pytest.fixture
     def elsewhere(self, tmp_path: Path) -> Iterator[int]:
@@ -85,7 +90,7 @@ class TestFiles:
 
 class TestNetwork:
     def test_that_of_a_process_that_has_ended_can_not_be_joined(self) -> None:
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(Ended):
             inside.join_network(GONE)
 
     @AS_ROOT

@@ -20,6 +20,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host.interface impor
 from ansible_collections.beamops.epmd.plugins.module_utils._host.linux import Linux
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets
 from ansible_collections.beamops.epmd.plugins.module_utils._host.portable import Portable
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Address
 from ansible_collections.beamops.epmd.tests.fakes import create_server
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
@@ -178,21 +179,39 @@ class TestConnections:
 
     def test_who_has_accepted_it(self, ends: tuple[socket.socket, socket.socket]) -> None:
         client, _accepted = ends
-        port, own_port = client.getpeername()[1], client.getsockname()[1]
-        assert owners.accepted(SELF, port, own_port)
-        assert not owners.accepted(SELF, port, port)
-        assert not owners.accepted(SELF, own_port, own_port)
+        server, own = Address(*client.getpeername()), Address(*client.getsockname())
+        assert owners.accepted(SELF, server, own)
+        assert not owners.accepted(SELF, server, server)
+        assert not owners.accepted(SELF, own, own)
         for pid in (os.getppid(), GONE):
-            assert not owners.accepted(pid, port, own_port)
+            assert not owners.accepted(pid, server, own)
+
+    def test_a_connection_with_the_same_ports_and_other_addresses_is_another(
+        self, ends: tuple[socket.socket, socket.socket]
+    ) -> None:
+        client, _accepted = ends
+        server, own = Address(*client.getpeername()), Address(*client.getsockname())
+        for host in ("127.0.0.2", "::1"):
+            assert not owners.accepted(SELF, server._replace(host=host), own)
+            assert not owners.accepted(SELF, server, own._replace(host=host))
+
+    def test_a_listener_of_both_families_has_accepted_a_client_of_ipv4(self) -> None:
+        with socket.socket(socket.AF_INET6) as server:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            server.bind(("::", 0))
+            server.listen(1)
+            with socket.create_connection(("127.0.0.1", server.getsockname()[1])) as client, server.accept()[0]:
+                assert owners.accepted(SELF, Address(*client.getpeername()), Address(*client.getsockname()))
 
     @AS_ROOT
     def test_what_is_hidden_is_nobodys(self, ends: tuple[socket.socket, socket.socket]) -> None:
         client, accepted = ends
-        port, own_port = client.getpeername()[1], client.getsockname()[1]
+        port = client.getpeername()[1]
         # The child that looks has inherited the sockets.
         assert SELF not in as_nobody(lambda: owners.connected_pids(port, None))
         assert as_nobody(lambda: owners.peer_port(SELF, accepted.fileno(), port)) is None
-        assert not as_nobody(lambda: owners.accepted(SELF, port, own_port))
+        there, own = Address(*client.getpeername()), Address(*client.getsockname())
+        assert not as_nobody(lambda: owners.accepted(SELF, there, own))
 
 
 class Refusing(Linux):
@@ -217,7 +236,7 @@ def test_where_the_host_can_not_be_read_nothing_is_seen(error: Exception, monkey
     assert owners.listening_owners() == {}
     assert owners.connected_pids(4369, None) == []
     assert owners.peer_port(SELF, 3, 4369) is None
-    assert not owners.accepted(SELF, 4369, 4369)
+    assert not owners.accepted(SELF, Address("127.0.0.1", 4369), Address("127.0.0.1", 4369))
 
 
 def test_the_largest_backlog_is_that_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any, Callable
 
@@ -48,13 +50,41 @@ class TestRun:
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
 
+    def test_a_command_that_is_ended_takes_along_what_it_has_started(self) -> None:
+        with pytest.raises(CannotStart):
+            run("sleep 3600.25 & wait", 0.2)
+        wait_until_none_runs("3600.25")
+
+    def test_what_a_command_has_left_running_when_it_ends_goes_on(self) -> None:
+        """As an epmd in the background."""
+        pid = int(run("sleep 3600.5 >/dev/null 2>&1 & echo $!"))
+        os.kill(pid, signal.SIGKILL)
+
     def test_a_command_gets_neither_our_environment_nor_our_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It may be somebody else's program, and what a task sets may be a password."""
         monkeypatch.setenv("SECRET", "x")
-        lines = run("env; pwd; cut -d ' ' -f 6 /proc/self/stat").splitlines()
+        lines = run("env; pwd; cut -d ' ' -f 7 /proc/self/stat; cut -d ' ' -f 6 /proc/self/stat").splitlines()
         assert {f"PATH={programs.PATH}", "LANG=C", "/"} <= set(lines)
         assert not [line for line in lines if line.startswith("SECRET")]
+        # Its session is its own, which has no terminal (proc(5)).
+        assert lines[-2] == "0"
         assert lines[-1] != str(os.getsid(0))
+
+
+def wait_until_none_runs(argument: str) -> None:
+    """Wait until no process has this argument: one that was killed takes a moment to end."""
+
+    def runs() -> bool:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if argument.encode() in path.read_bytes().split(b"\0"):
+                    return True
+        return False
+
+    end = time.monotonic() + 10
+    while runs():
+        assert time.monotonic() < end, f"{argument} still runs"
+        time.sleep(0.01)
 
 
 class TestRunAsNode:
@@ -148,6 +178,33 @@ class TestContainer:
     def test_a_container_that_has_ended_says_so(self) -> None:
         with pytest.raises(EpmdError, match=f"the process {GONE} has ended"):
             programs.run(Place(False, GONE, ""), ["true"], Deadline(60), "it failed")
+
+    @AS_ROOT
+    @pytest.mark.parametrize(
+        "start",
+        [
+            lambda place, command, deadline: programs.run(place, command, deadline, "it failed"),
+            lambda place, command, deadline: programs.run_as_node(place, command, {}, deadline, "epmd"),
+        ],
+        ids=["run", "run_as_node"],
+    )
+    @pytest.mark.parametrize("script", ["sleep 3600.75 & wait", "exec sleep 3600.75", "exec setsid sleep 3600.75"])
+    def test_a_command_in_a_process_namespace_that_does_not_end_is_ended(
+        self, start: Callable[[Place, list[str], Deadline], object], script: str
+    ) -> None:
+        """It is a child of a child: a process that joins such a namespace stays outside itself."""
+        command = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "echo $$; exec sleep 600"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as outside:
+            try:
+                assert outside.stdout
+                if outside.stdout.readline() != b"1\n":
+                    pytest.skip("no namespace may be made here")
+                place = Place(False, int(Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text()), "")
+                with pytest.raises(CannotStart, match=r"within 0.5 s$"):
+                    start(place, ["/bin/sh", "-c", script], Deadline(0.5))
+                wait_until_none_runs("3600.75")
+            finally:
+                outside.kill()
 
     @AS_ROOT
     @pytest.mark.parametrize(("as_node", "uid"), [(False, "0"), (True, "65534")])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import Ended, EpmdError, NotPermitted
 from ansible_collections.beamops.epmd.plugins.module_utils._host import inside, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.at_once import at_once
@@ -47,15 +47,31 @@ def test_an_item_of_another_network_is_worked_on_in_there(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("error", [NotPermitted("run with become"), FileNotFoundError(2, "gone")])
-def test_an_error_is_the_result_of_its_item(count: int, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (NotPermitted("run with become"), NotPermitted, "run with become"),
+        (NotPermitted("evil\x1b[2J\n"), NotPermitted, "evil?[2J?"),
+        (ProcessLookupError(3, "x"), Ended, "a process ended while it was looked at: run again"),
+        (FileNotFoundError(2, "x", "/proc/1/ns/net"), Ended, "a process ended while it was looked at: run again"),
+        (
+            OSError(28, "No space left on device", "/tmp/x"),
+            EpmdError,
+            "the operating system reports No space left on device (/tmp/x): correct that and run again",
+        ),
+        (OSError("x"), EpmdError, "the operating system reports x: correct that and run again"),
+    ],
+)
+def test_an_error_is_the_result_of_its_item_in_one_sentence(
+    count: int, error: Exception, kind: type[Exception], sentence: str
+) -> None:
     def work(item: int) -> int:
         if item == 0:
             raise error
         return item
 
     outcomes: list[Any] = at_once(work, list(range(count)), lambda _item: None, 60)
-    assert (type(outcomes[0]), outcomes[0].args) == (type(error), error.args)
+    assert (type(outcomes[0]), str(outcomes[0])) == (kind, sentence)
     assert outcomes[1:] == list(range(1, count))
 
 

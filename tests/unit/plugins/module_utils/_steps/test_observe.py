@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted, TimedOut
 from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Sockets
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port, holders
@@ -367,6 +368,50 @@ def test_a_port_that_no_vm_listens_on_belongs_to_none(runs: Runs) -> None:
     outcome = check(1, "vic", port=free)
     assert (outcome.failed, outcome.nodes) == (True, [])
     assert outcome.msg == f"vic: port {free} does not belong to it; no Erlang node is running"
+
+
+class TestHidden:
+    """A port is given, and no cookie; this user may not see the sockets of the VMs of another one."""
+
+    @pytest.fixture
+    def theirs(self, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> Vm:
+        """Such a VM, which comes first."""
+        vm = runs("-sname", "evil\u202e", pid=os.getppid())._replace(uid=os.geteuid() + 1, user="them")
+        vms.find()[0] = vm
+        real = owners.sockets_of
+
+        def hide(seen: Vm, epmd_port: int) -> Sockets:
+            if seen.uid == vm.uid:
+                raise vms.not_permitted(seen)
+            return real(seen, epmd_port)
+
+        monkeypatch.setattr(owners, "sockets_of", hide)
+        return vm
+
+    @pytest.mark.usefixtures("theirs")
+    def test_the_node_that_has_the_port_is_looked_after(self, runs: Runs) -> None:
+        runs(*SAID)
+        with FakeServer(node(hang, vic())) as peer, FakeServer(epmd({})) as daemon:
+            outcome = check(daemon.port, "vic", port=peer.port)
+        assert verdict(outcome) == ("missing", "would be registered")
+
+    @pytest.mark.usefixtures("theirs")
+    def test_a_port_of_somebody_else_or_of_nobody_is_not_theirs(self) -> None:
+        with FakeServer(hang) as service:
+            outcome = check(1, "vic", port=service.port)
+            assert outcome.msg == f"vic: port {service.port} does not belong to it; no Erlang node is running"
+        outcome = check(1, "vic", port=service.port)
+        assert outcome.msg == f"vic: port {service.port} does not belong to it; no Erlang node is running"
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_a_port_that_may_be_theirs_is_said_in_one_legible_sentence(
+        self, theirs: Vm, known: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whose a port is, psutil can't tell."""
+        monkeypatch.setattr(owners, "listening_uid", lambda _port: theirs.uid if known else None)
+        with FakeServer(hang) as service, pytest.raises(NotPermitted) as caught:
+            check(1, "vic", port=service.port)
+        assert str(caught.value).startswith(f"the node evil? with pid {theirs.pid} belongs to them, and ")
 
 
 @pytest.mark.parametrize("flags", [SAID, ["-sname", "other", *SAID[2:]], SAID[2:]])

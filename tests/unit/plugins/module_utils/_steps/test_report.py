@@ -158,6 +158,7 @@ def test_a_table_that_is_not_known_is_never_an_empty_one(
     found = outcome(epmds=[Epmd(EpmdKey(None, DAEMON), DOWN, table, started=True, addresses=("0.0.0.0",))])
     (daemon,) = found.daemons
     assert (daemon["state"], daemon["names"], daemon["msg"], daemon["started"]) == (state, names, msg, True)
+    assert daemon["foreign"] == (None if names is None else [])
     assert found.diff == {"before": "epmd: Cannot connect to local epmd\n", "after": shown}
 
 

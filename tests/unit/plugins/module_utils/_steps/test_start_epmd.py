@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import pwd
+import re
 import shlex
+import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -292,6 +296,16 @@ def test_no_epmd_is_started_that_the_node_would_not_use(
         assert outcome.nodes[0]["msg"] == words.format(host.daemon.port)
 
 
+def test_an_epmd_on_a_file_system_that_hangs_has_an_end(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for one node alone, which is worked on in this process."""
+    monkeypatch.setattr(os, "access", lambda *_given: time.sleep(3600))
+    with FakeServer(node(rpc(lambda *_given: Atom("erl_epmd")), NodePeer("vic@web1"))) as peer:
+        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=0.5)
+        outcome = ensure(options, Mode.REPAIR)
+    assert (outcome.failed, outcome.changed, outcome.reason) == (True, False, "timeout")
+    assert re.search(r": the work on it did not end within 0\.\d+ s: run again$", outcome.msg)
+
+
 def test_an_epmd_that_was_started_in_vain_is_a_change(host: Host) -> None:
     host.has("epmd", starts=True)
     refusing = rpc(lambda *_given: (Atom("error"), Atom("econnrefused")))
@@ -299,3 +313,67 @@ def test_an_epmd_that_was_started_in_vain_is_a_change(host: Host) -> None:
         options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=60)
         outcome = ensure(options, Mode.REPAIR)
     assert (outcome.failed, outcome.changed, outcome.daemons[0]["started"]) == (True, True, True)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("program", ["systemctl", "systemd-run"])
+def test_what_speaks_with_systemd_has_neither_our_environment_nor_our_terminal(
+    host: Host, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container it is a program of the container: this one only looks."""
+    monkeypatch.setenv("SECRET", "x")
+    seen = shlex.quote(str(tmp_path / "seen"))
+    (host.path / "systemd").mkdir()
+    host.has("epmd")
+    host.has("systemctl")
+    host.has("systemd-run", starts=True)
+    host.has(program, f"env >>{seen}; cut -d ' ' -f 6,7 /proc/$$/stat >>{seen}", starts=program == "systemd-run")
+    with on_a_terminal():
+        assert host.start(vm(uid=0)).by_us
+    lines = (tmp_path / "seen").read_text().splitlines()
+    assert {line.partition("=")[0] for line in lines if "=" in line} <= {"PATH", "LANG", "PWD", "OLDPWD", "SHLVL", "_"}
+    for line in lines:
+        if "=" not in line:
+            session, terminal = line.split()
+            assert session != str(os.getsid(0))
+            assert terminal == "0"
+
+
+@contextlib.contextmanager
+def on_a_terminal() -> Iterator[None]:
+    """Have a terminal for standard input, as with `ssh -tt`."""
+    outer, inner = pty.openpty()
+    before = os.dup(0)
+    os.dup2(inner, 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (outer, inner, before):
+            os.close(descriptor)
+
+
+def test_an_epmd_that_hangs_at_its_start_takes_no_time_from_the_nodes_of_another(host: Host, tmp_path: Path) -> None:
+    """Nor does one whose work was killed while it started its epmd."""
+    other = Host(tmp_path)
+    fifo = shlex.quote(str(tmp_path / "fifo"))
+    host.has("epmd", f'[ "$ERL_EPMD_PORT" = {other.daemon.port} ] || exec sleep 3600; echo start >{fifo}')
+
+    def die() -> None:
+        with children.alone(8, Deadline(60)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hang() -> None:
+        start_epmd.start(vm(), host.daemon, 7, Deadline(3))
+
+    def start() -> Started:
+        return start_epmd.start(vm(), other.daemon, 8, Deadline(60))
+
+    try:
+        killed, hung, waited, fine = children.at_once(lambda work: work(), [die, hang, hang, start], 60)
+    finally:
+        other.close()
+    assert "was killed by signal 9" in str(killed)
+    assert isinstance(hung, EpmdError)
+    assert isinstance(waited, EpmdError)
+    assert fine == Started(Table(State.UP, {}), True)

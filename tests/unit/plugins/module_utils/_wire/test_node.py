@@ -230,14 +230,14 @@ def test_a_port_where_nothing_listens_is_refused() -> None:
         connect(free)
 
 
-def test_the_own_port_is_that_of_the_socket() -> None:
-    ports: list[int] = []
+def test_the_ends_of_a_connection_are_those_of_its_socket() -> None:
+    ends: list[tuple[tuple[str, int], tuple[str, int]]] = []
 
     def handler(connection: socket.socket) -> None:
-        ports.append(connection.getpeername()[1])
+        ends.append((connection.getpeername(), connection.getsockname()))
         node(hang)(connection)
 
     with FakeServer(handler) as server:
         connection = connect(server.port)
-        assert connection.own_port == ports[0]
+        assert connection.ends == ends[0]
         connection.close()
