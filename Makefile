@@ -66,7 +66,7 @@ integration: ## pytest tests/integration, with real nodes of some releases of OT
 
 integration-all: ## the same with OTP 29 and more Pythons; writes tables of the docs
 	@echo '== integration-all: real nodes of all releases of OTP on private hosts'
-	@BEAMOPS_RUNS=1000 BEAMOPS_BOOTED='$(otps)' BEAMOPS_PYTHONS='$(pythons)' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration $(otps)
+	@BEAMOPS_EVERY_RELEASE=yes BEAMOPS_RUNS=1000 BEAMOPS_BOOTED='$(otps)' BEAMOPS_PYTHONS='$(pythons)' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration $(otps)
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'

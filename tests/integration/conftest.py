@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,22 @@ def ad_hoc(tmp_path: Path) -> AdHoc:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "since(release): for a feature of OTP that is there from this release on")
+    config.addinivalue_line("markers", "one_release: the same on every release of OTP, so it runs on the newest alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the newest release tells as well, unless BEAMOPS_EVERY_RELEASE is set, as `make test-all` does."""
+    if os.environ.get("BEAMOPS_EVERY_RELEASE"):
+        return
+    others = [item for item in items if item.get_closest_marker("one_release") and release_of(item) < RELEASES[-1]]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in set(others)]
+
+
+def release_of(item: pytest.Item) -> int:
+    """The release of OTP that a test is for; the newest where it takes none."""
+    callspec = getattr(item, "callspec", None)
+    return int(callspec.params.get("otp", RELEASES[-1])) if callspec else RELEASES[-1]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -70,6 +70,7 @@ def test_invalid_options(register: Register, options: dict[str, Any], words: lis
     refused(register(**options), *words)
 
 
+@pytest.mark.one_release
 def test_a_node_that_is_not_running(node: Node, register: Register) -> None:
     refused(register(name=["vic", "nope@here"]), "nope@here", "no such node", f"running: {node.name}")
     refused(register(name="vic@elsewhere"), "vic@elsewhere", "no such node", f"running: {node.name}")
@@ -88,6 +89,7 @@ def test_a_wrong_cookie(otp: Otp, epmd: Epmd, node: Node, register: Register) ->
         assert register(name="vic").changed
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -111,6 +113,7 @@ def test_a_cookie_file_without_a_cookie(
     assert life(node) == before
 
 
+@pytest.mark.one_release
 @pytest.mark.usefixtures("node")
 def test_a_port_where_no_node_listens(register: Register) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
@@ -119,6 +122,7 @@ def test_a_port_where_no_node_listens(register: Register) -> None:
     refused(register(name="vic", port=free), f"port {free}", "running")
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize(
     ("handler", "words"),
     [
@@ -138,6 +142,7 @@ def test_a_port_with_another_protocol(epmd: Epmd, register: Register, handler: A
     assert epmd.names() == {}
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize(
     ("handler", "words"),
     [
@@ -160,6 +165,7 @@ def test_something_else_on_the_port_of_epmd(
     assert register(name="vic").changed
 
 
+@pytest.mark.one_release
 def test_a_stopped_epmd(epmd: Epmd, node: Node, register: Register) -> None:
     before = life(node)
     epmd.suspend()
@@ -170,6 +176,7 @@ def test_a_stopped_epmd(epmd: Epmd, node: Node, register: Register) -> None:
     assert not register(name="vic").changed
 
 
+@pytest.mark.one_release
 def test_without_rights_to_see_the_process(epmd: Epmd, node: Node) -> None:
     lose(epmd, node)
     outcome = as_nobody(Options(["vic"], None, None, None, None, True, 10))
@@ -179,6 +186,7 @@ def test_without_rights_to_see_the_process(epmd: Epmd, node: Node) -> None:
     assert node.pid not in holders(epmd.port)
 
 
+@pytest.mark.one_release
 def test_a_cookie_file_that_may_not_be_read(epmd: Epmd, node: Node) -> None:
     lose(epmd, node)
     path = str(node.home / ".erlang.cookie")
@@ -198,6 +206,7 @@ def hide_processes() -> None:
     subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", "/proc"], check=True)
 
 
+@pytest.mark.one_release
 def test_hidden_processes(epmd: Epmd, node: Node) -> None:
     lose(epmd, node)
     outcome = as_nobody(Options(["vic"]), hide_processes)

@@ -71,6 +71,7 @@ def test_a_lost_node_is_registered_again(otp: Otp, box: Container, register: Reg
         saw(f"in a container as Docker makes them, as {who}", otp.release, f"{verdict}, registered again inside")
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize("user", ["root", "ejabberd"])
 def test_epmd_is_started_where_the_node_lives(otp: Otp, box: Container, register: Register, user: str) -> None:
     with box.node("vic", release=otp.release, cookie=COOKIE, user=user) as node:
@@ -94,6 +95,7 @@ def test_epmd_is_started_where_the_node_lives(otp: Otp, box: Container, register
         assert limits(pid) == limits(node.pid) != limits(os.getpid())
 
 
+@pytest.mark.one_release
 def test_one_name_in_two_containers_and_on_the_host(
     otp: Otp, epmd: Epmd, node: Node, box: Container, register: Register, saw: Saw
 ) -> None:
@@ -123,6 +125,7 @@ def test_one_name_in_two_containers_and_on_the_host(
         saw("one name on several hosts (containers)", otp.release, "each registered again at its own epmd")
 
 
+@pytest.mark.one_release
 def test_a_port_of_a_container_is_not_a_port_of_the_host(otp: Otp, box: Container, register: Register) -> None:
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
         done = register(name="vic", port=node.port)
@@ -130,6 +133,7 @@ def test_a_port_of_a_container_is_not_a_port_of_the_host(otp: Otp, box: Containe
         assert f"port {node.port}" in done.msg
 
 
+@pytest.mark.one_release
 def test_a_link_in_a_container_is_followed_inside(otp: Otp, box: Container, register: Register) -> None:
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
         inside = f"/srv/{secrets.token_hex(4)}"
@@ -142,6 +146,7 @@ def test_a_link_in_a_container_is_followed_inside(otp: Otp, box: Container, regi
         assert box.names() == {"vic": node.port}
 
 
+@pytest.mark.one_release
 def test_the_facts_name_the_namespace(otp: Otp, box: Container, register: Register) -> None:
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
         namespace = box.namespace("net")
@@ -152,6 +157,7 @@ def test_the_facts_name_the_namespace(otp: Otp, box: Container, register: Regist
         assert daemon["names"] == {"vic": node.port}
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize(
     ("kind", "own"),
     [
@@ -178,6 +184,7 @@ def test_other_places(otp: Otp, register: Register, saw: Saw, kind: str, own: Co
         saw(kind, otp.release, f"{verdict}, registered again inside")
 
 
+@pytest.mark.one_release
 def test_a_network_of_its_own_alone(otp: Otp, register: Register, saw: Saw) -> None:
     """As with PrivateNetwork= of systemd: files, processes and Erlang are the host's."""
     with (
@@ -199,6 +206,7 @@ def test_a_network_of_its_own_alone(otp: Otp, register: Register, saw: Saw) -> N
         )
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize(
     ("missing", "words"),
     [

@@ -14,6 +14,8 @@ from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, recover
 from ansible_collections.beamops.epmd.tests.lab import HOME_COOKIE, Elixir, Epmd, Node, Otp, Release, client_pings
 
+pytestmark = pytest.mark.one_release
+
 
 @pytest.fixture
 def release(otp: Otp, tmp_path: Path) -> Release:

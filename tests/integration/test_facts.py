@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ansible_collections.beamops.epmd.tests.integration.support import Register, life, lose
 from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp, forget, hang, holders, listeners
+
+pytestmark = pytest.mark.one_release
 
 
 def gather(register: Register, *flags: str, **options: Any) -> dict[str, Any]:

@@ -294,7 +294,14 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+NOT_OF_ERLANG = ("epmd replaced", "epmd stopped", "node stopped", "the network between")
+"""Starts of the names of faults in which no code of epmd or of the node runs."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.one_release] * name.startswith(NOT_OF_ERLANG)) for name in FAULTS],
+)
 def test_a_fault_is_reported_and_the_next_run_repairs_it(scene: Scene, survived: Survived, name: str) -> None:
     fault, before = FAULTS[name], life(scene.node)
     with fault.happens(scene):
@@ -313,6 +320,7 @@ def test_a_fault_is_reported_and_the_next_run_repairs_it(scene: Scene, survived:
     survived(name, scene.otp.release, found["verdict"], found["msg"], trial.seconds)
 
 
+@pytest.mark.one_release
 def test_a_bystander_keeps_its_registration(scene: Scene) -> None:
     """The name of another process at the same epmd, during a repair that cuts a dead connection."""
     with cut_silently(scene.epmd, scene.node), Squatter(scene.epmd.port, "bystander", 4711):
@@ -419,6 +427,7 @@ def test_a_port_that_another_program_has_taken(scene: Scene, survived: Survived)
     assert scene.epmd.names() == {}
 
 
+@pytest.mark.one_release
 def test_an_epmd_that_another_user_started_again(open_otp: Otp, epmd: Epmd, node: Node, survived: Survived) -> None:
     before = life(node)
     forget(epmd, node)
@@ -434,6 +443,7 @@ def test_an_epmd_that_another_user_started_again(open_otp: Otp, epmd: Epmd, node
         survived(fault, open_otp.release, found["verdict"], found["msg"], trial.seconds)
 
 
+@pytest.mark.one_release
 def test_a_full_disk(epmd: Epmd, node: Node, tmp_path: Path) -> None:
     """Ansible itself can't copy a module to such a host, so nothing happens there."""
     lose(epmd, node)
@@ -460,6 +470,7 @@ def test_a_full_disk(epmd: Epmd, node: Node, tmp_path: Path) -> None:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+@pytest.mark.one_release
 def test_nodes_that_hang_do_not_delay_the_others(scene: Scene) -> None:
     """The time of a run for all at once, compared with one after the other."""
     with contextlib.ExitStack() as stack:
@@ -488,6 +499,7 @@ def test_nodes_that_hang_do_not_delay_the_others(scene: Scene) -> None:
             node.resume()
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize("count", [2, 10])
 def test_many_runs_at_once(scene: Scene, count: int) -> None:
     lose(scene.epmd, scene.node)
@@ -498,6 +510,7 @@ def test_many_runs_at_once(scene: Scene, count: int) -> None:
     assert scene.node.log == ""
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize(
     ("owner", "function"),
     [

@@ -45,6 +45,7 @@ def discovery(otp: Otp, epmd: Epmd, tmp_path: Path) -> list[str]:
     return ["-pa", str(tmp_path), "-epmd_module", "my_discovery"]
 
 
+@pytest.mark.one_release
 def test_a_node_with_its_own_epmd_module(
     otp: Otp, epmd: Epmd, discovery: list[str], register: Register, saw: Saw
 ) -> None:
@@ -84,6 +85,7 @@ WEB_SERVER = (
 )
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize(
     ("what", "start", "words"),
     [
@@ -102,6 +104,7 @@ def test_a_vm_without_distribution(
         saw(f"undistributed VM {what}", otp.release, f"not_applicable: {words}")
 
 
+@pytest.mark.one_release
 def test_a_vm_that_may_be_a_node_does_not_fail_a_run_for_another(
     otp: Otp, epmd: Epmd, node: Node, register: Register, saw: Saw
 ) -> None:

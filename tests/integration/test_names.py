@@ -90,6 +90,7 @@ def test_a_name_in_utf8(otp: Otp, epmd: Epmd, register: Register, saw: Saw, loca
         saw(f"name in UTF-8, started in {where}", otp.release, f"{done.node['verdict']}, registered again")
 
 
+@pytest.mark.one_release
 def test_a_name_at_epmd_is_found_as_a_user_types_it(epmd: Epmd, register: Register) -> None:
     """Only a node that is not an Erlang VM can have such letters before the host."""
     with Squatter(epmd.port, "жук".encode().decode("latin-1"), 4711):
@@ -98,6 +99,7 @@ def test_a_name_at_epmd_is_found_as_a_user_types_it(epmd: Epmd, register: Regist
         assert "жук@host: epmd has this name with port 4711" in done.msg
 
 
+@pytest.mark.one_release
 def test_several_epmds_of_which_one_has_lost_a_name(
     otp: Otp, epmd: Epmd, node: Node, register: Register, saw: Saw
 ) -> None:
@@ -117,6 +119,7 @@ def test_several_epmds_of_which_one_has_lost_a_name(
         saw("several epmds on one host (ERL_EPMD_PORT)", otp.release, "only the lost one is registered again")
 
 
+@pytest.mark.one_release
 def test_the_wrong_epmd_port_changes_nothing(otp: Otp, epmd: Epmd, node: Node, register: Register) -> None:
     """A node only uses the epmd that it was started with."""
     with otp.epmd() as other:
@@ -177,6 +180,7 @@ def test_a_node_is_dialled_where_it_listens(otp: Otp, epmd: Epmd, register: Regi
         saw("inet_dist_use_interface", otp.release, f"{done.node['verdict']}, registered again")
 
 
+@pytest.mark.one_release
 def test_a_given_port_is_dialled_where_it_listens(otp: Otp, epmd: Epmd, register: Register) -> None:
     """With a port and a cookie, no process is looked for: only the listener has the address."""
     args = ["-kernel", "inet_dist_use_interface", "{127,0,0,2}"]
@@ -202,6 +206,7 @@ def test_the_distribution_port_is_recognised_by_its_range(otp: Otp, epmd: Epmd, 
         saw("inet_dist_listen_min and _max", otp.release, words)
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize(
     ("kind", "name"),
     [("its name from its start", "vic"), ("its name at run time (net_kernel:start)", None)],

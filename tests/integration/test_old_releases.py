@@ -16,6 +16,8 @@ from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, NEWEST, Register, Run
 from ansible_collections.beamops.epmd.tests.lab import Epmd, OldNode, forget, holders
 
+pytestmark = pytest.mark.one_release
+
 COLUMN = "OTP 17 to 22 (fake)"
 """These lines do not depend on the release of epmd."""
 

@@ -145,6 +145,7 @@ def test_consecutive_connections_are_lent_one_name(node: Node) -> None:
     assert node.log == ""
 
 
+@pytest.mark.one_release
 def test_psutil_is_not_needed(epmd: Epmd, node: Node, register: Register, tmp_path: Path) -> None:
     lose(epmd, node)
     done = register(environment=python_with(tmp_path, NO_PSUTIL), name="vic")
@@ -154,6 +155,7 @@ def test_psutil_is_not_needed(epmd: Epmd, node: Node, register: Register, tmp_pa
     assert holders(epmd.port) == {node.pid}
 
 
+@pytest.mark.one_release
 def test_psutil_is_needed_where_the_kernel_lists_no_sockets(
     epmd: Epmd, node: Node, register: Register, tmp_path: Path
 ) -> None:
@@ -174,6 +176,7 @@ def test_psutil_is_needed_where_the_kernel_lists_no_sockets(
     assert epmd.names() == {"vic": node.port}
 
 
+@pytest.mark.one_release
 def test_port_name_and_cookie_suffice_where_nothing_lists_sockets(
     otp: Otp, epmd: Epmd, node: Node, register: Register, tmp_path: Path
 ) -> None:
@@ -190,6 +193,7 @@ def test_port_name_and_cookie_suffice_where_nothing_lists_sockets(
         assert not listeners(epmd.port)
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize("option", ["cookie", "cookie_file"])
 def test_port_name_and_cookie_suffice_without_psutil(
     epmd: Epmd, node: Node, register: Register, tmp_path: Path, option: str
@@ -237,6 +241,7 @@ def test_a_name_with_another_port_is_a_conflict(epmd: Epmd, node: Node, register
         assert life(node) == before
 
 
+@pytest.mark.one_release
 def test_the_node_that_answers_on_the_port_of_a_conflict_is_named(
     otp: Otp, epmd: Epmd, node: Node, register: Register
 ) -> None:
@@ -260,6 +265,7 @@ def test_a_name_that_another_process_holds_is_borrowed(otp: Otp, epmd: Epmd, nod
         assert f"its holder is pid {os.getpid()} of user root" in done.output
 
 
+@pytest.mark.one_release
 def test_a_node_in_another_network_namespace(epmd: Epmd, node: Node, register: Register) -> None:
     before = life(node)
     apart = register("--diff", name="vic", within=["unshare", "--net"])

@@ -43,6 +43,7 @@ class Harvester:
             self.harvest += data
 
 
+@pytest.mark.one_release
 def test_another_process_on_the_port_of_the_node_gets_no_digest(
     epmd: Epmd, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +68,7 @@ def test_another_process_on_the_port_of_the_node_gets_no_digest(
     assert harvester.harvest == b""
 
 
+@pytest.mark.one_release
 def test_a_cookie_that_the_node_itself_may_not_read_is_not_used(
     open_otp: Otp, epmd: Epmd, ad_hoc: AdHoc, tmp_path: Path
 ) -> None:
@@ -107,6 +109,7 @@ def command_lines() -> Iterator[set[bytes]]:
         watcher.join()
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
 def test_the_cookie_shows_nowhere(otp: Otp, epmd: Epmd, ad_hoc: AdHoc, tmp_path: Path, given: bool) -> None:
     """Every test looks for it in the output; this one also in logs, files and command lines."""

@@ -52,6 +52,7 @@ def test_a_lost_node_is_registered_again(
         saw(f"TLS {version}, {kind}", otp.release, f"{done.node['verdict']}, registered again")
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize("places", ["server_certfile server_keyfile", "client_certfile client_keyfile"])
 def test_certificates_from_the_command_line(
     otp: Otp, epmd: Epmd, authority: Authority, register: Register, saw: Saw, places: str
@@ -86,6 +87,7 @@ def test_over_ipv6(otp: Otp, epmd: Epmd, authority: Authority, register: Registe
         saw("TLS over IPv6 (inet6_tls)", otp.release, f"{done.node['verdict']}, registered again")
 
 
+@pytest.mark.one_release
 def test_a_certificate_from_the_options(
     otp: Otp, epmd: Epmd, authority: Authority, register: Register, saw: Saw
 ) -> None:
@@ -181,6 +183,7 @@ def test_plain_meets_tls_and_tls_meets_plain(
     saw("TLS met by a plain handshake, and the other way round", otp.release, "fails and names the mismatch")
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -40,6 +40,7 @@ def test_a_node_with_the_socket_backend(otp: Otp, epmd: Epmd, register: Register
         saw("-kernel inet_backend socket", otp.release, f"{done.node['verdict']}, registered again")
 
 
+@pytest.mark.one_release
 def test_a_node_of_another_user(open_otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
     with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False) as node:
         done = recover(register, epmd, node)
@@ -47,6 +48,7 @@ def test_a_node_of_another_user(open_otp: Otp, epmd: Epmd, register: Register, s
         saw("node of another user, with become", open_otp.release, f"{done.node['verdict']}, registered again")
 
 
+@pytest.mark.one_release
 def test_a_node_of_the_user_who_runs_the_module(open_otp: Otp, epmd: Epmd, saw: Saw) -> None:
     with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False) as node:
         before = life(node)
@@ -100,6 +102,7 @@ def test_a_node_whose_command_line_lacks_its_name(
         saw(f"command line {what}", otp.release, f"{done.node['verdict']}, registered again")
 
 
+@pytest.mark.one_release
 def test_a_cookie_that_was_only_on_the_command_line(otp: Otp, epmd: Epmd, register: Register) -> None:
     with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as node:
         (node.home / ".erlang.cookie").unlink()
