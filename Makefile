@@ -10,7 +10,7 @@ run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
 .PHONY: help demo test test-all prepare lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
-	molecule docs fuzz bench import build requirements clean FORCE
+	molecule docs fuzz bench bench-smallest import build requirements clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -23,8 +23,8 @@ test: ## lint, sanity, unit, docs, integration and molecule, the cheap ones firs
 	@python3 $(tools)/leftovers.py $(tools)/stages 'prepare lint sanity unit docs' integration molecule
 	@echo '== test: lint, sanity, unit, docs, integration and molecule passed'
 
-test-all: lint sanity-all import unit-all docs integration-all molecule ## the same with every ansible-core, Python and OTP; writes tables of the docs
-	@echo '== test-all: lint, sanity-all, import, unit-all, docs, integration-all and molecule passed'
+test-all: lint sanity-all import unit-all docs integration-all molecule bench-smallest ## the same with every ansible-core, Python and OTP; writes tables of the docs
+	@echo '== test-all: lint, sanity-all, import, unit-all, docs, integration-all, molecule and bench-smallest passed'
 
 prepare: ## what integration and molecule need: Erlangs, root file systems, Debian's packages
 	@echo "== prepare: Erlangs, root file systems and Debian's packages"
@@ -84,6 +84,10 @@ docs: ## the documentation as a site, in dist/docs
 fuzz: ## ten million hostile inputs for the decoders; takes half an hour; not a part of test
 	@echo '== fuzz: ten million hostile inputs for the decoders'
 	@$(tools)/fuzz 10000000
+
+bench-smallest: ## see that each benchmark runs, at its smallest size
+	@echo '== bench-smallest: each benchmark runs, at its smallest size'
+	@$(tools)/bench --smallest
 
 bench: ## measure what it costs, and write that into docs/; `make bench ONLY="module wire"` does a part
 	@echo '== bench: what it costs'
