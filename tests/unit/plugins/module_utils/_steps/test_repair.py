@@ -13,13 +13,19 @@ from unittest import mock
 
 import pytest
 
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotRegistered
 from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import holders, records, repair
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import Observation
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd
-from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Term
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Raw, Term
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, node, rpc
 
 COOKIE = "MonsterCookie"
@@ -202,3 +208,69 @@ def test_an_epmd_that_is_down_and_may_not_be_started(check_mode: bool) -> None:
         f"epmd is down on port {free}, and start_epmd=false: start it",
     )
     assert outcome.diff["after"] == "epmd: Cannot connect to local epmd\n"
+
+
+class TestGivenUp:
+    """What may be lost with a node's socket to epmd. The node `vic` listens on port 4711."""
+
+    def given_up(
+        self, held: tuple[str | None, int | None], names: dict[str, int], module: str = "erl_epmd"
+    ) -> str | None:
+        listener = Listener(3, "127.0.0.1", 4711)
+        seen = Observation(vms.UNKNOWN._replace(pid=1), Daemon("127.0.0.1", 4369), False, listener, "vic@web1")
+        at_port = holders.AtPort("nothing listens on it", is_another=2 not in held)
+        asked = mock.patch.object(erl_epmd, "epmd_module", return_value=module)
+        with mock.patch.object(holders, "what_is_at", return_value=at_port), asked:
+            return repair._given_up(
+                records.Lost(seen, "vic", listener, ""),
+                mock.sentinel.connection,
+                erl_epmd.Held(Raw(b""), *held),
+                Table(State.UP, names),
+                Deadline(60),
+            )
+
+    @pytest.mark.parametrize(
+        ("held", "names", "given_up"),
+        [
+            (("vic", 4711), {}, "after its dead connection to an earlier epmd was cut"),
+            ((None, None), {"other": 1}, "after its dead connection to an earlier epmd was cut"),
+            (("other", 1), {"other": 3}, "after its dead connection to an earlier epmd was cut"),
+            (("vic", 1), {"vic": 1}, "in place of port 1, which the node itself had registered"),
+            (("other", 4711), {"other": 4711}, "in place of the name other, which the node itself had registered"),
+        ],
+    )
+    def test_what_serves_nobody_goes(
+        self, held: tuple[str | None, int | None], names: dict[str, int], given_up: str
+    ) -> None:
+        assert self.given_up(held, names) == given_up
+
+    @pytest.mark.parametrize(
+        ("held", "names"),
+        [
+            (("vic", 4711), {"vic": 4711}),  # it has registered itself meanwhile
+            (("vic", 4711), {"vic": 1}),  # somebody else holds its name, and its socket is dead
+            (("vic", 2), {"vic": 1}),
+            (("other", 4711), {"other": 4711, "vic": 1}),
+        ],
+    )
+    def test_where_nothing_would_be_won_the_socket_stays(
+        self, held: tuple[str | None, int | None], names: dict[str, int]
+    ) -> None:
+        assert self.given_up(held, names) is None
+
+    @pytest.mark.parametrize(
+        ("held", "names", "words"),
+        [
+            (("other", 1), {"other": 1}, "the node holds the name other with port 1, which may be in use; type in the"),
+            (("vic", 2), {"vic": 2}, "the node itself has registered port 2; nothing listens on it; type in the node"),
+        ],
+    )
+    def test_what_may_be_in_use_stays_and_what_to_type_is_said(
+        self, held: tuple[str | None, int | None], names: dict[str, int], words: str
+    ) -> None:
+        with pytest.raises(NotRegistered, match=words):
+            self.given_up(held, names)
+
+    def test_a_node_with_an_epmd_module_of_its_own_may_mean_that_port(self) -> None:
+        with pytest.raises(EpmdError, match="its own epmd_module mine"):
+            self.given_up(("vic", 1), {"vic": 1}, module="mine")
