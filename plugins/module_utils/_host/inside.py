@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Callable, Iterator, NamedTuple, TypeVar
+from typing import Callable, Iterator, NamedTuple, Sequence, TypeVar
 
 from .._errors import NotPermitted
 from . import children, files, rights
@@ -41,7 +41,7 @@ def join_network(pid: int) -> None:
     Errors: NotPermitted, FileNotFoundError where that process has ended.
     """
     call = _system_calls()
-    with _entering("its network namespace"), open(f"/proc/{pid}/ns/net", "rb") as namespace:
+    with _entering("its network namespace", rights.JOIN), open(f"/proc/{pid}/ns/net", "rb") as namespace:
         call("setns", namespace.fileno(), CLONE_NEWNET)
 
 
@@ -72,7 +72,7 @@ def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
     is_ours = shares_root(pid) and (shares(pid, "mnt") or os.geteuid() != 0)
 
     def work_there() -> T:
-        with _entering("its root directory"):
+        with _entering("its root directory", rights.CHANGE_ROOT):
             if not is_ours:
                 # What would be imported from now on would be a file of theirs.
                 sys.meta_path.clear()
@@ -94,8 +94,8 @@ def _change_root(pid: int) -> None:
 
 
 @contextlib.contextmanager
-def _entering(place: str) -> Iterator[None]:
-    """The system's refusal to let us into a place of a node, in a sentence."""
+def _entering(place: str, needed: Sequence[str]) -> Iterator[None]:
+    """The system's refusal to let us into a place of a node, in a sentence; needed: the capabilities that it takes."""
     try:
         yield
     except FileNotFoundError:
@@ -103,7 +103,7 @@ def _entering(place: str) -> Iterator[None]:
     except OSError as error:
         raise NotPermitted(
             f"it is in a place of its own, as in a container, and {place} can't be entered "
-            f"({os.strerror(error.errno or 0)}): run with become"
+            f"({os.strerror(error.errno or 0)}){rights.cure(needed)}"
         ) from None
 
 

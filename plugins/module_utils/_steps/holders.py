@@ -16,7 +16,7 @@ from typing import Iterable, NamedTuple, Sequence
 
 from .._deadline import Deadline
 from .._errors import EpmdError
-from .._host import owners, vms
+from .._host import owners, rights, vms
 from .._limits import MARGIN_SECONDS
 from .._options import Options, agrees
 from .._wire import epmd, epmd_client
@@ -67,7 +67,9 @@ def _owner(port: int) -> str:
     if pids:
         return f"port {port} belongs to {_described(pids)}"
     if owners.addresses(port):
-        return f"port {port} belongs to a process that can't be seen: run with become"
+        blind = rights.blindness()
+        owner = f"a process that can't be seen{blind}" if blind else "no process of this host"
+        return f"port {port} belongs to {owner}"
     return f"nothing listens on port {port}"
 
 
@@ -84,7 +86,8 @@ def _holder(observation: Observation, deadline: Deadline) -> str:
         return _ITSELF
     others = [pid for pid in pids if pid not in own]
     if not others:
-        return "its holder can't be seen: run with become"
+        blind = rights.blindness()
+        return f"its holder can't be seen{blind}" if blind else "its holder is no process of this host"
     return f"its holder is {'' if client else 'one of '}{_described(others)}"
 
 

@@ -96,7 +96,7 @@ def _explain(observation: Observation, reply: Term) -> str:
     """Why a node that was asked to register itself is not registered."""
     epmd = f"epmd on port {observation.daemon.port}"
     if reply == erl_epmd.ALREADY_REGISTERED:
-        again = "run again" if observation.vm.pid else "run without port, on its own host, with become"
+        again = "run again" if observation.vm.pid else "run without port, on its own host, as root"
         return f"the node believes that it is registered, but {epmd} does not have its name: {again}"
     if reply == ("error", "duplicate_name"):
         return f"{epmd} gave the name {observation.alive} to another process meanwhile: run again"

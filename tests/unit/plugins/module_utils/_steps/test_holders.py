@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import Unreachable
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, rights, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose, holders
@@ -92,9 +92,16 @@ def test_the_process_that_does_not_answer_as_an_epmd_is_named(daemon: int, free:
     assert who(diagnose.EPMD_UNRESPONSIVE, seen(free)) == f"nothing listens on port {free}"
 
 
-def test_a_process_that_can_not_be_seen_takes_more_rights(daemon: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("blind", "owner"),
+    [(": run with become", "a process that can't be seen: run with become"), ("", "no process of this host")],
+)
+def test_a_process_that_can_not_be_seen_takes_more_rights(
+    daemon: int, monkeypatch: pytest.MonkeyPatch, blind: str, owner: str
+) -> None:
     monkeypatch.setattr(owners, "listening_pids", lambda _port: [])
-    assert who(diagnose.EPMD_UNRESPONSIVE, seen(daemon)).endswith("can't be seen: run with become")
+    monkeypatch.setattr(rights, "blindness", lambda: blind)
+    assert who(diagnose.EPMD_UNRESPONSIVE, seen(daemon)).endswith(f"port {daemon} belongs to {owner}")
 
 
 def test_the_holder_is_one_of_the_clients_of_epmd(daemon: int) -> None:
@@ -107,12 +114,23 @@ def test_the_holder_is_one_client_where_epmd_says_which(daemon: int, monkeypatch
         assert who(diagnose.BORROWED, seen(daemon)).startswith(f"its holder is {US}")
 
 
-def test_the_node_itself_is_not_its_own_holder(daemon: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("blind", "holder"),
+    [
+        (": run with become", "its holder can't be seen: run with become"),
+        ("", "its holder is no process of this host"),
+    ],
+)
+def test_the_node_itself_is_not_the_holder_where_epmd_does_not_say_who_is(
+    daemon: int, monkeypatch: pytest.MonkeyPatch, blind: str, holder: str
+) -> None:
+    monkeypatch.setattr(rights, "blindness", lambda: blind)
+
     def fail(*_given: Any) -> None:
         raise Unreachable("gone")
 
     monkeypatch.setattr(holders, "port_of_holder", fail)
-    assert who(diagnose.BORROWED, seen(daemon, pid=os.getpid())) == "its holder can't be seen: run with become"
+    assert who(diagnose.BORROWED, seen(daemon, pid=os.getpid())) == holder
 
 
 def test_of_a_conflict_both_the_holder_and_the_port_are_named(daemon: int, free: int) -> None:

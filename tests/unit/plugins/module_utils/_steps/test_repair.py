@@ -130,7 +130,7 @@ def test_a_socket_to_an_epmd_that_is_gone_is_cut() -> None:
 def test_behind_a_port_alone_nothing_is_cut() -> None:
     """It may lead to another host, whose node has a connection to an epmd of its own."""
     lost = Lost(ALREADY, held=SOCKET)
-    again = "run without port, on its own host, with become"
+    again = "run without port, on its own host, as root"
     words = f"the node believes that it is registered, but epmd on port {{}} does not have its name: {again}"
     outcome = lost.ensure()
     assert ended(outcome) == ("missing", False, False, words.format(lost.epmd_port))
