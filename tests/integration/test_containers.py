@@ -226,4 +226,7 @@ def test_without_the_rights(otp: Otp, box: Container, register: Register, missin
             )
             assert (other.failed, other.changed) == (True, False)
             assert words in other.msg
+            enough = "sys_ptrace,+dac_read_search,+setuid,+setgid,+sys_admin,+sys_chroot,+setpcap"
+            done = register(name="vic", within=["setpriv", f"--bounding-set=-all,+{enough}", "--inh-caps=-all"])
+            assert done.changed, done.msg
         assert node.log == ""

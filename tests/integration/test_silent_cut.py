@@ -122,7 +122,7 @@ def test_a_wrong_port_where_something_listens_is_left_with_what_to_type(
 
 def typed(msg: str) -> str:
     """What a message says to type in a node."""
-    found = re.search(r"type in the node [^:]*: (.*\.)$", msg)
+    found = re.search(r"; type in a shell of the node, [^:]*: (.*\.)$", msg)
     assert found, msg
     return found[1]
 
@@ -165,5 +165,20 @@ def test_a_name_that_a_node_holds_for_another_node_is_left_with_what_to_type(
         assert epmd.names() == {"other": other.port}
         assert f"its holder is pid {node.pid} " in " ".join(found["msg"] for found in register().result["nodes"])
         node.eval(typed(done.msg))
+        assert not register().failed
+        assert epmd.names() == {"vic": node.port, "other": other.port}
+
+
+def test_a_node_whose_name_another_node_holds_comes_back_after_that_one(
+    otp: Otp, epmd: Epmd, node: Node, register: Register
+) -> None:
+    with otp.node("other", epmd_port=epmd.port, cookie=COOKIE) as other:
+        other.suspend()  # a newer one would be faster
+        misregister(epmd, node, "other", node.port)
+        other.resume()
+        first = register()
+        assert (first.failed, first.changed) == (True, True)
+        assert f"other@{node.name.partition('@')[2]} (pid {other.pid}): epmd has the name other with port" in first.msg
+        assert f"where a node answers that calls itself {node.name}" in first.msg
         assert not register().failed
         assert epmd.names() == {"vic": node.port, "other": other.port}

@@ -138,7 +138,7 @@ def by_hand(observation: Observation) -> str:
     family = ", inet6" if observation.vm.command_line.inet6 else ""
     alive = 'hd(string:tokens(atom_to_list(node()), "@"))'
     return (
-        "type in the node (the documentation has it under by_hand): S = element(2, sys:get_state(erl_epmd)), "
+        "type in a shell of the node, or see by_hand in the documentation: S = element(2, sys:get_state(erl_epmd)), "
         f"erl_epmd ! {{tcp_closed, S}}, gen_tcp:close(S), erl_epmd:register_node({alive}, {observation.port}{family})."
     )
 

@@ -202,7 +202,7 @@ class TestItself:
         with FakeServer(answer(b"")) as server:
             found = self.diagnosis(seen(daemon, server.port, pid=os.getpid()))
         assert bool(found.lost) is may_go
-        assert ("type in the node" in found.msg) is not may_go
+        assert ("type in a shell of the node" in found.msg) is not may_go
 
     def test_a_program_on_that_port_may_pass_on_to_the_node(self, daemon: int) -> None:
         with FakeServer(answer(b"")) as server:

@@ -261,8 +261,8 @@ class TestGivenUp:
     @pytest.mark.parametrize(
         ("held", "names", "words"),
         [
-            (("other", 1), {"other": 1}, "the node holds the name other with port 1, which may be in use; type in the"),
-            (("vic", 2), {"vic": 2}, "the node itself has registered port 2; nothing listens on it; type in the node"),
+            (("other", 1), {"other": 1}, "the node holds the name other with port 1, which may be in use; type in a"),
+            (("vic", 2), {"vic": 2}, "the node itself has registered port 2; nothing listens on it; type in a shell"),
         ],
     )
     def test_what_may_be_in_use_stays_and_what_to_type_is_said(
