@@ -18,6 +18,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     Otp,
     answer,
     cut_silently,
+    forget,
     free_port,
     holders,
     misregister,
@@ -182,3 +183,26 @@ def test_a_node_whose_name_another_node_holds_comes_back_after_that_one(
         assert f"where a node answers that calls itself {node.name}" in first.msg
         assert not register().failed
         assert epmd.names() == {"vic": node.port, "other": other.port}
+
+
+# ALIVE2_REQ of `vic` with port 1234, from a shell of the node.
+_ANOTHER_CONNECTION = """
+{{ok, Epmd}} = gen_tcp:connect("127.0.0.1", {port}, [binary, {{active, false}}]),
+ok = gen_tcp:send(Epmd, <<16:16, 120, 1234:16, 77, 0, 6:16, 5:16, 3:16, "vic", 0:16>>),
+{{ok, <<_, 0, _/binary>>}} = gen_tcp:recv(Epmd, 0)
+"""
+
+
+def test_a_name_that_another_process_of_the_node_holds_is_said(epmd: Epmd, node: Node, register: Register) -> None:
+    before = life(node)
+    forget(epmd, node)
+    epmd.start()
+    node.eval(_ANOTHER_CONNECTION.format(port=epmd.port))
+    assert epmd.names() == {"vic": 1234}
+    done = register(name="vic")
+    assert (done.failed, done.changed, done.node["verdict"]) == (True, False, "conflict")
+    assert "the node itself holds its name with port 1234, on a connection that is not that of its erl_epmd" in done.msg
+    node.eval(typed(done.msg))
+    assert not register(name="vic").failed
+    assert epmd.names() == {"vic": node.port}
+    assert life(node) == before

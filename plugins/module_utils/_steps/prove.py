@@ -98,7 +98,7 @@ def _explain(observation: Observation, reply: Term) -> str:
     if reply == erl_epmd.ALREADY_REGISTERED:
         again = "run again" if observation.vm.pid else "run without port, on its own host, as root"
         return f"the node believes that it is registered, but {epmd} does not have its name: {again}"
-    if reply == ("error", "duplicate_name"):
+    if reply == erl_epmd.DUPLICATE_NAME:
         return f"{epmd} gave the name {observation.alive} to another process meanwhile: run again"
     if reply == ("error", "econnrefused"):
         return f"the node can't reach {epmd} at the loopback address"

@@ -179,6 +179,8 @@ def _register(attempt: Attempt, connection: NodeConnection, deadline: Deadline) 
     arguments = (node.alive, node.listener.port, observation.vm.command_line.inet6)
     try:
         reply = erl_epmd.register(connection, *arguments)
+        if reply == erl_epmd.DUPLICATE_NAME and node.alive in observation.table.names:
+            raise _held_elsewhere(node, deadline)
         # Behind a port alone may be a node of another host, whose socket leads to an epmd of its own.
         if reply != erl_epmd.ALREADY_REGISTERED or observation.vm.pid is None:
             return attempt._replace(reply=reply)
@@ -205,6 +207,8 @@ def _given_up(
     registered = table.names.get(node.alive)
     if held is None:
         return None if registered else ""
+    if registered and registered != held.port and registered == node.observation.table.names.get(node.alive):
+        raise _held_elsewhere(node, deadline)
     known = held.alive is not None and held.port is not None and table.names.get(held.alive) == held.port
     if not known:
         return None if registered else "after its dead connection to an earlier epmd was cut"
@@ -227,6 +231,19 @@ def _given_up(
         return f"in place of the name {held.alive}, which the node itself had registered"
     other = f"the name {held.alive} with port {held.port}, which may be in use"
     raise NotRegistered(f"the node holds {other}; {holders.by_hand(observation)}")
+
+
+def _held_elsewhere(node: Lost, deadline: Deadline) -> NotRegistered:
+    """The error for a node of which another process than its erl_epmd holds its name with a wrong port."""
+    from . import holders  # noqa: PLC0415
+
+    observation = node.observation
+    port = holders.port_of_holder(observation.daemon, node.alive, deadline)
+    return NotRegistered(
+        f"the node itself holds its name with port {observation.table.names[node.alive]}, on a connection that is not "
+        "that of its erl_epmd; type in a shell of the node, and run again: "
+        f"[gen_tcp:close(P) || P <- erlang:ports(), inet:port(P) =:= {{ok, {port}}}]."
+    )
 
 
 def _in_place_of(port: int | None) -> str:

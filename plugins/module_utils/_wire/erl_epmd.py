@@ -22,6 +22,7 @@ from .etf import Atom, Raw, Term
 from .node import NodeConnection
 
 ALREADY_REGISTERED = ("error", "already_registered")
+DUPLICATE_NAME = ("error", "duplicate_name")
 
 POLL_SECONDS = 0.01
 

@@ -214,15 +214,22 @@ class TestGivenUp:
     """What may be lost with a node's socket to epmd. The node `vic` listens on port 4711."""
 
     def given_up(
-        self, held: tuple[str | None, int | None], names: dict[str, int], module: str = "erl_epmd"
+        self,
+        held: tuple[str | None, int | None],
+        names: dict[str, int],
+        module: str = "erl_epmd",
+        seen: dict[str, int] | None = None,
     ) -> str | None:
+        """seen: what epmd had before."""
         listener = Listener(3, "127.0.0.1", 4711)
-        seen = Observation(vms.UNKNOWN._replace(pid=1), Daemon("127.0.0.1", 4369), False, listener, "vic@web1")
+        vm, daemon = vms.UNKNOWN._replace(pid=1), Daemon("127.0.0.1", 4369)
+        table = Table(State.UP, seen or {})
+        observation = Observation(vm, daemon, False, listener, "vic@web1", table=table)
         at_port = holders.AtPort("nothing listens on it", is_another=2 not in held)
         asked = mock.patch.object(erl_epmd, "epmd_module", return_value=module)
         with mock.patch.object(holders, "what_is_at", return_value=at_port), asked:
             return repair._given_up(
-                records.Lost(seen, "vic", listener, ""),
+                records.Lost(observation, "vic", listener, ""),
                 mock.sentinel.connection,
                 erl_epmd.Held(Raw(b""), *held),
                 Table(State.UP, names),
@@ -257,6 +264,14 @@ class TestGivenUp:
         self, held: tuple[str | None, int | None], names: dict[str, int]
     ) -> None:
         assert self.given_up(held, names) is None
+
+    @pytest.mark.parametrize("held", [("vic", 4711), (None, None)])
+    def test_a_name_that_another_process_of_the_node_holds_is_said(self, held: tuple[str | None, int | None]) -> None:
+        """That the node itself holds it was seen, but not in its erl_epmd."""
+        refused = pytest.raises(NotRegistered, match="on a connection that is not that of its erl_epmd")
+        with mock.patch.object(holders, "port_of_holder", return_value=50001), refused as caught:
+            self.given_up(held, {"vic": 1}, seen={"vic": 1})
+        assert str(caught.value).endswith(" inet:port(P) =:= {ok, 50001}].")
 
     @pytest.mark.parametrize(
         ("held", "names", "words"),
