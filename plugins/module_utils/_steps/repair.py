@@ -201,8 +201,8 @@ def _given_up(
 ) -> str | None:
     """What is lost with the node's socket to epmd, as the end of a sentence; None where the socket has to stay.
 
-    Its own name with a wrong port may go, and another name for its own port. Errors: NotRegistered for any other name,
-    which may be in use; EpmdError.
+    Its own name with a wrong port may go, and another name for its own port. Errors: NotRegistered for what may be
+    meant, or in use; Unreachable, ProtocolError, TlsFailed.
     """
     registered = table.names.get(node.alive)
     if held is None:
@@ -219,18 +219,19 @@ def _given_up(
     observation = node.observation
     if held.alive == node.alive:
         at_port = holders.what_is_at(held.port or 0, observation, deadline)
-        if at_port.is_another:
-            _check_epmd(node, connection)
-            return _in_place_of(held.port)
-        raise NotRegistered(
-            f"the node itself has registered port {held.port}; {at_port.sentence}; {holders.by_hand(observation)}"
-        )
-    if registered:
+        is_mistake, given_up = at_port.is_another, _in_place_of(held.port)
+        why = f"the node itself has registered port {held.port}; {at_port.sentence}"
+    elif registered:
         return None
-    if held.port == node.listener.port:
-        return f"in place of the name {held.alive}, which the node itself had registered"
-    other = f"the name {held.alive} with port {held.port}, which may be in use"
-    raise NotRegistered(f"the node holds {other}; {holders.by_hand(observation)}")
+    else:
+        is_mistake = held.port == node.listener.port
+        given_up = f"in place of the name {held.alive}, which the node itself had registered"
+        why = f"the node holds the name {held.alive} with port {held.port}, which may be in use"
+    if is_mistake and erl_epmd.may_choose_its_name(connection):
+        is_mistake, why = False, f"{why}; its own epmd_module or proto_dist may have chosen that"
+    if not is_mistake:
+        raise NotRegistered(f"{why}; {holders.by_hand(observation)}")
+    return given_up
 
 
 def _held_elsewhere(node: Lost, deadline: Deadline) -> NotRegistered:

@@ -26,6 +26,8 @@ DUPLICATE_NAME = ("error", "duplicate_name")
 
 POLL_SECONDS = 0.01
 
+_PROTOCOLS = ("", "inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
+
 
 def epmd_module(connection: NodeConnection) -> str | None:
     """The module with which the node finds others, None for an answer without one. Errors: Unreachable, ProtocolError.
@@ -41,14 +43,27 @@ def epmd_port(connection: NodeConnection) -> int | None:
 
     Errors: Unreachable, ProtocolError.
     """
-    reply = etf.decode(connection.call("init", "get_argument", [Atom("epmd_port")]))
-    if reply == "error":
+    port = _argument(connection, "epmd_port")
+    if port == "":
         return DEFAULT_PORT
+    return int(port) if port and port.isdecimal() and len(port) < 6 else None
+
+
+def may_choose_its_name(connection: NodeConnection) -> bool:
+    """Whether a module that is not OTP's may choose what the node registers. Errors: Unreachable, ProtocolError."""
+    own_module = epmd_module(connection) not in (None, "erl_epmd")
+    return own_module or _argument(connection, "proto_dist") not in _PROTOCOLS
+
+
+def _argument(connection: NodeConnection, flag: str) -> str | None:
+    """The first value of a flag on the node's command line, empty without such a flag, None for any other answer."""
+    reply = etf.decode(connection.call("init", "get_argument", [Atom(flag)]))
+    if reply == "error":
+        return ""
     first = reply[1] if isinstance(reply, tuple) and len(reply) == 2 else None
     while isinstance(first, list) and first and isinstance(first[0], list):
         first = first[0]
-    port = etf.text(first)
-    return int(port) if port and port.isdecimal() and len(port) < 6 else None
+    return etf.text(first) or None
 
 
 def register(connection: NodeConnection, alive: str, port: int, inet6: bool) -> Term:

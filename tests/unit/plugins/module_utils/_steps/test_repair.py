@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotRegistered
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotRegistered
 from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
@@ -217,7 +217,7 @@ class TestGivenUp:
         self,
         held: tuple[str | None, int | None],
         names: dict[str, int],
-        module: str = "erl_epmd",
+        chooses: bool = False,
         seen: dict[str, int] | None = None,
     ) -> str | None:
         """seen: what epmd had before."""
@@ -226,7 +226,7 @@ class TestGivenUp:
         table = Table(State.UP, seen or {})
         observation = Observation(vm, daemon, False, listener, "vic@web1", table=table)
         at_port = holders.AtPort("nothing listens on it", is_another=2 not in held)
-        asked = mock.patch.object(erl_epmd, "epmd_module", return_value=module)
+        asked = mock.patch.object(erl_epmd, "may_choose_its_name", return_value=chooses)
         with mock.patch.object(holders, "what_is_at", return_value=at_port), asked:
             return repair._given_up(
                 records.Lost(observation, "vic", listener, ""),
@@ -286,6 +286,7 @@ class TestGivenUp:
         with pytest.raises(NotRegistered, match=words):
             self.given_up(held, names)
 
-    def test_a_node_with_an_epmd_module_of_its_own_may_mean_that_port(self) -> None:
-        with pytest.raises(EpmdError, match="its own epmd_module mine"):
-            self.given_up(("vic", 1), {"vic": 1}, module="mine")
+    @pytest.mark.parametrize("held", [("vic", 1), ("other", 4711)])
+    def test_a_node_with_an_epmd_module_of_its_own_may_mean_it(self, held: tuple[str, int]) -> None:
+        with pytest.raises(NotRegistered, match="; its own epmd_module or proto_dist may have chosen that; type in a "):
+            self.given_up(held, dict([held]), chooses=True)

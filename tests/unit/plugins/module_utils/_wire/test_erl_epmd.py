@@ -120,6 +120,21 @@ def test_without_a_dead_socket_nothing_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize(
+    ("module", "protocol", "chooses"),
+    [
+        (Atom("erl_epmd"), Atom("error"), False),
+        (Atom("mine"), Atom("error"), True),
+        (Atom("erl_epmd"), (Atom("ok"), [[[ord(letter) for letter in "inet6_tls"]]]), False),
+        (Atom("erl_epmd"), (Atom("ok"), [[[ord(letter) for letter in "my"]]]), True),
+        (Atom("erl_epmd"), (Atom("badrpc"), Atom("nodedown")), True),
+    ],
+)
+def test_a_module_that_is_not_otps_may_choose_what_is_registered(module: Term, protocol: Term, chooses: bool) -> None:
+    node = FakeNode(replies={"epmd_module": module, "get_argument": protocol})
+    assert erl_epmd.may_choose_its_name(node.connection) is chooses
+
+
+@pytest.mark.parametrize(
     ("reply", "port"),
     [
         (Atom("error"), 4369),
