@@ -32,6 +32,7 @@ options:
     default: 10
 notes:
   - Run it with become, or as the user of the nodes. Without the rights to see its sockets, a node is V(unidentified).
+    Of a root that lacks a capability, as in a container, C(msg) of the node names it.
 seealso:
   - module: beamops.epmd.epmd_register
     description: Brings back those that are lost.
@@ -132,7 +133,9 @@ ansible_facts:
                 - V(missing) epmd has no such name. The node is registered.
                 - V(epmd_down) nothing listens on the node's epmd port. epmd is started and the node registered.
                 - V(borrowed) epmd has the name, but another process holds it. Nothing is done, and there is a warning.
-                - V(conflict) epmd has the name with another port. Nothing is done, and the module fails.
+                - V(conflict) epmd has the name with another port. Nothing is done, and the module fails, unless it is
+                  the node itself that has registered a wrong port. Then it registers its own, if nothing listens on
+                  the wrong one or another node answers there.
                 - V(epmd_unresponsive) epmd does not answer, or answers garbage. Nothing is done, and the module fails.
                 - V(not_applicable) the node does not use epmd, or the Erlang VM is no node. Nothing is done.
                 - V(unidentified) an Erlang VM whose name can't be learnt. Nothing is done. The module fails if it was

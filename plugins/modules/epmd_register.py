@@ -94,6 +94,8 @@ options:
 notes:
   - Run it with become, or as the user of the nodes. Without the rights to see the sockets of a node nothing can be done
     for it, and the module fails.
+  - Root needs C(CAP_SYS_PTRACE), C(CAP_DAC_READ_SEARCH), C(CAP_SETUID) and C(CAP_SETGID) for nodes of other users, and
+    for those in containers C(CAP_SYS_ADMIN), C(CAP_SYS_CHROOT) and C(CAP_SETPCAP) too. A message names what is missing.
 seealso:
   - module: beamops.epmd.epmd_facts
     description: Only looks.
@@ -188,7 +190,9 @@ nodes:
         - V(epmd_down) nothing listens on the node's epmd port. epmd is started and the node registered. With
           O(start_epmd=false) nothing is done, and the module fails.
         - V(borrowed) epmd has the name, but another process holds it. Nothing is done, and there is a warning.
-        - V(conflict) epmd has the name with another port. Nothing is done, and the module fails.
+        - V(conflict) epmd has the name with another port. Nothing is done, and the module fails, unless it is the node
+          itself that has registered a wrong port. Then it registers its own, if nothing listens on the wrong one or
+          another node answers there.
         - V(epmd_unresponsive) epmd does not answer, or answers garbage. Nothing is done, and the module fails.
         - V(not_applicable) the node does not use epmd, or the Erlang VM is no node. Nothing is done.
         - V(unidentified) an Erlang VM whose name can't be learnt. Nothing is done. The module fails if it was asked for
@@ -369,7 +373,8 @@ reason:
     - V(node_refused) a node does not accept the connection. Its cookie is another, for one.
     - V(tls_failed) no TLS connection to a node, because of a certificate, for one.
     - V(unreachable), V(timeout), V(protocol_error) a node or an epmd does not answer, not in time, or malformed.
-    - V(not_permitted) the user may not see what is needed. Run with become.
+    - V(not_permitted) the user may not see what is needed. Run with become. Where root lacks a capability, as in a
+      container, RV(msg) names it.
     - V(psutil_missing) this host can't be read without psutil, and the Python on the target has none.
     - V(invalid_option) an option has a value that is not possible.
     - V(failed) anything else.

@@ -197,6 +197,12 @@ def as_nobody(options: Options, before: Callable[[], object] = lambda: None) -> 
     return outcome
 
 
+def without(*capabilities: str) -> list[str]:
+    """A command line that runs another one without these capabilities, as setpriv(1) calls them."""
+    missing = ",".join(f"-{name}" for name in capabilities)
+    return ["setpriv", f"--bounding-set={missing}", f"--inh-caps={missing}"]
+
+
 def lose(epmd: Epmd, node: Node) -> None:
     """Make epmd lose the name of the node, so that it does not come back by itself.
 

@@ -17,7 +17,14 @@ import psutil
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose, lose_inside
+from ansible_collections.beamops.epmd.tests.integration.support import (
+    COOKIE,
+    Register,
+    life,
+    lose,
+    lose_inside,
+    without,
+)
 from ansible_collections.beamops.epmd.tests.lab import (
     Container,
     Epmd,
@@ -210,22 +217,36 @@ def test_a_network_of_its_own_alone(otp: Otp, register: Register, saw: Saw) -> N
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        (["sys_admin"], "it is in a place of its own, as in a container"),
+        (
+            ["sys_admin"],
+            "it is in a place of its own, as in a container, and its network namespace can't be entered (Operation not "
+            "permitted), because root has no CAP_SYS_ADMIN, as in a container: "
+            "add it (docker run --cap-add=SYS_ADMIN), or run on the host",
+        ),
         # A process that has every capability of the other one could still see it.
-        (["sys_admin", "sys_ptrace", "chown"], "may not see its sockets"),
+        (["sys_admin", "sys_ptrace", "chown"], "may not see its sockets, because root has no CAP_SYS_PTRACE, "),
     ],
     ids=["to-enter", "to-see"],
 )
 def test_without_the_rights(otp: Otp, box: Container, register: Register, missing: list[str], words: str) -> None:
-    without = ["setpriv", f"--bounding-set=-{',-'.join(missing)}", f"--inh-caps=-{',-'.join(missing)}"]
     with box.node("vic", release=otp.release, cookie=COOKIE) as node:
         lose_inside(box, otp.release)
-        done = register(name="vic", within=without)
+        done = register(name="vic", within=without(*missing))
         assert done.failed
         assert done.node["verdict"] == "unidentified"
         assert words in done.msg
-        assert "run with become" in done.msg
-        unnamed = register(within=without)
+        assert "become" not in done.msg
+        unnamed = register(within=without(*missing))
         assert unnamed.node["verdict"] == "unidentified"
         assert box.names() == {}
+        if "sys_ptrace" not in missing:
+            other = register(name="vic", within=without("sys_chroot"))
+            words = (
+                "its root directory can't be entered (Operation not permitted), because root has no CAP_SYS_CHROOT, "
+            )
+            assert (other.failed, other.changed) == (True, False)
+            assert words in other.msg
+            enough = "sys_ptrace,+dac_read_search,+setuid,+setgid,+sys_admin,+sys_chroot,+setpcap"
+            done = register(name="vic", within=["setpriv", f"--bounding-set=-all,+{enough}", "--inh-caps=-all"])
+            assert done.changed, done.msg
         assert node.log == ""

@@ -53,6 +53,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     forget,
     hang,
     holders,
+    misregister,
     unreachable,
     wait_until,
 )
@@ -161,6 +162,12 @@ def cut_off(scene: Scene) -> Iterator[None]:
 def silently_cut(scene: Scene) -> Iterator[None]:
     with cut_silently(scene.epmd, scene.node):
         yield
+
+
+@contextlib.contextmanager
+def mistyped(scene: Scene) -> Iterator[None]:
+    misregister(scene.epmd, scene.node, "vic", 1234)
+    yield
 
 
 @contextlib.contextmanager
@@ -280,6 +287,9 @@ FAULTS = {
     "the name squatted with the node's port": Fault(squatted_with_its_port, ("borrowed", "borrowed"), ("1 borrowed",)),
     "the name squatted with another port": Fault(
         squatted_with_another, ("conflict", "conflict"), ("its holder is pid", "port 4711"), "conflict"
+    ),
+    "the name registered by the node itself with a wrong port": Fault(
+        mistyped, ("conflict", "conflict"), ("registered: vic",)
     ),
     "the name squatted between observation and repair": Fault(
         squatted_meanwhile, ("missing", "missing"), ("another process meanwhile", "run again"), "not_registered"

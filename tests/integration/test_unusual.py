@@ -19,6 +19,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     life,
     lose,
     recover,
+    without,
 )
 from ansible_collections.beamops.epmd.tests.lab import (
     CNode,
@@ -46,6 +47,53 @@ def test_a_node_of_another_user(open_otp: Otp, epmd: Epmd, register: Register, s
         done = recover(register, epmd, node)
         assert done.node["user"] == "nobody"
         saw("node of another user, with become", open_otp.release, f"{done.node['verdict']}, registered again")
+
+
+SEES_NO_SOCKETS = [
+    "the node vic with pid ",
+    " belongs to nobody, and root may not see its sockets, because root has no CAP_SYS_PTRACE, as in a container: ",
+    "become the node's user (become_user: nobody), add it (docker run --cap-add=SYS_PTRACE), or run on the host",
+]
+# Without gid, the group of root still sees all.
+WITH_HIDEPID = 'mount -t proc -o hidepid=2,gid=4711 proc /proc && exec "$@"'
+MISSING = {
+    "root without CAP_SYS_PTRACE": (without("sys_ptrace"), SEES_NO_SOCKETS),
+    "root without CAP_SYS_PTRACE and CAP_DAC_OVERRIDE": (
+        without("sys_ptrace", "dac_override", "dac_read_search"),
+        ["because root has no CAP_SYS_PTRACE and no CAP_DAC_READ_SEARCH, ", "become_user: nobody"],
+    ),
+    "root without CAP_SETUID": (
+        without("setuid"),
+        ["files can't be read as user 65534 ", "root has no CAP_SETUID, ", "(docker run --cap-add=SETUID)"],
+    ),
+    "root without CAP_SYS_PTRACE, hidepid=2": (
+        ["unshare", "--mount", "sh", "-c", WITH_HIDEPID, "sh", *without("sys_ptrace")],
+        ["no such node runs here", "hides the processes of others from root", "CAP_SYS_PTRACE", "(become_user)"],
+    ),
+    "root of a user namespace": (
+        ["unshare", "--user", "--map-root-user"],
+        ["root may not see its sockets, because root is root only in its user namespace", ": run on the host as its"],
+    ),
+}
+
+
+def test_of_a_root_that_lacks_a_right_this_is_named(open_otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
+    with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False) as node:
+        before = life(node)
+        lose(epmd, node)
+        for kind, (within, words) in MISSING.items():
+            done = register(name="vic", within=within)
+            assert (done.failed, done.changed) == (True, False), done.msg
+            for word in words:
+                assert word in done.msg
+            assert "run with become" not in done.msg
+            assert node.pid not in holders(epmd.port)
+            saw(f"node of another user, {kind}", open_otp.release, "fails: names the right and the ways to get it")
+        enough = "--bounding-set=-all,+sys_ptrace,+dac_read_search,+setuid,+setgid"
+        done = register(name="vic", within=["setpriv", enough, "--inh-caps=-all"])
+        assert done.changed, done.msg
+        assert epmd.names() == {"vic": node.port}
+        assert life(node) == before
 
 
 @pytest.mark.one_release

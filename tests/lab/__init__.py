@@ -18,7 +18,7 @@ from ._client import client_pings
 from ._container import Container, system
 from ._elixir import HOME_COOKIE, Elixir, Release
 from ._epmd import Epmd
-from ._fault_injection import cut_silently, exhausted, forget, overwrite_command_line, unreachable
+from ._fault_injection import cut_silently, exhausted, forget, misregister, overwrite_command_line, unreachable
 from ._fleet import SMALL, Fleet, Host, Plan
 from ._node import EvalError, Node
 from ._old_node import OldNode
@@ -68,6 +68,7 @@ __all__ = [
     "hang",
     "holders",
     "listeners",
+    "misregister",
     "overwrite_command_line",
     "run_payload",
     "system",

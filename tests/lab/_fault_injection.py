@@ -43,6 +43,16 @@ def cut_silently(epmd: Epmd, node: Node) -> Iterator[None]:
         yield
 
 
+def misregister(epmd: Epmd, node: Node, name: str, port: int) -> None:
+    """Restart epmd, and have the node register this name and port, as somebody would who types the recipe wrongly."""
+    forget(epmd, node)
+    epmd.start()
+    # A newer node tries again to register itself 2 s after it has noticed.
+    done = node.eval(f'element(1, erl_epmd:register_node("{name}", {port}))')
+    if (done, epmd.names()) != ("ok", {name: port}):
+        raise LabError(f"the node did not register {name}: {done}, {epmd.names()}")
+
+
 @contextlib.contextmanager
 def unreachable(port: int) -> Iterator[None]:
     """No packet gets through to this port of a private host."""

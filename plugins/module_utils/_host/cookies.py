@@ -21,7 +21,7 @@ from typing import NamedTuple
 from .._deadline import Deadline
 from .._errors import NoCookie
 from .._limits import MAX_COOKIE_FILE
-from . import files, inside
+from . import files, inside, rights
 from .vms import Vm
 
 # check_cookie in auth.erl: printable characters, then nothing but line ends and spaces.
@@ -91,7 +91,13 @@ def _read(path: str, owner: Vm | None) -> bytes:
             raise
         raise NoCookie(f"the cookie file {path} does not exist") from None
     except OSError as error:
-        raise NoCookie(f"the cookie file {path} can't be read ({error.strerror}): run with become") from None
+        failure = f"the cookie file {path} can't be read"
+        if owner is not None:
+            raise NoCookie(
+                f"{failure} by {owner.user}, whose node this is ({error.strerror}): give cookie or cookie_file"
+            ) from None
+        cure = rights.cure(rights.READ, "give cookie") if isinstance(error, PermissionError) else ": give cookie"
+        raise NoCookie(f"{failure} ({error.strerror}){cure}") from None
     if found is None:
         raise NoCookie(f"the cookie file {path} is not a regular file")
     status, content = found

@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Callable, Iterator, NamedTuple, TypeVar
+from typing import Callable, Iterator, NamedTuple, Sequence, TypeVar
 
 from .._errors import NotPermitted
 from . import children, files, rights
@@ -42,7 +42,7 @@ def join_network(pid: int) -> None:
     Errors: NotPermitted, Ended.
     """
     call = _system_calls()
-    with _entering(pid, "its network namespace"), open(f"/proc/{pid}/ns/net", "rb") as namespace:
+    with _entering(pid, "its network namespace", rights.JOIN), open(f"/proc/{pid}/ns/net", "rb") as namespace:
         call("setns", namespace.fileno(), CLONE_NEWNET)
 
 
@@ -73,7 +73,7 @@ def with_files_of(pid: int | None, seconds: float, work: Callable[[], T]) -> T:
     is_ours = shares_root(pid) and (shares(pid, "mnt") or os.geteuid() != 0)
 
     def work_there() -> T:
-        with _entering(pid, "its root directory"):
+        with _entering(pid, "its root directory", rights.CHANGE_ROOT):
             if not is_ours:
                 # What would be imported from now on would be a file of theirs.
                 sys.meta_path.clear()
@@ -92,8 +92,8 @@ def _change_root(pid: int) -> None:
 
 
 @contextlib.contextmanager
-def _entering(pid: int, place: str) -> Iterator[None]:
-    """The system's refusal to let us into a place of a process, in a sentence."""
+def _entering(pid: int, place: str, needed: Sequence[str]) -> Iterator[None]:
+    """The refusal to let us into a place of a process, in a sentence; needed: the capabilities that it takes."""
     try:
         yield
     except (FileNotFoundError, ProcessLookupError):
@@ -101,7 +101,7 @@ def _entering(pid: int, place: str) -> Iterator[None]:
     except OSError as error:
         raise NotPermitted(
             f"it is in a place of its own, as in a container, and {place} can't be entered "
-            f"({os.strerror(error.errno or 0)}): run with become"
+            f"({os.strerror(error.errno or 0)}){rights.cure(needed)}"
         ) from None
 
 

@@ -19,7 +19,7 @@ from typing import IO, Mapping, NamedTuple
 from .._deadline import Deadline
 from .._errors import CannotStart, TimedOut
 from .._limits import KILL_SECONDS, MAX_COMMAND_OUTPUT
-from . import inside, namespaces, systemd
+from . import inside, namespaces, rights, systemd
 from .vms import Vm
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -117,7 +117,7 @@ def _started(
     except OSError as error:
         raise CannotStart(f"{failure}: {error.strerror}") from None
     except subprocess.SubprocessError:
-        raise CannotStart(f"{failure}: its container can't be entered") from None
+        raise CannotStart(f"{failure}: its container can't be entered{rights.lack(rights.ENTER)}") from None
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

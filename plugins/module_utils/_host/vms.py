@@ -94,8 +94,11 @@ def hidden() -> str:
         sees_others = True  # no process was looked for
     if sees_others:
         return ""
+    from . import rights  # noqa: PLC0415
+
     user = user_name(os.geteuid())
-    return f" (/proc hides the processes of others from {user}, see hidepid in proc(5): run with become)"
+    cure = rights.cure(rights.SEE, "become the user of the node (become_user)")
+    return f" (/proc hides the processes of others from {user}, see hidepid in proc(5){cure})"
 
 
 def describe(pid: int) -> str:
@@ -111,8 +114,11 @@ def describe(pid: int) -> str:
 
 def not_permitted(vm: Vm) -> NotPermitted:
     """The error for a process whose sockets this user may not see."""
+    from . import rights  # noqa: PLC0415
+
     name = f"{vm.command_line.name} " if vm.command_line.name else ""
+    cure = rights.cure(rights.SEE, rights.as_its_user(vm.pid or 0, vm.uid, vm.user))
     return NotPermitted(
         f"the node {name}with pid {vm.pid} belongs to {vm.user}, and {user_name(os.geteuid())} may not see its "
-        "sockets: run with become"
+        f"sockets{cure}"
     )

@@ -12,11 +12,11 @@ erl_epmd.erl).
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from typing import Iterable, NamedTuple, Sequence
 
 from .._deadline import Deadline
 from .._errors import EpmdError
-from .._host import owners, vms
+from .._host import owners, rights, vms
 from .._limits import MARGIN_SECONDS
 from .._options import Options, agrees
 from .._wire import epmd, epmd_client
@@ -25,31 +25,40 @@ from .._wire.node import NodeConnection
 from . import diagnose
 from .at_once import at_once
 from .distribution_port import KNOWN_SERVICES
-from .records import Epmd, Finding, Observation
+from .records import Diagnosis, Epmd, Finding, Lost, Observation
+
+_ITSELF = "its holder is the node itself"
 
 
 def name_them(findings: Sequence[Finding], timeout: float) -> list[Finding]:
     """The same findings; where something is in the way, the sentence says who."""
     blocked = [finding for finding in findings if finding.diagnosis.verdict in diagnose.BLOCKED]
-    outcomes = at_once(_who, blocked, lambda finding: finding.observation.vm, timeout + MARGIN_SECONDS)
-    named = {
-        id(finding): finding._replace(diagnosis=finding.diagnosis._replace(msg=f"{finding.diagnosis.msg}; {who}"))
-        for finding, who in zip(blocked, outcomes)
-        if isinstance(who, str)
-    }
-    return [named.get(id(finding), finding) for finding in findings]
+    outcomes = at_once(_named, blocked, lambda finding: finding.observation.vm, timeout + MARGIN_SECONDS)
+    named = {id(finding): outcome for finding, outcome in zip(blocked, outcomes) if isinstance(outcome, Diagnosis)}
+    return [finding._replace(diagnosis=named.get(id(finding), finding.diagnosis)) for finding in findings]
 
 
-def _who(finding: Finding) -> str:
-    """Who is in the way of this node. Never raises EpmdError."""
-    observation, deadline = finding.observation, Deadline(finding.observation.left)
-    if finding.diagnosis.verdict == diagnose.EPMD_UNRESPONSIVE:
-        return _owner(observation.daemon.port)
+def _named(finding: Finding) -> Diagnosis:
+    """The diagnosis with who is in the way of this node. Never raises EpmdError."""
+    observation, diagnosis = finding.observation, finding.diagnosis
+    deadline = Deadline(observation.left)
+    if diagnosis.verdict == diagnose.EPMD_UNRESPONSIVE:
+        return _saying(diagnosis, _owner(observation.daemon.port))
     holder = _holder(observation, deadline)
-    if finding.diagnosis.verdict == diagnose.BORROWED:
-        return holder
-    port = observation.table.names[str(observation.alive)]
-    return f"{holder}; {_owner(port)}{_who_answers(observation.daemon, port, deadline)}"
+    if diagnosis.verdict == diagnose.BORROWED:
+        return _saying(diagnosis, holder)
+    at_port = what_is_at(observation.table.names[str(observation.alive)], observation, deadline)
+    said = _saying(diagnosis, holder, at_port.sentence)
+    if holder != _ITSELF:
+        return said
+    if observation.vm.pid is None or not at_port.is_another or not observation.name or not observation.listener:
+        return _saying(said, by_hand(observation))
+    left = observation._replace(left=deadline.unused())
+    return said._replace(lost=Lost(left, str(observation.alive), observation.listener, diagnosis.msg))
+
+
+def _saying(diagnosis: Diagnosis, *sentences: str) -> Diagnosis:
+    return diagnosis._replace(msg="; ".join([diagnosis.msg, *sentences]))
 
 
 def _owner(port: int) -> str:
@@ -58,7 +67,9 @@ def _owner(port: int) -> str:
     if pids:
         return f"port {port} belongs to {_described(pids)}"
     if owners.addresses(port):
-        return f"port {port} belongs to a process that can't be seen: run with become"
+        blind = rights.blindness()
+        owner = f"a process that can't be seen{blind}" if blind else "no process of this host"
+        return f"port {port} belongs to {owner}"
     return f"nothing listens on port {port}"
 
 
@@ -69,10 +80,15 @@ def _holder(observation: Observation, deadline: Deadline) -> str:
         client = port_of_holder(observation.daemon, str(observation.alive), deadline)
     except EpmdError:
         client = None
-    pids = [pid for pid in owners.connected_pids(port, client) if pid != observation.vm.pid]
-    if not pids:
-        return "its holder can't be seen: run with become"
-    return f"its holder is {'' if client else 'one of '}{_described(pids)}"
+    pids = owners.connected_pids(port, client)
+    own = [observation.vm.pid] if observation.vm.pid else owners.listening_pids(observation.port or 0)
+    if client and pids and pids == own:
+        return _ITSELF
+    others = [pid for pid in pids if pid not in own]
+    if not others:
+        blind = rights.blindness()
+        return f"its holder can't be seen{blind}" if blind else "its holder is no process of this host"
+    return f"its holder is {'' if client else 'one of '}{_described(others)}"
 
 
 def port_of_holder(daemon: Daemon, alive: str, deadline: Deadline) -> int | None:
@@ -84,19 +100,47 @@ def port_of_holder(daemon: Daemon, alive: str, deadline: Deadline) -> int | None
     return owners.peer_port(pid, descriptor, daemon.port)
 
 
-def _who_answers(daemon: Daemon, port: int, deadline: Deadline) -> str:
-    """What a node at this port calls itself. It is asked like any other, without the cookie.
+class AtPort(NamedTuple):
+    """What is at the port that epmd has for a node, in words; is_another: whether it was seen to be none of its ports.
+
+    What was not asked, or did not answer, may pass on to the node what it gets.
+    """
+
+    sentence: str
+    is_another: bool
+
+
+def what_is_at(port: int, observation: Observation, deadline: Deadline) -> AtPort:
+    """What is at a port that epmd has for this node. A node there is asked like any other, without the cookie.
 
     Anybody may register any port: only an Erlang VM is asked, which a handshake does no harm.
     """
+    owner = _owner(port)
+    if port == observation.daemon.port or not owners.addresses(port):
+        return AtPort(owner, True)
     if port in KNOWN_SERVICES or owners.listening_emulator(port) is None:
-        return ""
+        return AtPort(owner, False)
     try:
-        connection = NodeConnection.open(daemon.address, port, deadline.share(2), deadline)
+        connection = NodeConnection.open(observation.daemon.address, port, deadline.share(2), deadline)
     except EpmdError:
-        return ", where no node answers"
+        return AtPort(f"{owner}, where no node answers", False)
     connection.close()
-    return f", where a node answers that calls itself {connection.peer.name}"
+    name = connection.peer.name
+    return AtPort(f"{owner}, where a node answers that calls itself {name}", name != observation.name)
+
+
+def by_hand(observation: Observation) -> str:
+    """What has this node give up its connection to epmd and register its own name and port, for a person to type.
+
+    Only to close the socket is not enough: OTP 23.3 and newer would register the same again. The name comes from the
+    node, since a node may call itself anything.
+    """
+    family = ", inet6" if observation.vm.command_line.inet6 else ""
+    alive = 'hd(string:tokens(atom_to_list(node()), "@"))'
+    return (
+        "type in a shell of the node, or see by_hand in the documentation: S = element(2, sys:get_state(erl_epmd)), "
+        f"erl_epmd ! {{tcp_closed, S}}, gen_tcp:close(S), erl_epmd:register_node({alive}, {observation.port}{family})."
+    )
 
 
 def _described(pids: Iterable[int]) -> str:

@@ -25,14 +25,14 @@ class Attempt(NamedTuple):
     """What was done for one node, and what it answered.
 
     table: what its epmd had when that was seen last. reply: of `register_node`, None where it was not called.
-    cut: whether a dead socket was closed for it. started: whether an epmd was started. error: why the work ended early.
-    left: seconds of its time that were not used.
+    given_up: what the node had instead, as the end of a sentence; empty where it was nothing. started: whether an epmd
+    was started. error: why the work ended early. left: seconds of its time that were not used.
     """
 
     node: Lost
     table: Table
     reply: Term = None
-    cut: bool = False
+    given_up: str = ""
     started: bool = False
     error: Exception | None = None
     left: float = 0
@@ -85,8 +85,8 @@ def _judge(attempt: Attempt, table: Table, deadline: Deadline) -> Repair:
         return failure(observation.table, error, attempt.started)
     own = isinstance(attempt.reply, tuple) and attempt.reply[:1] == ("ok",)
     did = "registered" if own else "registered by itself meanwhile"
-    if own and attempt.cut:
-        did = "registered, after its dead connection to an earlier epmd was cut"
+    if own and attempt.given_up:
+        did = f"registered, {attempt.given_up}"
     if attempt.started:
         did = f"epmd was started; {did}"
     return Repair(own or attempt.started, True, did, observation.table, attempt.started)
@@ -96,9 +96,9 @@ def _explain(observation: Observation, reply: Term) -> str:
     """Why a node that was asked to register itself is not registered."""
     epmd = f"epmd on port {observation.daemon.port}"
     if reply == erl_epmd.ALREADY_REGISTERED:
-        again = "run again" if observation.vm.pid else "run without port, on its own host, with become"
+        again = "run again" if observation.vm.pid else "run without port, on its own host, as root"
         return f"the node believes that it is registered, but {epmd} does not have its name: {again}"
-    if reply == ("error", "duplicate_name"):
+    if reply == erl_epmd.DUPLICATE_NAME:
         return f"{epmd} gave the name {observation.alive} to another process meanwhile: run again"
     if reply == ("error", "econnrefused"):
         return f"the node can't reach {epmd} at the loopback address"

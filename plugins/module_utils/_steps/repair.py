@@ -12,13 +12,23 @@ from __future__ import annotations
 from typing import Sequence
 
 from .._deadline import Deadline
-from .._errors import CannotStart, EpmdError, StillSilent, Unreachable, in_words
+from .._errors import (
+    CannotStart,
+    EpmdError,
+    NotRegistered,
+    ProtocolError,
+    StillSilent,
+    TlsFailed,
+    Unreachable,
+    in_words,
+)
 from .._host import cookies, owners
 from .._host.cookies import Cookie
 from .._limits import MARGIN_SECONDS
 from .._options import Options
 from .._wire import epmd_client, erl_epmd, handshake
 from .._wire.epmd_client import State, Table
+from .._wire.erl_epmd import Held
 from .._wire.node import NodeConnection
 from . import observe, prove
 from .at_once import at_once
@@ -63,10 +73,12 @@ def _predict(node: Lost, options: Options) -> Repair:
     _cookie(node, options, Deadline(node.observation.left))
     table = node.observation.table
     starts = table.state is State.DOWN
+    wrong = table.names.get(node.alive)
+    instead = f", {_in_place_of(wrong)}" if wrong else ""
     return Repair(
         changed=True,
         registered=False,
-        msg="epmd would be started and the node registered" if starts else "would be registered",
+        msg="epmd would be started and the node registered" if starts else f"would be registered{instead}",
         table=Table(State.UP, {**table.names, node.alive: node.listener.port}),
         started=starts,
     )
@@ -172,21 +184,79 @@ def _check_epmd(node: Lost, connection: NodeConnection) -> None:
 
 
 def _register(attempt: Attempt, connection: NodeConnection, deadline: Deadline) -> Attempt:
-    """Have the node register itself, without the socket that it may hold to an epmd that is gone. Errors: EpmdError."""
+    """Have the node register itself, without the socket that it may hold for nothing. Errors: EpmdError."""
     node = attempt.node
     observation = node.observation
     arguments = (node.alive, node.listener.port, observation.vm.command_line.inet6)
     try:
         reply = erl_epmd.register(connection, *arguments)
+        if reply == erl_epmd.DUPLICATE_NAME and node.alive in observation.table.names:
+            raise _held_elsewhere(node, deadline)
         # Behind a port alone may be a node of another host, whose socket leads to an epmd of its own.
         if reply != erl_epmd.ALREADY_REGISTERED or observation.vm.pid is None:
             return attempt._replace(reply=reply)
-        # In this order: the socket is known to be dead only if epmd has nothing after it has been seen.
-        dead = erl_epmd.socket_of(connection)
+        # In this order: what is lost with the socket is known only if epmd is asked after it has been seen.
+        held = erl_epmd.held(connection)
         table = epmd_client.ask_about(observation.daemon, node.alive, deadline)
-        if table.state is not State.UP or node.alive in table.names:
+        given_up = _given_up(node, connection, held, table, deadline) if table.state is State.UP else None
+        if given_up is None:
             return attempt._replace(reply=reply)
-        reply = erl_epmd.register_without(connection, dead, *arguments)
-        return attempt._replace(reply=reply, cut=dead is not None)
-    except EpmdError as error:
+        reply = erl_epmd.register_without(connection, held.socket if held else None, *arguments)
+        return attempt._replace(reply=reply, given_up=given_up)
+    except (Unreachable, ProtocolError, TlsFailed) as error:
         raise type(error)(f"{error} (at {node.where}, asked to register itself): run again") from None
+
+
+def _given_up(
+    node: Lost, connection: NodeConnection, held: Held | None, table: Table, deadline: Deadline
+) -> str | None:
+    """What is lost with the node's socket to epmd, as the end of a sentence; None where the socket has to stay.
+
+    Its own name with a wrong port may go, and another name for its own port. Errors: NotRegistered for what may be
+    meant, or in use; Unreachable, ProtocolError, TlsFailed.
+    """
+    registered = table.names.get(node.alive)
+    if held is None:
+        return None if registered else ""
+    if registered and registered != held.port and registered == node.observation.table.names.get(node.alive):
+        raise _held_elsewhere(node, deadline)
+    known = held.alive is not None and held.port is not None and table.names.get(held.alive) == held.port
+    if not known:
+        return None if registered else "after its dead connection to an earlier epmd was cut"
+    if registered == node.listener.port:
+        return None
+    from . import holders  # noqa: PLC0415
+
+    observation = node.observation
+    if held.alive == node.alive:
+        at_port = holders.what_is_at(held.port or 0, observation, deadline)
+        is_mistake, given_up = at_port.is_another, _in_place_of(held.port)
+        why = f"the node itself has registered port {held.port}; {at_port.sentence}"
+    elif registered:
+        return None
+    else:
+        is_mistake = held.port == node.listener.port
+        given_up = f"in place of the name {held.alive}, which the node itself had registered"
+        why = f"the node holds the name {held.alive} with port {held.port}, which may be in use"
+    if is_mistake and erl_epmd.may_choose_its_name(connection):
+        is_mistake, why = False, f"{why}; its own epmd_module or proto_dist may have chosen that"
+    if not is_mistake:
+        raise NotRegistered(f"{why}; {holders.by_hand(observation)}")
+    return given_up
+
+
+def _held_elsewhere(node: Lost, deadline: Deadline) -> NotRegistered:
+    """The error for a node of which another process than its erl_epmd holds its name with a wrong port."""
+    from . import holders  # noqa: PLC0415
+
+    observation = node.observation
+    port = holders.port_of_holder(observation.daemon, node.alive, deadline)
+    return NotRegistered(
+        f"the node itself holds its name with port {observation.table.names[node.alive]}, on a connection that is not "
+        "that of its erl_epmd; type in a shell of the node, and run again: "
+        f"[gen_tcp:close(P) || P <- erlang:ports(), inet:port(P) =:= {{ok, {port}}}]."
+    )
+
+
+def _in_place_of(port: int | None) -> str:
+    return f"in place of port {port}, which the node itself had registered"

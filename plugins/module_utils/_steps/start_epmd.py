@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from .._deadline import Deadline
 from .._errors import CannotStart, EpmdError, NotPermitted, StillSilent, TimedOut
-from .._host import children, inside, namespaces, programs, systemd, vms
+from .._host import children, inside, namespaces, programs, rights, systemd, vms
 from .._host.programs import Place
 from .._host.vms import Vm
 from .._wire import epmd_client
@@ -106,6 +106,9 @@ def _of_node(vm: Vm, place: Place, daemon: Daemon, deadline: Deadline) -> _Epmd:
         raise CannotStart("epmd is down, and whose node this is can't be seen: start epmd as the node's user")
     if os.geteuid() not in (0, vm.uid):
         raise NotPermitted(f"epmd is down, and only root or {vm.user} may start it as the node would: run with become")
+    refused = rights.lack(rights.BECOME) if os.geteuid() != vm.uid else ""
+    if refused:
+        raise NotPermitted(f"epmd is down, and can't be started as {vm.user}{refused}")
     environment = {**vm.command_line.epmd_environment, "PATH": programs.PATH, "ERL_EPMD_PORT": str(daemon.port)}
     return _Epmd(program, daemon.port, vm.uid, environment)
 

@@ -1,16 +1,18 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The calls to a node: which epmd it uses, register its name there, forget a dead socket. Private to the collection.
+"""The calls to a node: which epmd it uses, register its name there, give up its socket. Private to the collection.
 
 Standard: `net_kernel:epmd_module`; `erl_epmd.erl` of kernel: `get_epmd_port`, `register_node`, and the record `state`,
-whose second element is the socket to epmd. Only a message `{tcp_closed, Socket}` makes `erl_epmd` forget its socket, so
-one whose connection was cut without a FIN is held for ever.
+whose elements are the socket to epmd, and the port and the name that were registered with it. Only a message
+`{tcp_closed, Socket}` makes `erl_epmd` forget its socket, so one whose connection was cut without a FIN is held for
+ever.
 """
 
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from .._errors import ProtocolError
 from .._limits import FORGET_SECONDS
@@ -20,8 +22,11 @@ from .etf import Atom, Raw, Term
 from .node import NodeConnection
 
 ALREADY_REGISTERED = ("error", "already_registered")
+DUPLICATE_NAME = ("error", "duplicate_name")
 
 POLL_SECONDS = 0.01
+
+_PROTOCOLS = ("", "inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
 
 
 def epmd_module(connection: NodeConnection) -> str | None:
@@ -38,14 +43,27 @@ def epmd_port(connection: NodeConnection) -> int | None:
 
     Errors: Unreachable, ProtocolError.
     """
-    reply = etf.decode(connection.call("init", "get_argument", [Atom("epmd_port")]))
-    if reply == "error":
+    port = _argument(connection, "epmd_port")
+    if port == "":
         return DEFAULT_PORT
+    return int(port) if port and port.isdecimal() and len(port) < 6 else None
+
+
+def may_choose_its_name(connection: NodeConnection) -> bool:
+    """Whether a module that is not OTP's may choose what the node registers. Errors: Unreachable, ProtocolError."""
+    own_module = epmd_module(connection) not in (None, "erl_epmd")
+    return own_module or _argument(connection, "proto_dist") not in _PROTOCOLS
+
+
+def _argument(connection: NodeConnection, flag: str) -> str | None:
+    """The first value of a flag on the node's command line, empty without such a flag, None for any other answer."""
+    reply = etf.decode(connection.call("init", "get_argument", [Atom(flag)]))
+    if reply == "error":
+        return ""
     first = reply[1] if isinstance(reply, tuple) and len(reply) == 2 else None
     while isinstance(first, list) and first and isinstance(first[0], list):
         first = first[0]
-    port = etf.text(first)
-    return int(port) if port and port.isdecimal() and len(port) < 6 else None
+    return etf.text(first) or None
 
 
 def register(connection: NodeConnection, alive: str, port: int, inet6: bool) -> Term:
@@ -57,22 +75,33 @@ def register(connection: NodeConnection, alive: str, port: int, inet6: bool) -> 
     return etf.decode(connection.call("erl_epmd", "register_node", arguments))
 
 
-def socket_of(connection: NodeConnection) -> Raw | None:
-    """The node's socket to its epmd, as it came; None if it has none. Errors: Unreachable, ProtocolError."""
+class Held(NamedTuple):
+    """The node's socket to its epmd, as it came, and the name and port that it registered with it (None: not known)."""
+
+    socket: Raw
+    alive: str | None
+    port: int | None
+
+
+def held(connection: NodeConnection) -> Held | None:
+    """What the node holds; None if it has no socket. Errors: Unreachable, ProtocolError."""
     state = connection.call("sys", "get_state", [Atom("erl_epmd")])
     record = etf.decode(state)
     if not isinstance(record, tuple) or record[:1] != ("state",):
         raise ProtocolError(f"unexpected state of erl_epmd: {record!r:.80}")
-    held = etf.elements(state)[1:2]
+    sockets = etf.elements(state)[1:2]
     # -1 or undefined, by release, while there is no socket.
-    return held[0] if held and not isinstance(etf.decode(held[0]), (int, Atom)) else None
+    if not sockets or isinstance(etf.decode(sockets[0]), (int, Atom)):
+        return None
+    port, alive = (*record[2:4], None, None)[:2]
+    return Held(sockets[0], etf.text(alive), port if isinstance(port, int) else None)
 
 
 def register_without(connection: NodeConnection, dead: Raw | None, alive: str, port: int, inet6: bool) -> Term:
     """As `register`; if the node thinks that it is registered, have it forget this socket and register again.
 
-    Only for a socket that holds no name at epmd: the name would be lost. Shutting it down looks to the node as if epmd
-    had closed it; OTP 23 and 25 with `inet_backend socket` do not notice, so they get the message about it too.
+    What this socket holds at epmd is lost with it. Shutting it down looks to the node as if epmd had closed it; OTP 23
+    and 25 with `inet_backend socket` do not notice, so they get the message about it too.
     """
     reply = register(connection, alive, port, inet6)
     for forget in (_shut_down, _send_closed):

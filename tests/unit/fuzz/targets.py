@@ -319,9 +319,9 @@ def conversation_with_a_node(data: bytes) -> None:
             assert b"a" + PROOF in data
             reply = erl_epmd.register(connection, "vic", 4711, inet6=False)
             if reply == erl_epmd.ALREADY_REGISTERED:
-                dead = erl_epmd.socket_of(connection)
-                assert dead is None or data.find(dead) >= 0
-                reply = erl_epmd.register_without(connection, dead, "vic", 4711, inet6=False)
+                held = erl_epmd.held(connection)
+                assert held is None or data.find(held.socket) >= 0
+                reply = erl_epmd.register_without(connection, held.socket if held else None, "vic", 4711, inet6=False)
             assert len(f"{reply!r:.80}") <= 80
         finally:
             connection.close()

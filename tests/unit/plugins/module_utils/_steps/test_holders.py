@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import Unreachable
-from ansible_collections.beamops.epmd.plugins.module_utils._host import owners, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, rights, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose, holders
@@ -30,7 +30,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd as codec
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd_client
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
-from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, create_server, epmd, hang, node
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, create_server, epmd, hang, node
 
 US = f"pid {os.getpid()} of user "
 
@@ -91,9 +91,16 @@ def test_the_process_that_does_not_answer_as_an_epmd_is_named(daemon: int, free:
     assert who(diagnose.EPMD_UNRESPONSIVE, seen(free)) == f"nothing listens on port {free}"
 
 
-def test_a_process_that_can_not_be_seen_takes_more_rights(daemon: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("blind", "owner"),
+    [(": run with become", "a process that can't be seen: run with become"), ("", "no process of this host")],
+)
+def test_a_process_that_can_not_be_seen_takes_more_rights(
+    daemon: int, monkeypatch: pytest.MonkeyPatch, blind: str, owner: str
+) -> None:
     monkeypatch.setattr(owners, "listening_pids", lambda _port: [])
-    assert who(diagnose.EPMD_UNRESPONSIVE, seen(daemon)).endswith("can't be seen: run with become")
+    monkeypatch.setattr(rights, "blindness", lambda: blind)
+    assert who(diagnose.EPMD_UNRESPONSIVE, seen(daemon)).endswith(f"port {daemon} belongs to {owner}")
 
 
 def test_the_holder_is_one_of_the_clients_of_epmd(daemon: int) -> None:
@@ -106,12 +113,23 @@ def test_the_holder_is_one_client_where_epmd_says_which(daemon: int, monkeypatch
         assert who(diagnose.BORROWED, seen(daemon)).startswith(f"its holder is {US}")
 
 
-def test_the_node_itself_is_not_its_own_holder(daemon: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("blind", "holder"),
+    [
+        (": run with become", "its holder can't be seen: run with become"),
+        ("", "its holder is no process of this host"),
+    ],
+)
+def test_the_node_itself_is_not_the_holder_where_epmd_does_not_say_who_is(
+    daemon: int, monkeypatch: pytest.MonkeyPatch, blind: str, holder: str
+) -> None:
+    monkeypatch.setattr(rights, "blindness", lambda: blind)
+
     def fail(*_given: Any) -> None:
         raise Unreachable("gone")
 
     monkeypatch.setattr(holders, "port_of_holder", fail)
-    assert who(diagnose.BORROWED, seen(daemon, pid=os.getpid())) == "its holder can't be seen: run with become"
+    assert who(diagnose.BORROWED, seen(daemon, pid=os.getpid())) == holder
 
 
 def test_of_a_conflict_both_the_holder_and_the_port_are_named(daemon: int, free: int) -> None:
@@ -128,10 +146,9 @@ def test_only_an_erlang_vm_is_asked_for_a_node(daemon: int) -> None:
 
 
 @pytest.mark.usefixtures("beam")
-def test_an_erlang_vm_where_no_node_answers_is_said(daemon: int, free: int) -> None:
-    assert who(diagnose.CONFLICT, seen(daemon, free)).endswith(
-        f"; nothing listens on port {free}, where no node answers"
-    )
+def test_an_erlang_vm_where_no_node_answers_is_said(daemon: int) -> None:
+    with FakeServer(answer(b"")) as server:
+        assert who(diagnose.CONFLICT, seen(daemon, server.port)).endswith(", where no node answers")
 
 
 @pytest.mark.usefixtures("beam")
@@ -156,6 +173,57 @@ def test_what_a_node_at_the_port_calls_itself_is_said(daemon: int) -> None:
         said = who(diagnose.CONFLICT, seen(daemon, peer.port))
         assert said.endswith("where a node answers that calls itself other@host")
         assert hung_up.wait(10)
+
+
+class TestItself:
+    """The node, which is this process, holds its own name with a wrong port."""
+
+    @pytest.fixture(autouse=True)
+    def _holds(self, daemon: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        with socket.create_connection(("127.0.0.1", daemon)) as client:
+            monkeypatch.setattr(holders, "port_of_holder", lambda *_given: client.getsockname()[1])
+            yield
+
+    def diagnosis(self, a_node: Observation) -> Diagnosis:
+        (found,) = holders.name_them([Finding(a_node, Diagnosis(diagnose.CONFLICT, "trouble"))], 60)
+        return found.diagnosis
+
+    def test_where_nothing_listens_it_may_go(self, daemon: int, free: int) -> None:
+        found = self.diagnosis(seen(daemon, free, pid=os.getpid()))
+        assert found.msg == f"trouble; its holder is the node itself; nothing listens on port {free}"
+        assert found.lost is not None
+        assert (found.lost.alive, found.lost.why) == ("vic", "trouble")
+        assert 0 < found.lost.observation.left < 60
+
+    def test_the_port_of_epmd_is_no_port_of_the_node(self, daemon: int) -> None:
+        assert self.diagnosis(seen(daemon, daemon, pid=os.getpid())).lost
+
+    @pytest.mark.usefixtures("beam")
+    @pytest.mark.parametrize(("name", "may_go"), [("other@host", True), ("vic@host", False)])
+    def test_a_port_where_the_node_itself_answers_may_be_meant(self, daemon: int, name: str, may_go: bool) -> None:
+        with FakeServer(node(hang, NodePeer(name))) as server:
+            found = self.diagnosis(seen(daemon, server.port, pid=os.getpid()))
+        assert bool(found.lost) is may_go
+        assert ("type in a shell of the node" in found.msg) is not may_go
+
+    def test_a_program_on_that_port_may_pass_on_to_the_node(self, daemon: int) -> None:
+        with FakeServer(answer(b"")) as server:
+            found = self.diagnosis(seen(daemon, server.port, pid=os.getpid()))
+            assert server.accepted == 0
+        assert found.lost is None
+        assert found.msg.endswith(
+            "S = element(2, sys:get_state(erl_epmd)), erl_epmd ! {tcp_closed, S}, gen_tcp:close(S), "
+            'erl_epmd:register_node(hd(string:tokens(atom_to_list(node()), "@")), 4711).'
+        )
+
+    def test_a_node_of_inet6_has_to_say_so(self, daemon: int, free: int) -> None:
+        line = command_line.parse(["beam.smp", "-proto_dist", "inet6_tcp"], {})
+        assert holders.by_hand(seen(daemon, free)._replace(vm=vms.UNKNOWN._replace(command_line=line))).endswith(
+            ", 4711, inet6)."
+        )
+
+    def test_a_node_whose_name_was_not_asked_is_left(self, daemon: int, free: int) -> None:
+        assert self.diagnosis(seen(daemon, free, pid=os.getpid())._replace(name=None)).lost is None
 
 
 class TestHolder:

@@ -89,10 +89,15 @@ def test_a_name_with_the_right_port_that_somebody_else_holds_is_no_success() -> 
     ("reply", "changes", "changed", "msg"),
     [
         (OK, {}, True, "registered"),
-        (OK, {"cut": True}, True, "registered, after its dead connection to an earlier epmd was cut"),
+        (OK, {"given_up": "in place of port 1"}, True, "registered, in place of port 1"),
         (None, {}, False, "registered by itself meanwhile"),
         (None, {"started": True}, True, "epmd was started; registered by itself meanwhile"),
-        ((Atom("error"), Atom("already_registered")), {"cut": True}, False, "registered by itself meanwhile"),
+        (
+            (Atom("error"), Atom("already_registered")),
+            {"given_up": "in place of"},
+            False,
+            "registered by itself meanwhile",
+        ),
     ],
 )
 def test_how_a_node_came_to_be_registered_is_said(

@@ -13,13 +13,19 @@ from unittest import mock
 
 import pytest
 
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotRegistered
 from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import holders, records, repair
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import Observation
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import erl_epmd
-from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Term
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Raw, Term
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, node, rpc
 
 COOKIE = "MonsterCookie"
@@ -124,7 +130,7 @@ def test_a_socket_to_an_epmd_that_is_gone_is_cut() -> None:
 def test_behind_a_port_alone_nothing_is_cut() -> None:
     """It may lead to another host, whose node has a connection to an epmd of its own."""
     lost = Lost(ALREADY, held=SOCKET)
-    again = "run without port, on its own host, with become"
+    again = "run without port, on its own host, as root"
     words = f"the node believes that it is registered, but epmd on port {{}} does not have its name: {again}"
     outcome = lost.ensure()
     assert ended(outcome) == ("missing", False, False, words.format(lost.epmd_port))
@@ -202,3 +208,85 @@ def test_an_epmd_that_is_down_and_may_not_be_started(check_mode: bool) -> None:
         f"epmd is down on port {free}, and start_epmd=false: start it",
     )
     assert outcome.diff["after"] == "epmd: Cannot connect to local epmd\n"
+
+
+class TestGivenUp:
+    """What may be lost with a node's socket to epmd. The node `vic` listens on port 4711."""
+
+    def given_up(
+        self,
+        held: tuple[str | None, int | None],
+        names: dict[str, int],
+        chooses: bool = False,
+        seen: dict[str, int] | None = None,
+    ) -> str | None:
+        """seen: what epmd had before."""
+        listener = Listener(3, "127.0.0.1", 4711)
+        vm, daemon = vms.UNKNOWN._replace(pid=1), Daemon("127.0.0.1", 4369)
+        table = Table(State.UP, seen or {})
+        observation = Observation(vm, daemon, False, listener, "vic@web1", table=table)
+        at_port = holders.AtPort("nothing listens on it", is_another=2 not in held)
+        asked = mock.patch.object(erl_epmd, "may_choose_its_name", return_value=chooses)
+        with mock.patch.object(holders, "what_is_at", return_value=at_port), asked:
+            return repair._given_up(
+                records.Lost(observation, "vic", listener, ""),
+                mock.sentinel.connection,
+                erl_epmd.Held(Raw(b""), *held),
+                Table(State.UP, names),
+                Deadline(60),
+            )
+
+    @pytest.mark.parametrize(
+        ("held", "names", "given_up"),
+        [
+            (("vic", 4711), {}, "after its dead connection to an earlier epmd was cut"),
+            ((None, None), {"other": 1}, "after its dead connection to an earlier epmd was cut"),
+            (("other", 1), {"other": 3}, "after its dead connection to an earlier epmd was cut"),
+            (("vic", 1), {"vic": 1}, "in place of port 1, which the node itself had registered"),
+            (("other", 4711), {"other": 4711}, "in place of the name other, which the node itself had registered"),
+        ],
+    )
+    def test_what_serves_nobody_goes(
+        self, held: tuple[str | None, int | None], names: dict[str, int], given_up: str
+    ) -> None:
+        assert self.given_up(held, names) == given_up
+
+    @pytest.mark.parametrize(
+        ("held", "names"),
+        [
+            (("vic", 4711), {"vic": 4711}),  # it has registered itself meanwhile
+            (("vic", 4711), {"vic": 1}),  # somebody else holds its name, and its socket is dead
+            (("vic", 2), {"vic": 1}),
+            (("other", 4711), {"other": 4711, "vic": 1}),
+        ],
+    )
+    def test_where_nothing_would_be_won_the_socket_stays(
+        self, held: tuple[str | None, int | None], names: dict[str, int]
+    ) -> None:
+        assert self.given_up(held, names) is None
+
+    @pytest.mark.parametrize("held", [("vic", 4711), (None, None)])
+    def test_a_name_that_another_process_of_the_node_holds_is_said(self, held: tuple[str | None, int | None]) -> None:
+        """That the node itself holds it was seen, but not in its erl_epmd."""
+        refused = pytest.raises(NotRegistered, match="on a connection that is not that of its erl_epmd")
+        with mock.patch.object(holders, "port_of_holder", return_value=50001), refused as caught:
+            self.given_up(held, {"vic": 1}, seen={"vic": 1})
+        assert str(caught.value).endswith(" inet:port(P) =:= {ok, 50001}].")
+
+    @pytest.mark.parametrize(
+        ("held", "names", "words"),
+        [
+            (("other", 1), {"other": 1}, "the node holds the name other with port 1, which may be in use; type in a"),
+            (("vic", 2), {"vic": 2}, "the node itself has registered port 2; nothing listens on it; type in a shell"),
+        ],
+    )
+    def test_what_may_be_in_use_stays_and_what_to_type_is_said(
+        self, held: tuple[str | None, int | None], names: dict[str, int], words: str
+    ) -> None:
+        with pytest.raises(NotRegistered, match=words):
+            self.given_up(held, names)
+
+    @pytest.mark.parametrize("held", [("vic", 1), ("other", 4711)])
+    def test_a_node_with_an_epmd_module_of_its_own_may_mean_it(self, held: tuple[str, int]) -> None:
+        with pytest.raises(NotRegistered, match="; its own epmd_module or proto_dist may have chosen that; type in a "):
+            self.given_up(held, dict([held]), chooses=True)

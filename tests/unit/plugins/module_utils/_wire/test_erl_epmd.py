@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The calls to a node that answers from a table: which epmd, register, forget a dead socket."""
+"""The calls to a node that answers from a table: which epmd, register, give up a socket."""
 
 from __future__ import annotations
 
@@ -74,21 +74,25 @@ def test_a_name_is_registered_character_by_character(inet6: bool, more: list[Any
 @pytest.mark.parametrize(
     ("state", "held"),
     [
-        (HOLDING, as_bytes(SOCKET)),
+        (HOLDING, (as_bytes(SOCKET), None, 4711)),
+        ((Atom("state"), SOCKET, 4711, Atom("vic")), (as_bytes(SOCKET), "vic", 4711)),
+        ((Atom("state"), SOCKET, 4711, [ord("v"), ord("é")], Atom("inet")), (as_bytes(SOCKET), "vé", 4711)),
+        ((Atom("state"), SOCKET, Atom("undefined"), 5), (as_bytes(SOCKET), None, None)),
+        ((Atom("state"), SOCKET), (as_bytes(SOCKET), None, None)),
         ((Atom("state"), -1, -1), None),
         ((Atom("state"), Atom("undefined")), None),
         ((Atom("state"),), None),
     ],
 )
-def test_the_socket_is_the_second_element_of_the_state(state: Term, held: Raw | None) -> None:
+def test_what_a_node_holds_is_in_the_state(state: Term, held: tuple[Raw, str | None, int | None] | None) -> None:
     node = FakeNode(state)
-    assert erl_epmd.socket_of(node.connection) == held
+    assert erl_epmd.held(node.connection) == held
     assert node.calls == [("sys", "get_state", ["erl_epmd"])]
 
 
 def test_a_state_that_is_no_record_is_an_error() -> None:
     with pytest.raises(ProtocolError, match=r"^unexpected state of erl_epmd: \[1, 2\]$"):
-        erl_epmd.socket_of(FakeNode([1, 2]).connection)
+        erl_epmd.held(FakeNode([1, 2]).connection)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +117,21 @@ def test_without_a_dead_socket_nothing_is_forgotten() -> None:
     node = FakeNode()
     assert erl_epmd.register_without(node.connection, None, "vic", 4711, False) == ALREADY_REGISTERED
     assert node.functions == ["register_node"]
+
+
+@pytest.mark.parametrize(
+    ("module", "protocol", "chooses"),
+    [
+        (Atom("erl_epmd"), Atom("error"), False),
+        (Atom("mine"), Atom("error"), True),
+        (Atom("erl_epmd"), (Atom("ok"), [[[ord(letter) for letter in "inet6_tls"]]]), False),
+        (Atom("erl_epmd"), (Atom("ok"), [[[ord(letter) for letter in "my"]]]), True),
+        (Atom("erl_epmd"), (Atom("badrpc"), Atom("nodedown")), True),
+    ],
+)
+def test_a_module_that_is_not_otps_may_choose_what_is_registered(module: Term, protocol: Term, chooses: bool) -> None:
+    node = FakeNode(replies={"epmd_module": module, "get_argument": protocol})
+    assert erl_epmd.may_choose_its_name(node.connection) is chooses
 
 
 @pytest.mark.parametrize(
