@@ -9,15 +9,18 @@ and in a container no more rights than the container has (`inside.py`). Private 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import select
 import subprocess
-from typing import IO, Mapping, NamedTuple
+from typing import IO, Iterator, Mapping, NamedTuple
 
 from .._deadline import Deadline
 from .._errors import CannotStart, TimedOut
-from .._limits import MAX_COMMAND_OUTPUT
-from . import inside, namespaces, systemd
+from .._legible import legible
+from .._limits import MAX_COMMAND_OUTPUT, MAX_SHOWN_OUTPUT
+from . import inside, namespaces, rights, systemd
 from .vms import Vm
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -27,7 +30,7 @@ class Place(NamedTuple):
     """Where a node lives, and whether its init is systemd.
 
     container: the pid of the node, where it has a root directory or processes of its own. network: its network
-    namespace as a file, where systemd is outside of that.
+    namespace as a file that its init sees, where that is in another one.
     """
 
     systemd: bool
@@ -35,13 +38,27 @@ class Place(NamedTuple):
     network: str
 
 
+def host() -> Place:
+    """Where we are."""
+    return Place(systemd.is_booted(), None, "")
+
+
 def place_of(vm: Vm, deadline: Deadline) -> Place:
     """The place of a node; ours where only its port is known. Errors: NotPermitted, EpmdError where it has ended."""
     if vm.pid is None or not namespaces.is_container(vm.pid):
         network = f"/proc/{vm.pid}/ns/net" if vm.namespace is not None else ""
-        return Place(systemd.is_booted(), None, network)
+        return host()._replace(network=network)
     booted = inside.with_files_of(vm.pid, deadline.left(), systemd.is_booted)
-    return Place(booted and not namespaces.shares(vm.pid, "pid"), vm.pid, "")
+    if not booted or namespaces.shares(vm.pid, "pid"):
+        return Place(False, vm.pid, "")
+    place = Place(True, vm.pid, "")
+    try:
+        of_init = run(place, ["readlink", "/proc/1/ns/net"], deadline, "the network of its init can't be seen").strip()
+        of_node = os.readlink(f"/proc/{vm.pid}/ns/net")
+        pid_inside = rights.pid_inside(vm.pid)
+    except (CannotStart, OSError):
+        return Place(False, vm.pid, "")
+    return place if of_init == of_node else place._replace(network=f"/proc/{pid_inside}/ns/net")
 
 
 def find(place: Place, program: str, directories: list[str], deadline: Deadline) -> str | None:
@@ -80,17 +97,58 @@ def run_as_node(
 ) -> None:
     """Run a command that goes into the background: as the user of a container's node, else as we do.
 
-    shown: the command as a person knows it. Errors: CannotStart; one that stays in the foreground is ended.
+    shown: the command as a person knows it. Errors: CannotStart, with its first words; one that stays in the foreground
+    is ended.
     """
-    child = _started(place, command, environment, True, subprocess.DEVNULL, f"{shown} could not be started")
+    with _started(
+        place, command, environment, True, subprocess.PIPE, f"{shown} could not be started"
+    ) as child, _killed(child):
+        try:
+            code = child.wait(deadline.left())
+        except (TimedOut, subprocess.TimeoutExpired):
+            raise CannotStart(f"{shown} did not go into the background within {deadline.seconds:g} s") from None
+        if code != 0:
+            said = _said(child)
+            raise CannotStart(f"{shown} ended with exit code {code}{f': {said}' if said else ''}")
+
+
+def words_of(place: Place, command: list[str], environment: Mapping[str, str], deadline: Deadline, shown: str) -> str:
+    """What a command says, as `run_as_node` runs it, before it ends by itself; empty if it says nothing or runs on.
+
+    It does not outlive this. Errors: CannotStart.
+    """
+    with _started(
+        place, command, environment, True, subprocess.PIPE, f"{shown} could not be started"
+    ) as child, _killed(child):
+        with contextlib.suppress(TimedOut, subprocess.TimeoutExpired):
+            child.wait(deadline.left())
+            return _said(child)
+    return ""
+
+
+@contextlib.contextmanager
+def _killed(child: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
-        code = child.wait(deadline.left())
-    except (TimedOut, subprocess.TimeoutExpired):
+        yield
+    finally:
         child.kill()
-        child.wait()
-        raise CannotStart(f"{shown} did not go into the background within {deadline.seconds:g} s") from None
-    if code != 0:
-        raise CannotStart(f"{shown} ended with exit code {code}")
+
+
+def _said(child: subprocess.Popen[bytes]) -> str:
+    """What a child that has ended has said, in one line."""
+    data = b""
+    if child.stdout:
+        # Not to its end: what the child has left behind may still hold its output.
+        os.set_blocking(child.stdout.fileno(), False)
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(child.stdout.fileno(), MAX_SHOWN_OUTPUT)
+    lines = [without_date(line).strip() for line in data.decode("utf-8", "replace").splitlines()]
+    return legible("; ".join([line for line in lines if line][:3]))
+
+
+def without_date(line: str) -> str:
+    """A line of epmd without what it puts in front of its words (`dbg_gen_printf` in epmd.c)."""
+    return re.sub(r"^epmd: \w{3} \w{3} [ \d]\d [\d:]{8} \d{4}: ", "", line)
 
 
 def _started(

@@ -16,7 +16,7 @@ from typing import Iterable, Sequence
 
 from .._deadline import Deadline
 from .._errors import EpmdError
-from .._host import owners, vms
+from .._host import owners, systemd, vms
 from .._limits import MARGIN_SECONDS
 from .._options import Options, agrees
 from .._wire import epmd, epmd_client
@@ -26,6 +26,7 @@ from . import diagnose
 from .at_once import at_once
 from .distribution_port import KNOWN_SERVICES
 from .records import Epmd, Finding, Observation
+from .tables import ask
 
 
 def name_them(findings: Sequence[Finding], timeout: float) -> list[Finding]:
@@ -44,7 +45,7 @@ def _who(finding: Finding) -> str:
     """Who is in the way of this node. Never raises EpmdError."""
     observation, deadline = finding.observation, Deadline(finding.observation.left)
     if finding.diagnosis.verdict == diagnose.EPMD_UNRESPONSIVE:
-        return _owner(observation.daemon.port)
+        return owner_of_epmd_port(observation.daemon.port)
     holder = _holder(observation, deadline)
     if finding.diagnosis.verdict == diagnose.BORROWED:
         return holder
@@ -60,6 +61,18 @@ def _owner(port: int) -> str:
     if owners.addresses(port):
         return f"port {port} belongs to a process that can't be seen: run with become"
     return f"nothing listens on port {port}"
+
+
+def owner_of_epmd_port(port: int) -> str:
+    """Whose the port of an epmd is, at which addresses, and what keeps those processes alive."""
+    found = owners.listening_at(port)
+    if not found:
+        return _owner(port)
+    each = []
+    for pid, addresses in found.items():
+        unit = systemd.unit_of(pid)
+        each.append(f"{vms.describe(pid)}{f' in {unit}' if unit else ''}, at {', '.join(addresses)}")
+    return f"port {port} belongs to {'; '.join(each)}"
 
 
 def _holder(observation: Observation, deadline: Deadline) -> str:
@@ -133,7 +146,7 @@ def _tables(epmds: Iterable[Epmd], options: Options) -> dict[int, dict[str, int]
     tables = {seen.key.daemon.port: seen.after.names for seen in epmds if seen.key.namespace is None}
     port = options.epmd_port or epmd.DEFAULT_PORT
     if port not in tables:
-        tables[port] = epmd_client.ask_names(Daemon("127.0.0.1", port), Deadline(options.timeout)).names
+        tables[port] = ask(Daemon("127.0.0.1", port), Deadline(options.timeout)).names
     return tables
 
 
