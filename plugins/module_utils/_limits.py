@@ -59,7 +59,7 @@ MAX_COMMAND_LINE = 1 << 18
 MAX_ENVIRONMENT = 1 << 20
 """Each service of a Kubernetes cluster can add 500 bytes. The kernel allows 6 MiB here, too."""
 
-MAX_COMMAND_OUTPUT = 1 << 20
+MAX_COMMAND_OUTPUT = 1 << 18
 """What systemctl shows of 500 units has 200 KiB. In a container it is another program, which may print anything."""
 
 MAX_UNIT_VALUE = 4096

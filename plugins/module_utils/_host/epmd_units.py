@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The units of systemd that run an epmd, by what they run and not by their names, and the one to start for a node. Pure.
+"""The units of systemd that run an epmd, by what they run, not by their names, and the one to start for a node. Pure.
 
 Standard: systemctl(1) for what `show` prints; systemd.service(5), systemd.socket(5), systemd.exec(5); epmd(1), and
 `run` in epmd_srv.c for the addresses that it listens at. What can't be told of a unit speaks against it: the epmd that
@@ -62,7 +62,8 @@ def show(listed: str) -> list[str]:
     names = [line.split()[0] for line in listed.splitlines() if line.strip()]
     # A template is no unit, and its instances are loaded where they are of any use.
     named = [name for name in names if re.fullmatch(r"[\w.:-]+(@[\w.:-]+)?\.(service|socket)", name)]
-    return ["systemctl", "show", f"--property={_PROPERTIES}", "--", *named, "*.service", "*.socket"]
+    patterns = [*named[:MAX_UNIT_VALUES], "*.service", "*.socket"]
+    return ["systemctl", "show", f"--property={_PROPERTIES}", "--", *patterns]
 
 
 def parse(shown: str) -> list[Unit]:
@@ -75,10 +76,13 @@ def parse(shown: str) -> list[Unit]:
             several = values.setdefault(key, [])
             if len(several) < MAX_UNIT_VALUES:
                 several.append(value[:MAX_UNIT_VALUE])
-        unit = {key: "\n".join(several) for key, several in values.items()}
-        units[unit.get("Id", "")] = unit
+        if "Id" in values:
+            units[values["Id"][0]] = {key: "\n".join(several) for key, several in values.items()}
     services = [name for name in units if name.endswith(".service")]
     commands = {name: _command(units[name].get("ExecStart", "")) for name in services}
+    if units.get("epmd.service", {}).get("TriggeredBy"):
+        # By its name it runs an epmd, also where a script starts that, and its sockets tell where.
+        commands["epmd.service"] = commands["epmd.service"] or _Command(None, None, takes_sockets=True)
     named = [(name, command) for name, command in commands.items() if command][:MAX_UNIT_VALUES]
     found = [_unit(name, command, units) for name, command in named]
     return sorted((unit for unit in found if unit), key=lambda unit: (unit.name != "epmd.service", unit.name))

@@ -61,12 +61,15 @@ def place_of(vm: Vm, deadline: Deadline) -> Place:
     return place if of_init == of_node else place._replace(network=f"/proc/{pid_inside}/ns/net")
 
 
-def find(place: Place, program: str, directories: list[str], deadline: Deadline) -> str | None:
-    """The path of a program in these directories or on the PATH, in this place. Errors: EpmdError."""
+def find(place: Place, program: str, directories: list[str], deadline: Deadline, mode: int = os.X_OK) -> str | None:
+    """The path of a program in these directories or on the PATH, in this place. mode: as access(2) has it.
+
+    Errors: EpmdError.
+    """
     paths = [os.path.join(directory, program) for directory in (*directories, *PATH.split(":"))]
 
     def first() -> str | None:
-        return next((path for path in paths if os.access(path, os.X_OK)), None)
+        return next((path for path in paths if os.access(path, mode)), None)
 
     return first() if place.container is None else inside.with_files_of(place.container, deadline.left(), first)
 
@@ -100,9 +103,8 @@ def run_as_node(
     shown: the command as a person knows it. Errors: CannotStart, with its first words; one that stays in the foreground
     is ended.
     """
-    with _started(
-        place, command, environment, True, subprocess.PIPE, f"{shown} could not be started"
-    ) as child, _killed(child):
+    failure = f"{shown} could not be started"
+    with _started(place, command, environment, True, subprocess.PIPE, failure) as child, _killed(child):
         try:
             code = child.wait(deadline.left())
         except (TimedOut, subprocess.TimeoutExpired):
@@ -117,13 +119,13 @@ def words_of(place: Place, command: list[str], environment: Mapping[str, str], d
 
     It does not outlive this. Errors: CannotStart.
     """
-    with _started(
-        place, command, environment, True, subprocess.PIPE, f"{shown} could not be started"
-    ) as child, _killed(child):
-        with contextlib.suppress(TimedOut, subprocess.TimeoutExpired):
+    failure = f"{shown} could not be started"
+    with _started(place, command, environment, True, subprocess.PIPE, failure) as child, _killed(child):
+        try:
             child.wait(deadline.left())
-            return _said(child)
-    return ""
+        except (TimedOut, subprocess.TimeoutExpired):
+            return ""
+        return _said(child)
 
 
 @contextlib.contextmanager

@@ -86,7 +86,7 @@ def is_application(unit: str | None) -> bool:
 
 
 def keeps_epmd_alone(pid: int, unit: str) -> bool:
-    """Whether this epmd is all that runs in its unit, which is a service: then that is epmd's own, whatever its name."""
+    """Whether this epmd is all that runs in its unit, a service: then that is epmd's own, whatever its name."""
     if not unit.endswith(".service"):
         return False
     for path in _paths(_cgroup(pid)):

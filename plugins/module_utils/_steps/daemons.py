@@ -8,10 +8,11 @@ Standard: systemd.unit(5) and cgroups(7) for the unit of a process.
 
 from __future__ import annotations
 
+import os
 from typing import Collection, NamedTuple, Sequence
 
 from .._deadline import Deadline
-from .._host import namespaces, owners, systemd, vms
+from .._host import owners, systemd, vms
 from .._host.owners import Listener
 from .._host.vms import Vm
 from .._limits import MARGIN_SECONDS
@@ -168,6 +169,6 @@ def _is_of_application(pid: int, unit: str | None, place: _Place) -> bool:
         return False
     # The nodes of a container end with it, unless the epmd serves others, too: those of the host, or of its pod.
     is_apart = place.neighbour is not None and place.neighbour.namespace is not None
-    if systemd.is_container(unit) and (is_apart or not namespaces.is_container(pid)):
+    if systemd.is_container(unit) and (is_apart or systemd.unit_of(os.getpid()) == unit):
         return any(systemd.unit_of(node) != unit for node in place.nodes if node)
     return True

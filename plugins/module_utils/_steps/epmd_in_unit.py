@@ -13,7 +13,7 @@ import contextlib
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 from .._deadline import Deadline
 from .._errors import CannotStart, EpmdError
@@ -24,9 +24,6 @@ from .._legible import legible
 from .._limits import CLEAN_UP_SECONDS
 from .._wire.epmd_client import Daemon
 
-if TYPE_CHECKING:
-    from .start_epmd import Epmd, Way
-
 SYSTEMCTL = ["systemctl", "--no-ask-password"]
 
 # What systemd itself logs about any unit that starts or ends.
@@ -34,6 +31,25 @@ _ABOUT_UNIT = re.compile(
     r"(?:Start|Stopp|Listening|Closed|Scheduled|Deactivated)\w*\b.*|\S+: (?:Main process exited|Failed with result|"
     r"Scheduled restart|Start request repeated|Deactivated|Succeeded|Consumed|Unit entered|Service ).*"
 )
+
+
+class OwnEpmd(NamedTuple):
+    """An epmd as the node would have started it."""
+
+    program: str
+    port: int
+    uid: int
+    environment: dict[str, str]
+
+
+class Way(NamedTuple):
+    """An epmd that is being started.
+
+    ended: why it has ended, empty as long as it has not. how: the end of `epmd was started`.
+    """
+
+    ended: Callable[[], str]
+    how: str = ""
 
 
 def find(place: Place, deadline: Deadline) -> list[Unit]:
@@ -64,8 +80,6 @@ def explain_awaited(units: Sequence[Unit], port: int) -> str:
 
 def start(place: Place, unit: Unit, deadline: Deadline) -> Way:
     """Start a unit. Errors: CannotStart, and then all is as it was."""
-    from .start_epmd import Way  # noqa: PLC0415
-
     began = int(time.time())
     with contextlib.suppress(EpmdError):
         # Units that failed too often are not started again without this: the start limit of systemd.unit(5).
@@ -87,13 +101,11 @@ def start(place: Place, unit: Unit, deadline: Deadline) -> Way:
     return Way(ended, f" in {unit.name}")
 
 
-def start_transient(epmd: Epmd, place: Place, become: list[str], units: Sequence[Unit], deadline: Deadline) -> Way:
+def start_transient(epmd: OwnEpmd, place: Place, become: list[str], units: Sequence[Unit], deadline: Deadline) -> Way:
     """Start it in a unit of its own, which ends with it, or as soon as one of the units is started.
 
     become: the start of a command that becomes the node's user, where systemd can't. Errors: CannotStart.
     """
-    from .start_epmd import Way  # noqa: PLC0415
-
     # With our pid, so that two runs at once, or what is left of an earlier unit, do not get into each other's way: one
     # of the epmds finds the port taken and ends.
     name = f"beamops-epmd-{epmd.port}-{os.getpid()}.service"
@@ -116,8 +128,8 @@ def start_transient(epmd: Epmd, place: Place, become: list[str], units: Sequence
         said = _journal(place, name, began) or f"{epmd.program} does not say why"
         return f"epmd was started in {name}, but ended at once: {said}"
 
-    until = f"{' or '.join(rivals)} is started, or " if rivals else ""
-    return Way(ended, f" in {name} (it ends when {until}with systemctl stop {name})")
+    until = f"when {' or '.join(rivals)} is started, or " if rivals else ""
+    return Way(ended, f" in {name} (it ends {until}with systemctl stop {name})")
 
 
 def _has_ended(place: Place, name: str, deadline: Deadline) -> bool:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What keeps a node from its epmd, where that gives no table: it is down, elsewhere, or shut off. Private.
 
-Standard: connect(2) for what an error means. Only an epmd that has its port nowhere on the host is down: any other can't
-be started, since epmd ends where one of its addresses is taken.
+Standard: connect(2) for what an error means; `run` in epmd_srv.c: an epmd ends where one of its addresses is taken, so
+it is down only where nothing on the host has its port.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from .._deadline import Deadline
 from .._errors import CannotStart, NotPermitted, StillSilent, TimedOut
@@ -25,6 +25,7 @@ from .._host.vms import Vm
 from .._wire import epmd_client
 from .._wire.epmd_client import Daemon, State, Table
 from . import epmd_in_unit, tables
+from .epmd_in_unit import OwnEpmd, Way
 
 POLL_SECONDS = 0.01
 
@@ -38,22 +39,6 @@ class Started(NamedTuple):
     table: Table
     by_us: bool
     how: str = ""
-
-
-class Way(NamedTuple):
-    """An epmd that is being started. ended: why it has ended, empty as long as it has not. how: as in Started."""
-
-    ended: Callable[[], str]
-    how: str = ""
-
-
-class Epmd(NamedTuple):
-    """An epmd as the node would have started it."""
-
-    program: str
-    port: int
-    uid: int
-    environment: dict[str, str]
 
 
 def start(vm: Vm, daemon: Daemon, key: int, deadline: Deadline) -> Started:
@@ -120,21 +105,24 @@ def _wait(daemon: Daemon, way: Way, deadline: Deadline) -> Table:
     raise kind(f"epmd was started{way.how}, but {trouble} within {deadline.seconds:g} s")
 
 
-def _of_node(vm: Vm, place: Place, daemon: Daemon, deadline: Deadline) -> Epmd:
+def _of_node(vm: Vm, place: Place, daemon: Daemon, deadline: Deadline) -> OwnEpmd:
     """The epmd of the node's own erts, or the one on the PATH where that is gone or not known. Errors: EpmdError."""
-    bindirs = [os.path.dirname(vm.executable or ""), vm.command_line.bindir or ""]
-    program = programs.find(place, "epmd", [directory for directory in bindirs if directory], deadline)
+    bindirs = [path for path in (os.path.dirname(vm.executable or ""), vm.command_line.bindir or "") if path]
+    program = programs.find(place, "epmd", bindirs, deadline)
     if program is None:
+        there = programs.find(place, "epmd", bindirs, deadline, os.F_OK)
+        if there:
+            raise CannotStart(f"epmd is down, and {there} can't be started: Permission denied (it is not executable)")
         raise CannotStart("epmd is down, and neither the node's own epmd nor one on the PATH can be found: start it")
     if vm.uid is None:
         raise CannotStart("epmd is down, and whose node this is can't be seen: start epmd as the node's user")
     if os.geteuid() not in (0, vm.uid):
         raise NotPermitted(f"epmd is down, and only root or {vm.user} may start it as the node would: run with become")
     environment = {**vm.command_line.epmd_environment, "PATH": programs.PATH, "ERL_EPMD_PORT": str(daemon.port)}
-    return Epmd(program, daemon.port, vm.uid, environment)
+    return OwnEpmd(program, daemon.port, vm.uid, environment)
 
 
-def _by_hand(epmd: Epmd, place: Place, deadline: Deadline) -> Way:
+def _by_hand(epmd: OwnEpmd, place: Place, deadline: Deadline) -> Way:
     """Start it in the background with a session of its own, so that the end of no terminal ends it. Errors: EpmdError.
 
     Where logind has KillUserProcesses=yes and we are not root, the end of the login still does.

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The unit of an epmd is found by what it runs, in what systemctl shows, and is never wider than the node's own epmd."""
+"""The unit of an epmd is found by what it runs, and is never wider than the epmd of the node itself."""
 
 from __future__ import annotations
 
@@ -92,6 +92,9 @@ FOUR, SIX = "127.0.0.1", "::1"
         pytest.param(alone("/etc/init.d/epmd start"), 4369, FOUR, "", None, id="a script"),
         pytest.param(alone("/usr/bin/epmd -names"), 4369, FOUR, "", None, id="a client"),
         pytest.param(alone("/usr/bin/beam epmd"), 4369, FOUR, "", None, id="another program"),
+        pytest.param(
+            show(socket("[::]:4369 (Stream)"), service("/opt/start-epmd")), 4369, FOUR, "", EPMD, id="a script, sockets"
+        ),
         pytest.param(alone(state="disabled"), 4369, FOUR, "", None, id="disabled"),
         pytest.param(alone(state="enabled-runtime"), 4369, FOUR, "", EPMD, id="enabled until the next boot"),
         pytest.param(
@@ -162,7 +165,9 @@ def test_a_unit_is_described_with_its_sockets() -> None:
 
 
 def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None:
-    listed = "epmd.service disabled enabled\nepmd@.service indirect\n-x.service masked\nrabbitmq-epmd.service static\n\n"
+    listed = (
+        "epmd.service disabled enabled\nepmd@.service indirect\n-x.service masked\nrabbitmq-epmd.service static\n\n"
+    )
     command = epmd_units.show(listed)
     assert command[command.index("--") + 1 :] == [EPMD, "-x.service", "rabbitmq-epmd.service", "*.service", "*.socket"]
 

@@ -12,8 +12,10 @@ import contextlib
 import os
 import pwd
 import shlex
+import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -22,12 +24,13 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, StillSilent
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import CannotStart, EpmdError, StillSilent
 from ansible_collections.beamops.epmd.plugins.module_utils._host import (
     children,
     command_line,
     inside,
     namespaces,
+    owners,
     programs,
     systemd,
     vms,
@@ -35,6 +38,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host import (
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import start_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.epmd_in_unit import OwnEpmd, Way
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.start_epmd import Started
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
@@ -46,10 +50,17 @@ NO_UNITS = "Id=epmd.socket\nLoadState=not-found\n\nId=epmd.service\nLoadState=no
 def units(port: int) -> str:
     """What systemctl shows of Debian's units, on this port."""
     command = "{ path=/usr/bin/epmd ; argv[]=/usr/bin/epmd -systemd ; ignore_errors=no }"
+    state = "LoadState=loaded\nActiveState=inactive\nUnitFileState=enabled\n"
     return (
-        f"Listen=[::]:{port} (Stream)\nEnvironment=\nId=epmd.socket\nLoadState=loaded\n\n"
-        f"ExecStart={command}\nEnvironment=\nId=epmd.service\nLoadState=loaded\n"
+        f"Listen=[::]:{port} (Stream)\nEnvironment=\nId=epmd.socket\n{state}\n"
+        f"ExecStart={command}\nTriggeredBy=epmd.socket\nId=epmd.service\n{state}"
     )
+
+
+def starting(path: Path) -> str:
+    """The lines of a script that starts an epmd, and ends when that listens."""
+    fifo, listens = (shlex.quote(str(path / name)) for name in ("fifo", "listens"))
+    return f"printf 'start\\n' >{fifo}; read -r _ <{listens}"
 
 
 class Host:
@@ -65,12 +76,14 @@ class Host:
             self.daemon = Daemon("127.0.0.1", free.port)
         self._epmd: FakeServer | None = None
         os.mkfifo(path / "fifo")
+        os.mkfifo(path / "listens")
         self._waiting = threading.Thread(target=self._wait, daemon=True)
         self._waiting.start()
 
     def _wait(self) -> None:
         if (self.path / "fifo").read_text() == "start\n":
             self._epmd = FakeServer(epmd(self.names), self.daemon.port)
+            (self.path / "listens").write_text("yes\n")
 
     def close(self) -> None:
         while self._waiting.is_alive():
@@ -84,7 +97,7 @@ class Host:
     def has(self, program: str, script: str = "", starts: bool = False) -> None:
         """Have this program, a script that gets the arguments of its call."""
         file = self.path / program
-        say = f"printf 'start\\n' >{shlex.quote(str(self.path / 'fifo'))}" if starts else ""
+        say = starting(self.path) if starts else ""
         called = shlex.quote(str(self.path / "called"))
         file.write_text(f'#!/bin/sh\necho "{program} $*" >>{called}\n{script}\n{say}\n')
         file.chmod(0o755)
@@ -126,15 +139,17 @@ def debian(host: Host, tmp_path: Path) -> Host:
     """A host with systemd, and with Debian's units for the port of this epmd."""
     (tmp_path / "systemd").mkdir()
     (tmp_path / "units").write_text(units(host.daemon.port))
+    (tmp_path / "state").write_text("ActiveState=active\nSubState=running\n")
     host.has("systemctl", systemctl(tmp_path))
+    host.has("journalctl", "case $* in *sync*) ;; *) echo Started it.; echo no epmd today;; esac")
     return host
 
 
 def systemctl(path: Path, failure: str = "") -> str:
-    fifo = shlex.quote(str(path / "bin/fifo"))
+    shown = shlex.quote(str(path / "units"))
     return (
-        f"case $* in show*) cat {shlex.quote(str(path / 'units'))};; *reset-failed*) exit 1;; "
-        f"*start*) {failure or f'echo start >{fifo}'};; esac"
+        f"case $* in *SubState*) cat {shlex.quote(str(path / 'state'))};; show*) cat {shown};; list-unit-files*) ;; "
+        f"*reset-failed*) exit 1;; *start*) {failure or starting(path / 'bin')};; esac"
     )
 
 
@@ -225,7 +240,7 @@ def test_root_really_becomes_the_user_of_the_node(uid: int, monkeypatch: pytest.
         program.chmod(0o755)
         monkeypatch.setattr(programs, "PATH", f"{directory}:{programs.PATH}")
         start_epmd._by_hand(
-            start_epmd._Epmd(str(program), 4369, uid, {"PATH": programs.PATH}),
+            OwnEpmd(str(program), 4369, uid, {"PATH": programs.PATH}),
             programs.Place(False, None, ""),
             Deadline(60),
         )
@@ -261,30 +276,76 @@ def test_an_epmd_that_stays_in_the_foreground_has_an_end(host: Host) -> None:
     assert message == f"{host.path}/epmd -daemon did not go into the background within 1 s"
 
 
-def test_an_epmd_that_is_started_and_answers_nothing_has_an_end(host: Host) -> None:
-    host.has("epmd")
-    message = host.refusal(vm(), Deadline(1))
-    assert message == f"epmd was started, but does not answer on 127.0.0.1 port {host.daemon.port}"
+DATED = "epmd: Thu Nov  6 18:23:46 2025: "
 
 
-def test_an_epmd_that_is_silent_for_all_of_the_time_has_an_end_too(host: Host) -> None:
-    with FakeServer(hang, host.daemon.port), pytest.raises(StillSilent, match="epmd was started, but does not answer"):
-        start_epmd._wait(host.daemon, None, Deadline(0.1))
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        # With -daemon, it has no output, and its exit code says nothing.
+        (f"[ -n \"$1\" ] || echo '{DATED}failed to bind socket: Cannot assign requested address' >&2", None),
+        ('[ -n "$1" ] || { echo one; echo; echo two; echo three; echo four; exit 1; }', "one; two; three"),
+        ("", "{} does not say why"),
+    ],
+    ids=["address", "several lines", "nothing"],
+)
+def test_an_epmd_that_ends_at_once_says_why(host: Host, script: str, words: str | None) -> None:
+    host.has("epmd", script)
+    begin = time.monotonic()
+    message = host.refusal(vm(), Deadline(60))
+    assert time.monotonic() - begin < 30
+    expected = (words or "failed to bind socket: Cannot assign requested address").format(host.path / "epmd")
+    assert message == f"epmd was started, but ended at once: {expected}"
+    assert host.called == ["epmd -daemon", "epmd "]
 
 
-def test_an_epmd_that_does_not_answer_was_started_all_the_same(host: Host) -> None:
+def test_an_epmd_that_ends_at_once_changes_nothing(host: Host) -> None:
     host.has("epmd")
     with FakeServer(node(rpc(lambda *_given: Atom("erl_epmd")), NodePeer("vic@web1"))) as peer:
-        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=0.5)
+        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=60)
         outcome = ensure(options, Mode.REPAIR)
-    assert "epmd was started, but does not answer" in outcome.msg
-    assert (outcome.failed, outcome.changed, outcome.daemons[0]["started"]) == (True, True, True)
+    assert "ended at once" in outcome.msg
+    assert (outcome.failed, outcome.changed, outcome.daemons[0]["started"]) == (True, False, False)
 
 
-def test_something_else_that_listens_there_is_no_epmd(host: Host) -> None:
+def test_the_words_of_the_linker_are_told(host: Host) -> None:
+    host.has("epmd", "echo 'epmd: error while loading shared libraries: libx.so.0' >&2; exit 127")
+    assert host.refusal(vm()) == (
+        f"{host.path}/epmd -daemon ended with exit code 127: epmd: error while loading shared libraries: libx.so.0"
+    )
+
+
+def test_a_program_that_may_not_be_executed_is_named(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "PATH", str(host.path))
+    host.has("epmd")
+    (host.path / "epmd").chmod(0o644)
+    assert f"{host.path}/epmd can't be started: Permission denied" in host.refusal(vm())
+
+
+@pytest.mark.parametrize(("pid", "kind"), [(7, StillSilent), (None, CannotStart)])
+def test_an_epmd_that_is_silent_for_all_of_the_time_has_an_end_too(
+    host: Host, pid: int | None, kind: type[EpmdError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what is there afterwards was started."""
+    monkeypatch.setattr(owners, "epmd_pid", lambda _port: pid)
+    way = Way(lambda: "", " somehow")
+    with FakeServer(hang, host.daemon.port), pytest.raises(kind, match="epmd was started somehow, but does not answer"):
+        start_epmd._wait(host.daemon, way, Deadline(0.1))
+
+
+def test_what_has_the_port_by_now_is_not_waited_for(host: Host) -> None:
     host.has("epmd")
     with FakeServer(answer(b"x"), host.daemon.port):
-        assert "does not answer" in host.refusal(vm(), Deadline(1))
+        assert "epmd was down, and gives no table now" in host.refusal(vm())
+    assert host.called == []
+
+
+def test_an_epmd_that_is_elsewhere_keeps_it_from_being_started(host: Host) -> None:
+    host.has("epmd", starts=True)
+    with socket.create_server(("127.0.0.2", host.daemon.port)):
+        message = host.refusal(vm())
+    assert "where nothing listens, but something has that port at 127.0.0.2, so no epmd can be started" in message
+    assert host.called == []
 
 
 def test_a_node_is_registered_with_the_epmd_that_was_started_for_it(host: Host) -> None:
@@ -349,19 +410,43 @@ def test_an_epmd_that_was_started_in_vain_is_a_change(host: Host) -> None:
 
 def test_a_unit_of_systemd_for_this_port_is_started(debian: Host) -> None:
     assert debian.start(vm()).by_us
-    assert debian.called[0].startswith("systemctl show --property=Id,LoadState,Listen,ExecStart,Environment epmd.")
-    assert debian.called[1:] == [
+    assert debian.called[0] == "systemctl list-unit-files --no-legend --no-pager *epmd*"
+    assert debian.called[1].startswith("systemctl show --property=Id,")
+    assert debian.called[2:4] == [
         "systemctl --no-ask-password reset-failed epmd.socket epmd.service",
         "systemctl --no-ask-password start epmd.service",
     ]
 
 
-def test_a_unit_that_fails_says_why(debian: Host, tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["ActiveState=failed", "ActiveState=activating\nSubState=auto-restart", ""])
+def test_a_unit_that_ends_at_once_says_why_and_all_is_put_back(debian: Host, tmp_path: Path, state: str) -> None:
+    (tmp_path / "state").write_text(f"{state}\n")
+    debian.has("systemctl", systemctl(tmp_path, ":"))
+    assert debian.refusal(vm()) == (
+        "its unit epmd.service was started, but ended at once: no epmd today: see journalctl -u epmd.service"
+    )
+    assert debian.called[5] == "systemctl --no-ask-password stop epmd.socket epmd.service"
+
+
+def test_a_unit_that_can_not_be_started_says_why(debian: Host, tmp_path: Path) -> None:
     debian.has("systemctl", systemctl(tmp_path, "echo Job for epmd.service failed. >&2; exit 1"))
     message = debian.refusal(vm())
     assert message.startswith("its unit epmd.service could not be started: Job for epmd.service failed.")
-    debian.has("systemctl", systemctl(tmp_path, ":"))
-    assert debian.refusal(vm(), Deadline(1)).endswith(": see journalctl -u epmd.service")
+    assert message.endswith(": no epmd today: see journalctl -u epmd.service")
+    assert debian.called[4] == "systemctl --no-ask-password stop epmd.socket epmd.service"
+
+
+def test_where_systemd_listens_and_can_not_start_it_both_are_named(
+    debian: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = units(debian.daemon.port)
+    (tmp_path / "units").write_text("masked".join(shown.rsplit("loaded", 1)))
+    monkeypatch.setattr(owners, "is_awaited", lambda _port: True)
+    with FakeServer(hang, debian.daemon.port) as server:
+        message = debian.refusal(vm())
+        assert server.accepted == 0
+    assert f"systemd listens on port {debian.daemon.port} itself" in message
+    assert "(epmd.socket, epmd.service): unmask or mend the service, or stop its socket unit" in message
 
 
 @pytest.mark.usefixtures("root")
@@ -369,12 +454,34 @@ def test_without_a_unit_for_this_port_root_makes_one(debian: Host, tmp_path: Pat
     (tmp_path / "units").write_text(NO_UNITS)
     debian.has("epmd")
     debian.has("systemd-run", starts=True)
-    assert debian.start(vm(uid=0, ERL_EPMD_ADDRESS="127.0.0.1")).by_us
+    started = debian.start(vm(uid=0, ERL_EPMD_ADDRESS="127.0.0.1"))
     unit = f"beamops-epmd-{debian.daemon.port}-{os.getpid()}.service"
-    assert debian.called[1:] == [
+    assert (started.by_us, started.how) == (True, f" in {unit} (it ends with systemctl stop {unit})")
+    assert debian.called[2] == (
         f"systemd-run --unit={unit} --collect --quiet --uid=0 --setenv=ERL_EPMD_ADDRESS=127.0.0.1 "
         f"--setenv=PATH={programs.PATH} --setenv=ERL_EPMD_PORT={debian.daemon.port} -- {debian.path}/epmd"
-    ]
+    )
+
+
+@pytest.mark.usefixtures("root")
+def test_a_transient_unit_makes_room_for_those_that_are_not_used(debian: Host) -> None:
+    debian.has("epmd")
+    debian.has("systemd-run", starts=True)
+    started = debian.start(vm(uid=0, ERL_EPMD_ADDRESS="127.0.0.1"))
+    assert (
+        "--property=Conflicts=epmd.socket epmd.service --property=Before=epmd.socket epmd.service" in (debian.called[2])
+    )
+    assert " (it ends when epmd.socket or epmd.service is started, or with systemctl stop beamops-" in started.how
+
+
+@pytest.mark.usefixtures("root")
+def test_a_transient_unit_that_ends_at_once_says_why(debian: Host, tmp_path: Path) -> None:
+    (tmp_path / "units").write_text(NO_UNITS)
+    (tmp_path / "state").write_text("ActiveState=inactive\nSubState=dead\n")
+    debian.has("epmd")
+    debian.has("systemd-run")
+    unit = f"beamops-epmd-{debian.daemon.port}-{os.getpid()}.service"
+    assert debian.refusal(vm(uid=0)) == f"epmd was started in {unit}, but ended at once: no epmd today"
 
 
 @pytest.mark.usefixtures("root")
@@ -382,7 +489,7 @@ def test_a_node_in_a_network_of_its_own_gets_its_epmd_there(debian: Host) -> Non
     debian.has("epmd")
     debian.has("systemd-run", starts=True)
     assert debian.start(vm(uid=2**30)._replace(pid=os.getpid(), namespace=1)).by_us
-    (called,) = debian.called
+    called = debian.called[0]
     assert f"--property=NetworkNamespacePath=/proc/{os.getpid()}/ns/net " in called
     # systemd knows no user without a name.
     assert "--uid" not in called
@@ -397,7 +504,7 @@ def test_without_a_unit_a_user_who_is_not_root_starts_it_by_hand(
     debian.has("systemd-run")
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     assert debian.start(vm(uid=4711)).by_us
-    assert debian.called[1:] == ["epmd -daemon"]
+    assert debian.called[2:] == ["epmd -daemon"]
 
 
 def test_a_host_of_systemd_without_systemctl(debian: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,8 +556,9 @@ class TestContainer:
     @pytest.mark.usefixtures("root")
     def test_its_own_systemd_starts_it(self, debian: Host, inside: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(namespaces, "shares", lambda _pid, kind: kind != "pid")
-        assert debian.start(vm()._replace(pid=os.getpid())).by_us
-        assert debian.called[-1] == "systemctl --no-ask-password start epmd.service"
+        debian.has("readlink", f"exec /usr/bin/readlink /proc/{os.getpid()}/ns/net")
+        assert debian.start(vm()._replace(pid=os.getpid(), namespace=1)).by_us
+        assert debian.called[-2] == "systemctl --no-ask-password start epmd.service"
         assert inside == [False] * len(debian.called)
 
     @pytest.mark.usefixtures("root", "inside")
@@ -462,5 +570,23 @@ class TestContainer:
         monkeypatch.setattr(inside, "ids_inside", lambda _pid: inside.Ids(7, 8))
         debian.has("epmd")
         debian.has("systemd-run", starts=True)
-        assert debian.start(vm(uid=100_007)._replace(pid=os.getpid())).by_us
-        assert debian.called[-1].endswith(f" -- setpriv --reuid=7 --regid=8 --clear-groups -- {debian.path}/epmd")
+        debian.has("readlink", "echo net:[7]")
+        assert debian.start(vm(uid=100_007)._replace(pid=os.getpid(), namespace=1)).by_us
+        called = debian.called[-2]
+        assert called.endswith(f" -- setpriv --reuid=7 --regid=8 --clear-groups -- {debian.path}/epmd")
+        # Its init has another network than the node.
+        assert f"--property=NetworkNamespacePath=/proc/{os.getpid()}/ns/net " in called
+
+    @pytest.mark.usefixtures("root")
+    def test_the_host_starts_it_for_a_container_with_the_network_of_the_host(
+        self, debian: Host, inside: list[bool]
+    ) -> None:
+        assert debian.start(vm("-start_epmd", "false")._replace(pid=os.getpid())).how == " in epmd.service"
+        assert inside == []
+
+    @pytest.mark.usefixtures("root")
+    def test_a_container_that_needs_the_epmd_of_the_host_says_so(self, host: Host) -> None:
+        host.has("epmd", starts=True)
+        message = host.refusal(vm("-start_epmd", "false")._replace(pid=os.getpid()))
+        assert "but the host has no enabled systemd unit for it: start the epmd of the host" in message
+        assert host.called == []
