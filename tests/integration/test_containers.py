@@ -166,6 +166,21 @@ def test_other_places(otp: Otp, register: Register, saw: Saw, kind: str, own: Co
         saw(kind, otp.release, f"{verdict}, registered again inside")
 
 
+def test_a_container_that_needs_the_epmd_of_the_host(otp: Otp, register: Register) -> None:
+    """It shares the network of the host, starts no epmd itself, and the host has no unit for one."""
+    with Container(system(otp.release), own=("mount", "uts", "ipc", "pid")) as box:
+        box.start_epmd()
+        arguments = ["-start_epmd", "false"]
+        with box.node("vic", release=otp.release, cookie=COOKIE, args=arguments) as node:
+            before = life(node)
+            box.kill_epmd()
+            done = register(name="vic")
+            assert (done.failed, done.changed, done.result["reason"]) == (True, False, "epmd_not_started")
+            assert "but the host has no enabled systemd unit for it: start the epmd of the host" in done.msg
+            assert not box.listeners(4369)
+            assert life(node) == before
+
+
 def test_a_network_of_its_own_alone(otp: Otp, register: Register, saw: Saw) -> None:
     """As with PrivateNetwork= of systemd: files, processes and Erlang are the host's."""
     with (

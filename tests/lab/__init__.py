@@ -17,7 +17,7 @@ from ._certificates import Authority, Certificate
 from ._client import client_pings
 from ._container import Container, system
 from ._elixir import HOME_COOKIE, Elixir, Release
-from ._epmd import Epmd
+from ._epmd import Epmd, epmd_at
 from ._faults import cut_silently, exhausted, forget, overwrite_command_line, unreachable
 from ._fleet import SMALL, Fleet, Host, Plan
 from ._node import EvalError, Node
@@ -60,6 +60,7 @@ __all__ = [
     "completed",
     "cut_silently",
     "dialled",
+    "epmd_at",
     "exhausted",
     "forget",
     "free_port",
