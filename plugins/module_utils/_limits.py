@@ -44,6 +44,9 @@ MAX_EPMD_REPLY = 1 << 20
 MAX_COOKIE_FILE = 4096
 """A cookie is an atom of at most 255 characters, followed by line ends and spaces alone."""
 
+MAX_PASSWD = 1 << 16
+"""The users of a container: Debian has 18, in 1 KiB."""
+
 MAX_OPTFILE = 1 << 16
 """An honest -ssl_dist_optfile has a few lines. Parsing can take 160 bytes of memory for each: 10 MiB."""
 

@@ -69,6 +69,7 @@ def test_epmd_is_started_where_the_node_lives(otp: Otp, box: Container, register
         assert (daemon["started"], daemon["namespace"]) == (True, box.namespace("net"))
         (pid,) = box.listeners(4369)
         assert daemon["pid"] == pid
+        assert daemon["user"] == done.node["user"] == user
         epmd = psutil.Process(pid)
         assert epmd.uids().effective == psutil.Process(node.pid).uids().effective
         for kind in NAMESPACES:

@@ -176,10 +176,12 @@ def test_a_masked_unit_is_not_started(box: Systemd, node: UnitNode, mask: Sequen
 
 def test_a_masked_unit_is_not_started_from_outside(box: Systemd, node: UnitNode) -> None:
     lose(box, mask=UNITS)
-    unit = check_recovered(box, node, register(box, "outside", name="vic"))
+    result = register(box, "outside", name="vic")
+    unit = check_recovered(box, node, result)
     assert TRANSIENT.fullmatch(unit)
     assert box.owner(int(box.show(unit, "MainPID"))) == "ejabberd"
     assert box.show(unit, "ActiveState") == "active"  # of the host's own systemd
+    assert only(result, "daemons")["user"] == only(result, "nodes")["user"] == "ejabberd"
 
 
 def test_a_disabled_unit_is_not_started_and_can_be_started_later(box: Systemd, node: UnitNode) -> None:
@@ -347,6 +349,25 @@ def test_an_epmd_at_another_address(box: Systemd, address: str) -> None:
     assert (daemon["pid"], daemon["unit"], daemon["addresses"]) == (pid, "epmd.service", [address.strip("[]")])
     assert (daemon["started"], daemon["state"]) == (False, "mute")
     assert box.units("beamops-*") == []
+
+
+@pytest.mark.parametrize("has_unit", [True, False])
+def test_a_node_in_a_container_with_the_network_of_the_host(box: Systemd, has_unit: bool) -> None:
+    """It starts no epmd itself: that of the host is the right one, and is not started in the container."""
+    container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    arguments = ["-start_epmd", "false"]
+    with box.node("vic", COOKIE, user="root", within=container, args=arguments) as node:
+        before = box.life(node)
+        lose(box)
+        if has_unit:
+            assert check_recovered(box, node, register(box, name="vic")) == "epmd.service"
+        else:
+            box.systemctl("disable", *UNITS)
+            result = register(box, name="vic")
+            assert (result["failed"], result["changed"], result["reason"]) == (True, False, "epmd_not_started")
+            assert "the host has no enabled systemd unit for it: start the epmd of the host" in result["msg"]
+            assert not box.listeners()
+        assert box.life(node) == before
 
 
 @pytest.mark.parametrize("scope", [f"docker-{'0f' * 32}.scope", "cri-containerd-0f.scope", "libpod-0f.scope"])
