@@ -203,10 +203,11 @@ class Systemd(Closable):
 
     def outside(self, pid: int) -> int:
         """The pid of one of its processes as the tests see it."""
+        depth = len(_numbers(self.pid))
         for process in psutil.Process(self.pid).children(recursive=True):
             with contextlib.suppress(OSError):
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                if re.search(rf"^NSpid:.*\s{pid}$", status, re.MULTILINE):
+                numbers = _numbers(process.pid)
+                if len(numbers) >= depth and numbers[depth - 1] == pid:
                     return process.pid
         raise LabError(f"{self.name} has no process {pid}")
 
@@ -277,6 +278,13 @@ class Systemd(Closable):
             with contextlib.suppress(OSError):
                 directory.rmdir()
         return not self._cgroup.exists()
+
+
+def _numbers(pid: int) -> list[int]:
+    """The pids of a process, from outside to its own process namespace. Errors: OSError."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (numbers,) = re.findall("^NSpid:(.*)$", status, re.MULTILINE)
+    return [int(number) for number in numbers.split()]
 
 
 def _make_cgroup() -> Path:
