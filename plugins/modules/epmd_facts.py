@@ -216,16 +216,18 @@ ansible_facts:
               description:
                 - Whether that unit is another one than epmd's own: the service of an application, a login, a container.
                 - If so, the end or a restart of that kills this epmd, and all nodes lose their names.
-                - A service in which nothing but epmd runs is epmd's own, whatever its name. A container with a network of its
-                  own keeps its epmd for its own nodes, and does not count.
+                - A service in which nothing but epmd runs is epmd's own, whatever its name. A container with a network
+                  of its own keeps its epmd for its own nodes, and does not count.
               returned: always
               type: bool
               sample: false
             state:
               description:
                 - V(up) it gives its table.
-                - V(mute) it gives none. It hangs, another program has its port, or it listens where its nodes do not ask.
-                - V(down) nothing listens there, or systemd does, and starts it for the first who asks. A look does not ask.
+                - V(mute) it gives none. It hangs, another program has its port, or it listens where its nodes do not
+                  ask.
+                - V(down) nothing listens there, or systemd does, and starts it for the first who asks. A look does not
+                  ask.
               returned: always
               type: str
               sample: up
@@ -236,7 +238,8 @@ ansible_facts:
               sample: {"ejabberd": 42815, "a_c_node": 35001}
             msg:
               description:
-                - Why its table is not known, or which process answers in place of an epmd. There is a warning then, too.
+                - Why its table is not known, or which process answers in place of an epmd, of which there is a warning,
+                  too.
                 - Empty if all is well.
               returned: always
               type: str

@@ -63,9 +63,9 @@ options:
   start_epmd:
     description:
       - Whether to start an epmd that is down. With V(false), a node whose epmd is down is a failure.
-      - It is started through a systemd unit, whatever its name, that runs an epmd on that port and is enabled or active.
-        A unit that would listen at more addresses than the node's own epmd (E(ERL_EPMD_ADDRESS)), or not where the
-        node asks, is not used.
+      - It is started through a systemd unit, whatever its name, that runs an epmd on that port and is enabled or
+        active. A unit that would listen at more addresses than the node's own epmd (E(ERL_EPMD_ADDRESS)), or not where
+        the node asks, is not used.
       - Without such a unit it is started from the node's own installation and as the node's user. Under systemd, root
         starts it in a transient unit, which the message names. That unit ends by itself as soon as one that it stands
         in for is started.

@@ -59,7 +59,7 @@ def survived(request: pytest.FixtureRequest) -> Survived:
 
 
 def plain(msg: str) -> str:
-    """A message without what differs between runs (numbers, hosts, units, command lines), and without a table's markup."""
+    """A message without what differs between runs (numbers, hosts, units, command lines), and without markup."""
     # A newer node may register itself before the module asks it to.
     text = msg.replace(" by itself meanwhile", "")
     text = re.sub(r"\((?:[^()]|\([^()]*\))*\)", "(…)", text)

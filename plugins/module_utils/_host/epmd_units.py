@@ -22,6 +22,8 @@ from .._wire.epmd import DEFAULT_PORT
 
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 
+USUAL = frozenset({"epmd.socket", "epmd.service"})
+
 LIST = ["systemctl", "list-unit-files", "--no-legend", "--no-pager", "*epmd*"]
 """The command that names those that may not be loaded, for `show`."""
 
@@ -32,6 +34,13 @@ _PROPERTIES = (
 
 _STARTED_BY_SYSTEMD = ("enabled", "enabled-runtime")
 _RUNNING = ("active", "activating", "reloading")
+
+
+class Units(NamedTuple):
+    """The units of a host that run an epmd, those of the usual name first, and the names of all units that run now."""
+
+    epmds: Sequence[Unit]
+    running: frozenset[str]
 
 
 class Unit(NamedTuple):
@@ -66,8 +75,12 @@ def show(listed: str) -> list[str]:
     return ["systemctl", "show", f"--property={_PROPERTIES}", "--", *patterns]
 
 
-def parse(shown: str) -> list[Unit]:
-    """The units that run an epmd, those of the usual name first."""
+NO_UNITS = Units((), USUAL)
+"""Where systemd does not run, or has another network than the node."""
+
+
+def parse(shown: str) -> Units:
+    """The units in the output of `show`."""
     units: dict[str, dict[str, str]] = {}
     for block in shown.split("\n\n"):
         values: dict[str, list[str]] = {}
@@ -85,16 +98,30 @@ def parse(shown: str) -> list[Unit]:
         commands["epmd.service"] = commands["epmd.service"] or _Command(None, None, takes_sockets=True)
     named = [(name, command) for name, command in commands.items() if command][:MAX_UNIT_VALUES]
     found = [_unit(name, command, units) for name, command in named]
-    return sorted((unit for unit in found if unit), key=lambda unit: (unit.name != "epmd.service", unit.name))
+    return Units(
+        sorted((unit for unit in found if unit), key=lambda unit: (unit.name != "epmd.service", unit.name)),
+        frozenset(name for name, unit in units.items() if unit.get("ActiveState") not in (None, "inactive", "failed")),
+    )
 
 
-def choose(units: Sequence[Unit], port: int, asked: str, own_addresses: str) -> Unit | None:
+def rivals(units: Units, port: int) -> list[str]:
+    """The units that an operator may start later for an epmd on this port, and that do not run now, sockets first.
+
+    The usual ones are among them where they are masked or not installed: they may be, by then.
+    """
+    of_it = [name for unit in units.epmds if unit.loaded and unit.port == port for name in unit.names]
+    elsewhere = {name for unit in units.epmds if unit.port != port for name in unit.names}
+    found = {*of_it, *(USUAL - elsewhere)} - units.running
+    return sorted(found, key=lambda name: (name.endswith(".service"), name))
+
+
+def choose(units: Units, port: int, asked: str, own_addresses: str) -> Unit | None:
     """The unit to start for a node that asks this address and port, if there is one.
 
     own_addresses: ERL_EPMD_ADDRESS of the node, which bounds where its epmd may listen.
     """
     allowed = listened(own_addresses)
-    for unit in units:
+    for unit in units.epmds:
         serves = unit.loaded and unit.port == port and _covers(unit.addresses, asked)
         # What listens already is not opened by us.
         if serves and (unit.active or (unit.enabled and all(_covers(allowed, each) for each in unit.addresses))):

@@ -77,7 +77,7 @@ def is_container(unit: str | None) -> bool:
 
 def is_session(unit: str | None) -> bool:
     """Whether this is what somebody has started since the login, which may end with that."""
-    return unit is not None and re.fullmatch(r"session-.+\.scope|user@.+\.service", unit) is not None
+    return unit is not None and re.fullmatch(r"(?:session|app|vte-spawn)-.+\.scope|user@.+\.service", unit) is not None
 
 
 def is_application(unit: str | None) -> bool:

@@ -13,13 +13,14 @@ import contextlib
 import os
 import re
 import time
-from typing import Callable, NamedTuple, Sequence
+from typing import Callable, NamedTuple
 
 from .._deadline import Deadline
 from .._errors import CannotStart, EpmdError
 from .._host import epmd_units, programs
-from .._host.epmd_units import Unit
+from .._host.epmd_units import Unit, Units
 from .._host.programs import Place
+from .._host.vms import Vm
 from .._legible import legible
 from .._limits import CLEAN_UP_SECONDS
 from .._wire.epmd_client import Daemon
@@ -52,10 +53,10 @@ class Way(NamedTuple):
     how: str = ""
 
 
-def find(place: Place, deadline: Deadline) -> list[Unit]:
+def find(place: Place, deadline: Deadline) -> Units:
     """The units that run an epmd where the node lives, if its init is systemd and shares the network with it."""
     if not place.systemd or place.network or programs.find(place, "systemctl", [], deadline) is None:
-        return []
+        return epmd_units.NO_UNITS
     failure = "its systemd units can't be read"
     listed = ""
     with contextlib.suppress(CannotStart):  # an exit code of 1 where no name matches
@@ -63,14 +64,15 @@ def find(place: Place, deadline: Deadline) -> list[Unit]:
     return epmd_units.parse(programs.run(place, epmd_units.show(listed), deadline, failure))
 
 
-def choose(units: Sequence[Unit], daemon: Daemon, own_addresses: str) -> Unit | None:
+def choose(units: Units, vm: Vm, daemon: Daemon) -> Unit | None:
     """The unit to start for a node that asks this epmd (see `epmd_units.choose`)."""
+    own_addresses = vm.command_line.epmd_environment.get("ERL_EPMD_ADDRESS", "")
     return epmd_units.choose(units, daemon.port, daemon.address, own_addresses)
 
 
-def explain_awaited(units: Sequence[Unit], port: int) -> str:
+def explain_awaited(units: Units, port: int) -> str:
     """Why no epmd can be started on a port at which systemd listens already."""
-    of_it = [name for unit in units if unit.port == port for name in unit.names]
+    of_it = [name for unit in units.epmds if unit.port == port for name in unit.names]
     shown = ", ".join(of_it) or "see systemctl list-sockets"
     return (
         f"epmd is down, and can't be started: systemd listens on port {port} itself, but none of its units can start "
@@ -101,7 +103,7 @@ def start(place: Place, unit: Unit, deadline: Deadline) -> Way:
     return Way(ended, f" in {unit.name}")
 
 
-def start_transient(epmd: OwnEpmd, place: Place, become: list[str], units: Sequence[Unit], deadline: Deadline) -> Way:
+def start_transient(epmd: OwnEpmd, place: Place, become: list[str], units: Units, deadline: Deadline) -> Way:
     """Start it in a unit of its own, which ends with it, or as soon as one of the units is started.
 
     become: the start of a command that becomes the node's user, where systemd can't. Errors: CannotStart.
@@ -113,7 +115,7 @@ def start_transient(epmd: OwnEpmd, place: Place, become: list[str], units: Seque
     if place.network:
         settings.append(f"--property=NetworkNamespacePath={place.network}")
     # Only of those that do not run: the others would be stopped by this.
-    rivals = [each for unit in units if unit.port == epmd.port and unit.loaded for each in unit.inactive]
+    rivals = epmd_units.rivals(units, epmd.port)
     if rivals:
         settings += [f"--property={key}={' '.join(rivals)}" for key in ("Conflicts", "Before")]
     if not become and place.container is None:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from .._deadline import Deadline
 from .._errors import CannotStart, NotPermitted, StillSilent, TimedOut
 from .._host import children, namespaces, owners, programs, vms
+from .._host.epmd_units import NO_UNITS
 from .._host.programs import Place
 from .._host.vms import Vm
 from .._wire import epmd_client
@@ -62,23 +63,21 @@ def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Way:
     is_container = vm.pid is not None and namespaces.is_container(vm.pid)
     if os.geteuid() != 0 and is_container:
         raise NotPermitted("epmd is down, and only root may start it in the node's container: run with become")
-    place = programs.host() if is_container and vm.namespace is None else programs.place_of(vm, deadline)
-    units = epmd_in_unit.find(place, deadline)
-    own_addresses = vm.command_line.epmd_environment.get("ERL_EPMD_ADDRESS", "")
-    unit = epmd_in_unit.choose(units, daemon, own_addresses)
-    if unit is not None:
-        return epmd_in_unit.start(place, unit, deadline)
-    if owners.addresses(daemon.port):
-        raise CannotStart(epmd_in_unit.explain_awaited(units, daemon.port))
-    if is_container and vm.namespace is None:
-        if not vm.command_line.starts_epmd:
-            raise CannotStart(
-                f"epmd is down on port {daemon.port}, which the node in its container shares with the host, and the "
-                "node runs with -start_epmd false, but the host has no enabled systemd unit for it: start the epmd of "
-                "the host"
-            )
-        place = programs.place_of(vm, deadline)
-        units = []
+    place = programs.place_of(vm, deadline)
+    shares_network = is_container and vm.namespace is None
+    units = NO_UNITS
+    for each in [programs.host(), place] if shares_network else [place]:
+        units = epmd_in_unit.find(each, deadline)
+        unit = epmd_in_unit.choose(units, vm, daemon)
+        if unit is not None:
+            return epmd_in_unit.start(each, unit, deadline)
+        if owners.addresses(daemon.port):
+            raise CannotStart(epmd_in_unit.explain_awaited(units, daemon.port))
+    if shares_network and not vm.command_line.starts_epmd:
+        raise CannotStart(
+            f"epmd is down on port {daemon.port}, which the node in its container shares with the host, and the node "
+            "runs with -start_epmd false, but the host has no enabled systemd unit for it: start the epmd of the host"
+        )
     epmd = _of_node(vm, place, daemon, deadline)
     if place.systemd and os.geteuid() == 0 and programs.find(place, "systemd-run", [], deadline):
         become = [] if _has_name(epmd.uid) and place.container is None else _become_in(place, epmd.uid)

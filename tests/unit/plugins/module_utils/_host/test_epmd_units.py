@@ -159,9 +159,9 @@ def test_the_unit_that_is_right_for_a_node_is_chosen(
 def test_a_unit_is_described_with_its_sockets() -> None:
     everywhere = frozenset({"0.0.0.0", "::"})
     shown = show(socket("[::]:4369 (Stream)", active="active", state="disabled"), service(state="disabled"))
-    assert epmd_units.parse(shown) == [
-        Unit(EPMD, ("epmd.socket",), 4369, everywhere, True, False, True, inactive=("epmd.service",))
-    ]
+    unit = Unit(EPMD, ("epmd.socket",), 4369, everywhere, True, False, True, inactive=("epmd.service",))
+    found = epmd_units.parse(shown)
+    assert (found.epmds, found.running) == ([unit], {"epmd.socket"})
 
 
 def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None:
@@ -170,6 +170,24 @@ def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None
     )
     command = epmd_units.show(listed)
     assert command[command.index("--") + 1 :] == [EPMD, "-x.service", "rabbitmq-epmd.service", "*.service", "*.socket"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "port", "rivals"),
+    [
+        (DEBIAN, 4369, ["epmd.socket", EPMD]),
+        (DEBIAN, 4370, []),
+        ("", 4369, ["epmd.socket", EPMD]),
+        (show(RABBIT, DEBIAN), 4369, ["epmd.socket", EPMD, "rabbitmq-epmd.service"]),
+        (show(socket("[::]:4369 (Stream)", active="active"), service()), 4369, [EPMD]),
+        (show(socket("[::]:4369 (Stream)", active="active"), service(active="active")), 4369, []),
+        (show(socket("[::]:4369 (Stream)", load="masked"), service()), 4369, ["epmd.socket", EPMD]),
+        # What can't be told of a unit that runs must not end it.
+        (show(socket("[::]:1 (Stream)", "[::]:2 (Stream)", active="active"), service(active="active")), 4369, []),
+    ],
+)
+def test_a_transient_unit_makes_room_for_what_may_be_started_later(shown: str, port: int, rivals: list[str]) -> None:
+    assert epmd_units.rivals(epmd_units.parse(shown), port) == rivals
 
 
 @pytest.mark.parametrize(

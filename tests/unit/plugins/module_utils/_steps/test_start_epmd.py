@@ -456,10 +456,13 @@ def test_without_a_unit_for_this_port_root_makes_one(debian: Host, tmp_path: Pat
     debian.has("systemd-run", starts=True)
     started = debian.start(vm(uid=0, ERL_EPMD_ADDRESS="127.0.0.1"))
     unit = f"beamops-epmd-{debian.daemon.port}-{os.getpid()}.service"
-    assert (started.by_us, started.how) == (True, f" in {unit} (it ends with systemctl stop {unit})")
+    until = "when epmd.socket or epmd.service is started, or with systemctl stop"
+    assert (started.by_us, started.how) == (True, f" in {unit} (it ends {until} {unit})")
+    rivals = "epmd.socket epmd.service"
     assert debian.called[2] == (
         f"systemd-run --unit={unit} --collect --quiet --uid=0 --setenv=ERL_EPMD_ADDRESS=127.0.0.1 "
-        f"--setenv=PATH={programs.PATH} --setenv=ERL_EPMD_PORT={debian.daemon.port} -- {debian.path}/epmd"
+        f"--setenv=PATH={programs.PATH} --setenv=ERL_EPMD_PORT={debian.daemon.port} "
+        f"--property=Conflicts={rivals} --property=Before={rivals} -- {debian.path}/epmd"
     )
 
 
