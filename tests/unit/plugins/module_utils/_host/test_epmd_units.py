@@ -161,7 +161,8 @@ def test_a_unit_is_described_with_its_sockets() -> None:
     shown = show(socket("[::]:4369 (Stream)", active="active", state="disabled"), service(state="disabled"))
     unit = Unit(EPMD, ("epmd.socket",), 4369, everywhere, True, False, True, inactive=("epmd.service",))
     found = epmd_units.parse(shown)
-    assert (found.epmds, found.running) == ([unit], {"epmd.socket"})
+    assert [*found.epmds] == [unit]
+    assert found.running == {"epmd.socket"}
 
 
 def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None:
