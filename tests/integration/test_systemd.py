@@ -375,8 +375,8 @@ def test_an_epmd_of_a_container_with_the_network_of_the_host(box: Systemd, scope
     box.systemctl("stop", *UNITS)
     box.run("systemd-run", "--quiet", "--scope", f"--unit={scope}", "epmd", "-daemon")
     daemon = only(facts(box), "daemons")
-    assert (daemon["unit"], daemon["in_application_unit"]) == (scope, True)
     box.systemctl("stop", scope)
+    assert (daemon["unit"], daemon["in_application_unit"]) == (scope, True)
 
 
 def test_epmd_was_killed_and_its_socket_listens_on(box: Systemd, node: UnitNode) -> None:
