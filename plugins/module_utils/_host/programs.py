@@ -26,6 +26,9 @@ from .vms import Vm
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+_ABOUT_INIT = "cat /proc/1/comm && readlink /proc/1/ns/net"
+
+
 class Place(NamedTuple):
     """Where a node lives, and whether its init is systemd.
 
@@ -53,12 +56,15 @@ def place_of(vm: Vm, deadline: Deadline) -> Place:
         return Place(False, vm.pid, "")
     place = Place(True, vm.pid, "")
     try:
-        of_init = run(place, ["readlink", "/proc/1/ns/net"], deadline, "the network of its init can't be seen").strip()
+        # The directory may be one of the host's, as with its root directory in a process namespace.
+        said = run(place, ["sh", "-c", _ABOUT_INIT], deadline, "its init can't be seen").split()
         of_node = os.readlink(f"/proc/{vm.pid}/ns/net")
         pid_inside = rights.pid_inside(vm.pid)
     except (CannotStart, OSError):
+        said = []
+    if said[:1] != ["systemd"]:
         return Place(False, vm.pid, "")
-    return place if of_init == of_node else place._replace(network=f"/proc/{pid_inside}/ns/net")
+    return place if said[1:] == [of_node] else place._replace(network=f"/proc/{pid_inside}/ns/net")
 
 
 def find(place: Place, program: str, directories: list[str], deadline: Deadline, mode: int = os.X_OK) -> str | None:

@@ -150,8 +150,9 @@ def _has_ended(place: Place, name: str, deadline: Deadline) -> bool:
 
 def _put_back(place: Place, unit: Unit) -> None:
     """Stop what of a unit did not run before we started it, and runs or tries to now."""
-    with contextlib.suppress(EpmdError):
-        programs.run(place, [*SYSTEMCTL, "stop", *unit.inactive], Deadline(CLEAN_UP_SECONDS), "")
+    for verb in ("stop", "reset-failed"):
+        with contextlib.suppress(EpmdError):
+            programs.run(place, [*SYSTEMCTL, verb, *unit.inactive], Deadline(CLEAN_UP_SECONDS), "")
 
 
 def _journal(place: Place, name: str, since: int) -> str:

@@ -559,7 +559,7 @@ class TestContainer:
     @pytest.mark.usefixtures("root")
     def test_its_own_systemd_starts_it(self, debian: Host, inside: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(namespaces, "shares", lambda _pid, kind: kind != "pid")
-        debian.has("readlink", f"exec /usr/bin/readlink /proc/{os.getpid()}/ns/net")
+        debian.has("sh", f"echo systemd; exec /usr/bin/readlink /proc/{os.getpid()}/ns/net")
         assert debian.start(vm()._replace(pid=os.getpid(), namespace=1)).by_us
         assert debian.called[-2] == "systemctl --no-ask-password start epmd.service"
         assert inside == [False] * len(debian.called)
@@ -573,7 +573,7 @@ class TestContainer:
         monkeypatch.setattr(inside, "ids_inside", lambda _pid: inside.Ids(7, 8))
         debian.has("epmd")
         debian.has("systemd-run", starts=True)
-        debian.has("readlink", "echo net:[7]")
+        debian.has("sh", "echo systemd; echo net:[7]")
         assert debian.start(vm(uid=100_007)._replace(pid=os.getpid(), namespace=1)).by_us
         called = debian.called[-2]
         assert called.endswith(f" -- setpriv --reuid=7 --regid=8 --clear-groups -- {debian.path}/epmd")
