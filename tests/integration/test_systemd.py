@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, RELEASES
 from ansible_collections.beamops.epmd.tests.lab import Systemd, UnitNode, run_payload, system, wait_until
 
@@ -72,6 +73,12 @@ def box(host: tuple[Systemd, str]) -> Iterator[Systemd]:
     complaints = running.run("sh", "-e", "-c", PUT_BACK)
     wait_until(lambda: not running.logins(), "the logins to end")
     assert (complaints, running.state()) == ("", state)
+
+
+@pytest.fixture
+def release(request: pytest.FixtureRequest) -> int:
+    """The release of OTP that the host has."""
+    return int(request.node.callspec.params["host"])
 
 
 @pytest.fixture
@@ -201,7 +208,7 @@ NARROW = "Environment=ERL_EPMD_ADDRESS=127.0.0.1"
 
 
 @pytest.mark.parametrize("state", ["enabled", "disabled"])
-def test_epmd_listens_no_wider_than_that_of_the_node(box: Systemd, state: str) -> None:
+def test_epmd_listens_no_wider_than_that_of_the_node(box: Systemd, saw: Saw, release: int, state: str) -> None:
     box.systemctl("stop", *UNITS)
     if state == "disabled":
         box.systemctl("disable", *UNITS)
@@ -212,6 +219,8 @@ def test_epmd_listens_no_wider_than_that_of_the_node(box: Systemd, state: str) -
         assert TRANSIENT.fullmatch(check_recovered(box, node, result))
         assert only(result, "daemons")["addresses"] == ["127.0.0.1", "::1"]
         assert not box.units("epmd.socket") or box.show("epmd.socket", "ActiveState") == "inactive"
+        kind = "with ERL_EPMD_ADDRESS=127.0.0.1, beside a unit of epmd that listens everywhere"
+        saw(kind, release, "epmd_down, an epmd on loopback alone is started, registered again")
 
 
 def test_a_start_limit_is_lifted(box: Systemd, node: UnitNode) -> None:
@@ -289,7 +298,7 @@ def test_an_epmd_that_does_not_start_says_why(box: Systemd, kind: str, words: st
 
 
 @pytest.mark.parametrize("is_enabled", [True, False])
-def test_a_unit_of_epmd_with_another_name(box: Systemd, is_enabled: bool) -> None:
+def test_a_unit_of_epmd_with_another_name(box: Systemd, saw: Saw, release: int, is_enabled: bool) -> None:
     box.systemctl("stop", *UNITS)
     box.systemctl("mask", *UNITS)
     name = "rabbitmq-epmd.service"
@@ -311,6 +320,9 @@ def test_a_unit_of_epmd_with_another_name(box: Systemd, is_enabled: bool) -> Non
             box.systemctl("start", name)
             assert box.units("beamops-*") == []
             assert box.show(name, "ActiveState") == "active"
+            what = "that unit is started" if is_enabled else "a transient unit makes room for it later"
+            state = "enabled" if is_enabled else "disabled"
+            saw(f"beside rabbitmq-epmd.service, {state} and stopped", release, f"epmd_down, {what}, registered again")
     finally:
         box.completed(["systemctl", "disable", "--runtime", name])
         box.completed(["systemctl", "stop", name])
@@ -352,7 +364,9 @@ def test_an_epmd_at_another_address(box: Systemd, address: str) -> None:
 
 
 @pytest.mark.parametrize("has_unit", [True, False])
-def test_a_node_in_a_container_with_the_network_of_the_host(box: Systemd, has_unit: bool) -> None:
+def test_a_node_in_a_container_with_the_network_of_the_host(
+    box: Systemd, saw: Saw, release: int, has_unit: bool
+) -> None:
     """It starts no epmd itself: that of the host is the right one, and is not started in the container."""
     container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     arguments = ["-start_epmd", "false"]
@@ -368,6 +382,10 @@ def test_a_node_in_a_container_with_the_network_of_the_host(box: Systemd, has_un
             assert "the host has no enabled systemd unit for it: start the epmd of the host" in result["msg"]
             assert not box.listeners()
         assert box.life(node) == before
+        there = "beside the host's unit" if has_unit else "without a unit on the host"
+        kind = f"in a container with the host's network, -start_epmd false, {there}"
+        what = "the host's unit is started, registered again" if has_unit else "fails: start the epmd of the host"
+        saw(kind, release, f"epmd_down, {what}")
 
 
 @pytest.mark.parametrize("scope", [f"docker-{'0f' * 32}.scope", "cri-containerd-0f.scope", "libpod-0f.scope"])
@@ -451,7 +469,7 @@ def test_an_epmd_of_an_application(box: Systemd) -> None:
 
 
 @pytest.mark.parametrize("place", ["inside", "outside"])
-def test_a_node_with_a_private_network(box: Systemd, place: str) -> None:
+def test_a_node_with_a_private_network(box: Systemd, saw: Saw, release: int, place: str) -> None:
     with box.node("vic", COOKIE, properties=["PrivateNetwork=yes"]) as node:
         network = ["nsenter", f"--net=/proc/{node.pid}/ns/net"]
         before = box.life(node)
@@ -472,3 +490,6 @@ def test_a_node_with_a_private_network(box: Systemd, place: str) -> None:
         assert (box.names(), box.names(*network)) == ({}, {"vic": node.port})
         assert box.life(node) == before
         assert not register(box, place, name="vic")["changed"]
+        if place == "outside":
+            kind = "with PrivateNetwork= in a container that has a systemd of its own"
+            saw(kind, release, "epmd_down, registered again inside")
