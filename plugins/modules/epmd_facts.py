@@ -214,7 +214,8 @@ ansible_facts:
               sample: epmd.service
             in_application_unit:
               description:
-                - Whether that unit is another one than epmd's own: the service of an application, a login, a container.
+                - Whether that unit is another one than epmd's own, such as the service of an application, a login or a
+                  container.
                 - If so, the end or a restart of that kills this epmd, and all nodes lose their names.
                 - A service in which nothing but epmd runs is epmd's own, whatever its name. A container with a network
                   of its own keeps its epmd for its own nodes, and does not count.

@@ -14,14 +14,14 @@ import os
 import stat
 
 from .._limits import MAX_PASSWD
-from . import inside
+from . import namespaces
 
 
 def name_in(pid: int, uid: int) -> str:
     """The name that the root directory of a process has for a user, who has this number outside; else the number."""
     with contextlib.suppress(OSError, ValueError):
         with open(f"/proc/{pid}/uid_map", encoding="ascii") as file:
-            wanted = str(inside.mapped(file.read(), uid))
+            wanted = str(namespaces.mapped(file.read(), uid))
         for line in passwd(f"/proc/{pid}/root").decode("utf-8", "replace").splitlines():
             fields = line.split(":")
             if len(fields) > 2 and fields[2] == wanted and fields[0]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._host import accounts, inside
+from ansible_collections.beamops.epmd.plugins.module_utils._host import accounts, namespaces
 
 USERS = "root:x:0:0::/root:/bin/sh\nshort\n:x:7:7::/:\nejabberd:x:7:7::/:\nlast:x:7:7::/:\n"
 
@@ -30,7 +30,7 @@ def test_the_name_of_a_user_is_that_of_the_container(
     monkeypatch.setattr(accounts, "passwd", lambda _root: found)
     assert [accounts.name_in(os.getpid(), uid) for uid in (0, 7, 8)] == ["root", "ejabberd", "8"]
     # A user namespace numbers its users itself.
-    monkeypatch.setattr(inside, "mapped", lambda _map, uid: uid - 100_000)
+    monkeypatch.setattr(namespaces, "mapped", lambda _map, uid: uid - 100_000)
     assert accounts.name_in(os.getpid(), 100_007) == "ejabberd"
 
 
