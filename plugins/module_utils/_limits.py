@@ -44,6 +44,9 @@ MAX_EPMD_REPLY = 1 << 20
 MAX_COOKIE_FILE = 4096
 """A cookie is an atom of at most 255 characters, followed by line ends and spaces alone."""
 
+MAX_PASSWD = 1 << 16
+"""The users of a container: Debian has 18, in 1 KiB."""
+
 MAX_OPTFILE = 1 << 16
 """An honest -ssl_dist_optfile has a few lines. Parsing can take 160 bytes of memory for each: 10 MiB."""
 
@@ -59,8 +62,14 @@ MAX_COMMAND_LINE = 1 << 18
 MAX_ENVIRONMENT = 1 << 20
 """Each service of a Kubernetes cluster can add 500 bytes. The kernel allows 6 MiB here, too."""
 
-MAX_COMMAND_OUTPUT = 1 << 16
-"""What systemctl shows of two units has 2 KiB. In a container it is another program, which may print anything."""
+MAX_COMMAND_OUTPUT = 1 << 18
+"""What systemctl shows of 500 units has 200 KiB. In a container it is another program, which may print anything."""
+
+MAX_UNIT_VALUE = 4096
+"""Characters of a setting of a unit: the command line of an epmd has 100."""
+
+MAX_UNIT_VALUES = 32
+"""Values of one setting, and units that run an epmd: MAX_LISTEN_SOCKETS of epmd_srv.c is 16."""
 
 MAX_CHILD_RESULT = 1 << 24
 """A full table of epmd is 1 MiB, and a result has it a few times."""
@@ -75,6 +84,9 @@ MAX_SENTENCE = 4000
 
 MAX_SHOWN_COMMAND = 160
 """Two lines of a terminal: the start of a command line tells which process it is."""
+
+MAX_SHOWN_OUTPUT = 4096
+"""The start of what a program says before it fails; in bytes."""
 
 # Waits, in seconds.
 
@@ -95,3 +107,6 @@ MARGIN_SECONDS = 5
 
 KERNEL_SECONDS = 5
 """The kernel answers at once; this is for one that is broken."""
+
+CLEAN_UP_SECONDS = 2
+"""How long to look for the reason of a failure, and to put back what was begun, beyond the time for a node."""

@@ -12,6 +12,7 @@ version_added: 1.0.0
 description:
   - Returns every Erlang node of a host with its verdict, and every epmd with what keeps it alive.
   - Changes nothing. It costs each node one challenge, the first half of a handshake.
+  - An epmd that systemd starts for the first who asks is not asked. Without root that can't be seen, and it is.
   - The role P(beamops.epmd.ensure_registered#role) leaves the same facts behind. No need to run both.
 extends_documentation_fragment:
   - beamops.epmd._attributes
@@ -188,38 +189,49 @@ ansible_facts:
               type: int
               sample: 4369
             addresses:
-              description: Addresses that it listens on. Empty if it is down.
+              description: Addresses that it listens on. Empty if it is down, unless systemd listens for it.
               returned: always
               type: list
               elements: str
               sample: ["0.0.0.0", "::"]
             pid:
-              description: Its process. V(null) if it is down, if what listens there is no epmd, or if it can't be seen.
+              description:
+                - Its process. V(null) if it is down, if what listens there is no epmd, or if it can't be seen.
+                - If it listens only where its nodes do not ask, the process that has its port.
               returned: always
               type: int
               sample: 611
             user:
-              description: User that it runs as. V(null) if that can't be seen.
+              description:
+                - User that it runs as, as its own container calls that. V(null) if that can't be seen.
               returned: always
               type: str
               sample: epmd
             unit:
-              description: The systemd unit whose cgroup it lives in. V(null) if there is none.
+              description:
+                - The systemd unit whose cgroup it lives in, or the cgroup of a container that has no unit, such as
+                  V(docker/0123).
+                - V(null) if there is none.
               returned: always
               type: str
               sample: epmd.service
             in_application_unit:
               description:
-                - Whether that unit is a service other than epmd's own.
-                - If so, a restart of that service kills this epmd, and all nodes lose their names.
+                - Whether that unit is another one than epmd's own, such as the service of an application, a login or a
+                  container.
+                - If so, the end or a restart of that kills this epmd, and all nodes lose their names.
+                - A service in which nothing but epmd runs is epmd's own, whatever its name. A container with a network
+                  of its own keeps its epmd for its own nodes, and does not count.
               returned: always
               type: bool
               sample: false
             state:
               description:
                 - V(up) it gives its table.
-                - V(mute) it gives none. It hangs, or another program has its port.
-                - V(down) nothing listens there.
+                - V(mute) it gives none. It hangs, another program has its port, or it listens where its nodes do not
+                  ask.
+                - V(down) nothing listens there, or systemd does, and starts it for the first who asks. A look does not
+                  ask.
               returned: always
               type: str
               sample: up
@@ -229,7 +241,10 @@ ansible_facts:
               type: dict
               sample: {"ejabberd": 42815, "a_c_node": 35001}
             msg:
-              description: Why its table is not known. Empty if it is.
+              description:
+                - Why its table is not known, or which process answers in place of an epmd, of which there is a warning,
+                  too.
+                - Empty if all is well.
               returned: always
               type: str
               sample: ""

@@ -63,10 +63,17 @@ options:
   start_epmd:
     description:
       - Whether to start an epmd that is down. With V(false), a node whose epmd is down is a failure.
-      - It is started through its systemd unit where one is installed for its port, else from the node's own
-        installation and as the node's user.
-      - Run with become. An epmd that is started without it ends with the login that started it, if logind is set to
-        kill what a login leaves behind (C(KillUserProcesses=yes)).
+      - It is started through a systemd unit, whatever its name, that runs an epmd on that port and is enabled or
+        active. A unit that would listen at more addresses than the node's own epmd (E(ERL_EPMD_ADDRESS)), or not where
+        the node asks, is not used.
+      - Without such a unit it is started from the node's own installation and as the node's user. Under systemd, root
+        starts it in a transient unit, which the message names. That unit ends by itself as soon as one that it stands
+        in for is started.
+      - A node in a container that uses the network of the host uses the host's epmd, through the unit of the host. If
+        the host has none, epmd is started in the container, unless the node runs with C(-start_epmd false).
+      - An epmd that can't start is a failure with its own words, and no change.
+      - Run with become. An epmd that is started without it may end with the login that started it, if logind is set to
+        kill what a login leaves behind (C(KillUserProcesses=yes)). Then there is a warning.
     type: bool
     default: true
   timeout:
@@ -187,13 +194,15 @@ nodes:
         - What was found before anything was done.
         - V(registered) epmd has the name with the node's port. Nothing is done.
         - V(missing) epmd has no such name. The node is registered.
-        - V(epmd_down) nothing listens on the node's epmd port. epmd is started and the node registered. With
-          O(start_epmd=false) nothing is done, and the module fails.
+        - V(epmd_down) nothing listens on the node's epmd port at any address, or systemd does, and starts epmd when
+          it is asked. epmd is started and the node registered. With O(start_epmd=false) nothing is done, and the
+          module fails.
         - V(borrowed) epmd has the name, but another process holds it. Nothing is done, and there is a warning.
         - V(conflict) epmd has the name with another port. Nothing is done, and the module fails, unless it is the node
           itself that has registered a wrong port. Then it registers its own, if nothing listens on the wrong one or
           another node answers there.
-        - V(epmd_unresponsive) epmd does not answer, or answers garbage. Nothing is done, and the module fails.
+        - V(epmd_unresponsive) something has the port of epmd and gives no table. It does not answer, answers garbage,
+          or listens at another address than the one where the node asks. Nothing is done, and the module fails.
         - V(not_applicable) the node does not use epmd, or the Erlang VM is no node. Nothing is done.
         - V(unidentified) an Erlang VM whose name can't be learnt. Nothing is done. The module fails if it was asked for
           this node, or may not see its sockets, and warns otherwise.
@@ -250,38 +259,47 @@ daemons:
       type: int
       sample: 4369
     addresses:
-      description: Addresses that it listens on. Empty if it is down.
+      description: Addresses that it listens on. Empty if it is down, unless systemd listens for it.
       returned: always
       type: list
       elements: str
       sample: ["0.0.0.0", "::"]
     pid:
-      description: Its process. V(null) if it is down, if what listens there is no epmd, or if it can't be seen.
+      description:
+        - Its process. V(null) if it is down, if what listens there is no epmd, or if it can't be seen.
+        - If it listens only where its nodes do not ask, the process that has its port.
       returned: always
       type: int
       sample: 611
     user:
-      description: User that it runs as. V(null) if that can't be seen.
+      description:
+        - User that it runs as, as its own container calls that. V(null) if that can't be seen.
       returned: always
       type: str
       sample: epmd
     unit:
-      description: The systemd unit whose cgroup it lives in. V(null) if there is none.
+      description:
+        - The systemd unit whose cgroup it lives in, or the cgroup of a container that has no unit, such as
+          V(docker/0123).
+        - V(null) if there is none.
       returned: always
       type: str
       sample: epmd.service
     in_application_unit:
       description:
-        - Whether that unit is a service other than epmd's own.
-        - If so, a restart of that service kills this epmd, and all nodes lose their names.
+        - Whether that unit is another one than epmd's own, such as the service of an application, a login or a
+          container.
+        - If so, the end or a restart of that kills this epmd, and all nodes lose their names.
+        - A service in which nothing but epmd runs is epmd's own, whatever its name. A container with a network of its
+          own keeps its epmd for its own nodes, and does not count.
       returned: always
       type: bool
       sample: false
     state:
       description:
         - V(up) it gives its table.
-        - V(mute) it gives none. It hangs, or another program has its port.
-        - V(down) nothing listens there.
+        - V(mute) it gives none. It hangs, another program has its port, or it listens where its nodes do not ask.
+        - V(down) nothing listens there, or systemd does, and starts it for the first who asks. A look does not ask.
         - In check mode, as it would be.
       returned: always
       type: str
@@ -295,7 +313,9 @@ daemons:
       type: dict
       sample: {"ejabberd": 42815, "a_c_node": 35001}
     msg:
-      description: Why its table is not known. Empty if it is.
+      description:
+        - Why its table is not known, or which process answers in place of an epmd. There is a warning then, too.
+        - Empty if all is well.
       returned: always
       type: str
       sample: ""

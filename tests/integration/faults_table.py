@@ -59,10 +59,11 @@ def survived(request: pytest.FixtureRequest) -> Survived:
 
 
 def plain(msg: str) -> str:
-    """A message without what differs between runs (numbers, hosts, command lines), and without markup of a table."""
+    """A message without what differs between runs (numbers, hosts, units, command lines), and without markup."""
     # A newer node may register itself before the module asks it to.
     text = msg.replace(" by itself meanwhile", "")
     text = re.sub(r"\((?:[^()]|\([^()]*\))*\)", "(…)", text)
+    text = re.sub(r" in [^ ]+\.(service|scope)", "", text)
     text = re.sub(r"@[\w.-]+", "@host", text)
     text = re.sub(r"0x[0-9a-f]+|\d+(?:\.\d+)*", "N", text)
     return text.replace("|", "/").replace("\n", " ")

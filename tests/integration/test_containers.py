@@ -89,6 +89,7 @@ def test_epmd_is_started_where_the_node_lives(otp: Otp, box: Container, register
         assert (daemon["started"], daemon["namespace"]) == (True, box.namespace("net"))
         (pid,) = box.listeners(4369)
         assert daemon["pid"] == pid
+        assert daemon["user"] == done.node["user"] == user
         epmd = psutil.Process(pid)
         assert epmd.uids().effective == psutil.Process(node.pid).uids().effective
         for kind in NAMESPACES:
@@ -189,6 +190,22 @@ def test_other_places(otp: Otp, register: Register, saw: Saw, kind: str, own: Co
         assert os.path.samefile(f"/proc/{pid}/root", box.root)
         assert node.log == ""
         saw(kind, otp.release, f"{verdict}, registered again inside")
+
+
+@pytest.mark.one_release
+def test_a_container_that_needs_the_epmd_of_the_host(otp: Otp, register: Register) -> None:
+    """It shares the network of the host, starts no epmd itself, and the host has no unit for one."""
+    with Container(system(otp.release), own=("mount", "uts", "ipc", "pid")) as box:
+        box.start_epmd()
+        arguments = ["-start_epmd", "false"]
+        with box.node("vic", release=otp.release, cookie=COOKIE, args=arguments) as node:
+            before = life(node)
+            box.kill_epmd()
+            done = register(name="vic")
+            assert (done.failed, done.changed, done.result["reason"]) == (True, False, "epmd_not_started")
+            assert "but the host has no enabled systemd unit for it: start the epmd of the host" in done.msg
+            assert not box.listeners(4369)
+            assert life(node) == before
 
 
 @pytest.mark.one_release

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -49,10 +50,12 @@ from ansible_collections.beamops.epmd.tests.lab import (
     Squatter,
     answer,
     cut_silently,
+    epmd_at,
     exhausted,
     forget,
     hang,
     holders,
+    listeners,
     misregister,
     unreachable,
     wait_until,
@@ -144,6 +147,34 @@ def replaced_by(handler: Handler) -> Callable[[Scene], AbstractContextManager[No
             yield
 
     return fault
+
+
+def elsewhere(address: str) -> Callable[[Scene], AbstractContextManager[None]]:
+    """Epmd is restarted at an address that the node does not ask."""
+
+    @contextlib.contextmanager
+    def fault(scene: Scene) -> Iterator[None]:
+        forget(scene.epmd, scene.node)
+        with epmd_at(scene.otp.bindir / "epmd", address, scene.epmd.port):
+            yield
+
+    return fault
+
+
+@contextlib.contextmanager
+def taken_elsewhere(scene: Scene) -> Iterator[None]:
+    forget(scene.epmd, scene.node)
+    with FakeServer(hang, scene.epmd.port, "127.0.0.2"):
+        yield
+
+
+@contextlib.contextmanager
+def without_loopback(_scene: Scene) -> Iterator[None]:
+    subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 @contextlib.contextmanager
@@ -277,6 +308,21 @@ FAULTS = {
         ("closed the connection without an answer", "belongs to pid"),
         UNRESPONSIVE,
     ),
+    "epmd restarted at another address (127.0.0.2)": Fault(
+        elsewhere("127.0.0.2"),
+        (UNRESPONSIVE, UNRESPONSIVE),
+        ("the node asks 127.0.0.1 port", "at 127.0.0.2"),
+        UNRESPONSIVE,
+    ),
+    "epmd restarted at an address of the other family (::1)": Fault(
+        elsewhere("::1"), (UNRESPONSIVE, UNRESPONSIVE), ("the node asks 127.0.0.1 port", "at ::1"), UNRESPONSIVE
+    ),
+    "epmd dead, and its port taken by another program at another address": Fault(
+        taken_elsewhere, (UNRESPONSIVE, UNRESPONSIVE), ("belongs to pid", "at 127.0.0.2"), UNRESPONSIVE
+    ),
+    "the loopback interface switched off": Fault(
+        without_loopback, (UNRESPONSIVE, UNRESPONSIVE), ("ip link set lo up", "belongs to pid"), UNRESPONSIVE
+    ),
     "epmd out of descriptors": Fault(
         without_descriptors, (UNRESPONSIVE, UNRESPONSIVE), ("gives no table",), UNRESPONSIVE
     ),
@@ -328,6 +374,69 @@ def test_a_fault_is_reported_and_the_next_run_repairs_it(scene: Scene, survived:
     assert holders(scene.epmd.port) >= {scene.node.pid}
     assert life(scene.node) == before
     survived(name, scene.otp.release, found["verdict"], found["msg"], trial.seconds)
+
+
+@pytest.mark.one_release
+@pytest.mark.parametrize("address", ["127.0.0.2", "::1"])
+def test_an_epmd_elsewhere_is_told_at_once_and_nothing_is_started(scene: Scene, address: str) -> None:
+    forget(scene.epmd, scene.node)
+    with epmd_at(scene.otp.bindir / "epmd", address, scene.epmd.port) as pid:
+        trial = attempt(VIC._replace(timeout=60))
+        assert trial.seconds < TIMEOUT + MARGIN
+        assert (trial.outcome.changed, listeners(scene.epmd.port)) == (False, {pid})
+        (daemon,) = trial.outcome.daemons
+        assert (daemon["pid"], daemon["addresses"], daemon["state"]) == (pid, [address], "mute")
+        assert (daemon["started"], daemon["names"]) == (False, None)
+
+
+def test_an_epmd_that_can_not_start_says_why_and_changes_nothing(scene: Scene, survived: Survived) -> None:
+    """It is told to listen at an address that the host has lost since."""
+    own = {"ERL_EPMD_ADDRESS": "10.9.8.7"}
+    with scene.otp.node("wim", epmd_port=scene.epmd.port, cookie=COOKIE, env=own) as node:
+        before = life(node)
+        forget(scene.epmd, node)
+        trial = attempt(Options(["wim"], timeout=60))
+        assert trial.seconds < TIMEOUT + MARGIN
+        assert (trial.outcome.failed, trial.outcome.changed, trial.outcome.reason) == (True, False, "epmd_not_started")
+        assert "ended at once: failed to bind " in trial.outcome.msg
+        assert trial.outcome.msg.endswith(": Cannot assign requested address")
+        assert not listeners(scene.epmd.port)
+        (found,) = trial.outcome.nodes
+        fault = "epmd dead, and told to listen at an address that the host does not have"
+        survived(fault, scene.otp.release, found["verdict"], found["msg"], trial.seconds)
+        scene.epmd.start()
+        assert not attempt(Options(["wim"], timeout=TIMEOUT)).outcome.failed
+        assert life(node) == before
+
+
+def test_who_answers_like_an_epmd_is_named(scene: Scene, survived: Survived) -> None:
+    """A program that hands on to an epmd elsewhere, such as the proxy of a container's port."""
+    forget(scene.epmd, scene.node)
+    with scene.otp.epmd() as real:
+
+        def hand_on(connection: socket.socket) -> None:
+            with socket.create_connection(("127.0.0.1", real.port)) as upstream:
+                while True:
+                    for ready in select.select([connection, upstream], [], [])[0]:
+                        data = ready.recv(4096)
+                        if not data:
+                            return
+                        (upstream if ready is connection else connection).sendall(data)
+
+        with FakeServer(hand_on, scene.epmd.port):
+            if scene.heals:
+                wait_until(real.names, "the node to register itself")
+            trial = attempt()
+            assert not trial.outcome.failed, trial.outcome.msg
+            assert real.names() == {"vic": scene.node.port}
+            (warning,) = trial.outcome.warnings
+            assert f"port {scene.epmd.port} belongs to pid {os.getpid()} of user root" in warning
+            assert "answers as an epmd and is none: the names of the nodes are in its table" in warning
+            (daemon,) = trial.outcome.daemons
+            assert (daemon["pid"], f"pid {os.getpid()}" in daemon["msg"]) == (None, True)
+            (found,) = trial.outcome.nodes
+            fault = "epmd replaced by a program that hands on to another epmd"
+            survived(fault, scene.otp.release, found["verdict"], found["msg"], trial.seconds)
 
 
 @pytest.mark.one_release

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, recover
-from ansible_collections.beamops.epmd.tests.lab import Container, Epmd, Otp, bound, dialled, forget, free_port
+from ansible_collections.beamops.epmd.tests.lab import (
+    Container,
+    Epmd,
+    Otp,
+    bound,
+    dialled,
+    epmd_at,
+    forget,
+    free_port,
+    listeners,
+)
 
 IPV6 = ["-proto_dist", "inet6_tcp"]
 
@@ -20,6 +30,19 @@ def test_a_node_is_dialled_and_registered_over_ipv6(otp: Otp, epmd: Epmd, regist
         assert dialled(epmd.port) == {"::1"}
         assert not register().changed
         saw("IPv6 (inet6_tcp)", otp.release, f"{done.node['verdict']}, registered again over ::1")
+
+
+def test_an_epmd_that_listens_only_over_ipv4(otp: Otp, epmd: Epmd, register: Register) -> None:
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=IPV6) as node:
+        before = life(node)
+        forget(epmd, node)
+        with epmd_at(otp.bindir / "epmd", "127.0.0.1", epmd.port) as pid:
+            done = register(name="vic", timeout=60)
+            assert (done.failed, done.changed, done.node["verdict"]) == (True, False, "epmd_unresponsive")
+            assert f"the node asks ::1 port {epmd.port}, where nothing listens" in done.msg
+            assert f"belongs to pid {pid} of user root" in done.msg
+            assert listeners(epmd.port) == {pid}
+        assert life(node) == before
 
 
 def test_only_on_loopback(otp: Otp, register: Register, saw: Saw) -> None:

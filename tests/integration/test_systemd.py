@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, RELEASES
 from ansible_collections.beamops.epmd.tests.lab import Systemd, UnitNode, run_payload, system, wait_until
 
@@ -71,6 +73,12 @@ def box(host: tuple[Systemd, str]) -> Iterator[Systemd]:
     complaints = running.run("sh", "-e", "-c", PUT_BACK)
     wait_until(lambda: not running.logins(), "the logins to end")
     assert (complaints, running.state()) == ("", state)
+
+
+@pytest.fixture
+def release(request: pytest.FixtureRequest) -> int:
+    """The release of OTP that the host has."""
+    return int(request.node.callspec.params["host"])
 
 
 @pytest.fixture
@@ -183,17 +191,44 @@ def test_an_epmd_in_a_unit_of_its_own_has_the_environment_of_the_node(box: Syste
 
 def test_a_masked_unit_is_not_started_from_outside(box: Systemd, node: UnitNode) -> None:
     lose(box, mask=UNITS)
-    unit = check_recovered(box, node, register(box, "outside", name="vic"))
+    result = register(box, "outside", name="vic")
+    unit = check_recovered(box, node, result)
     assert TRANSIENT.fullmatch(unit)
     assert box.owner(int(box.show(unit, "MainPID"))) == "ejabberd"
     assert box.show(unit, "ActiveState") == "active"  # of the host's own systemd
+    assert only(result, "daemons")["user"] == only(result, "nodes")["user"] == "ejabberd"
 
 
-def test_a_disabled_unit_is_started_and_stays_disabled(box: Systemd, node: UnitNode) -> None:
+def test_a_disabled_unit_is_not_started_and_can_be_started_later(box: Systemd, node: UnitNode) -> None:
     lose(box)
     box.systemctl("disable", *UNITS)
-    assert check_recovered(box, node, register(box, name="vic")) == "epmd.service"
+    result = register(box, name="vic")
+    unit = check_recovered(box, node, result)
+    assert TRANSIENT.fullmatch(unit)
+    assert f"it ends when epmd.socket or epmd.service is started, or with systemctl stop {unit}" in str(result["nodes"])
     assert enabled(box) == ["disabled", "disabled"]
+    box.systemctl("start", "epmd.socket")
+    assert box.units("beamops-*") == []
+    assert 1 in box.listeners()
+
+
+NARROW = "Environment=ERL_EPMD_ADDRESS=127.0.0.1"
+
+
+@pytest.mark.parametrize("state", ["enabled", "disabled"])
+def test_epmd_listens_no_wider_than_that_of_the_node(box: Systemd, saw: Saw, release: int, state: str) -> None:
+    box.systemctl("stop", *UNITS)
+    if state == "disabled":
+        box.systemctl("disable", *UNITS)
+    with box.node("vic", COOKIE, properties=[NARROW]) as node:
+        box.run("pkill", "--exact", "--uid", "ejabberd", "epmd")
+        wait_until(lambda: not box.listeners(), "the end of epmd")
+        result = register(box, name="vic")
+        assert TRANSIENT.fullmatch(check_recovered(box, node, result))
+        assert only(result, "daemons")["addresses"] == ["127.0.0.1", "::1"]
+        assert not box.units("epmd.socket") or box.show("epmd.socket", "ActiveState") == "inactive"
+        kind = "with ERL_EPMD_ADDRESS=127.0.0.1, beside a unit of epmd that listens everywhere"
+        saw(kind, release, "epmd_down, an epmd on loopback alone is started, registered again")
 
 
 def test_a_start_limit_is_lifted(box: Systemd, node: UnitNode) -> None:
@@ -224,12 +259,150 @@ def test_a_socket_on_another_port_is_not_used(box: Systemd, node: UnitNode) -> N
 @pytest.mark.usefixtures("node")
 def test_a_unit_that_does_not_start_names_its_log(box: Systemd) -> None:
     lose(box)
-    drop_in(box, "epmd.service", "[Service]\nExecStart=\nExecStart=/bin/false\n")
-    result = register(box, name="vic", timeout=3)
-    assert result["failed"]
-    assert result["reason"] == "epmd_not_started"
+    words = "no epmd today"
+    command = f"/bin/sh -c 'echo {words} >&2; exit 7'"
+    drop_in(box, "epmd.service", f"[Service]\nExecStart=\nExecStart={command}\n")
+    begin = time.monotonic()
+    result = register(box, name="vic", timeout=20)
+    assert time.monotonic() - begin < 10
+    assert (result["failed"], result["changed"], result["reason"]) == (True, False, "epmd_not_started")
+    assert words in result["msg"]
     assert "see journalctl -u epmd.service" in result["msg"]
-    assert not only(result, "nodes")["registered"]
+    assert (only(result, "nodes")["registered"], only(result, "daemons")["started"]) == (False, False)
+    assert not box.listeners()
+    assert box.show("epmd.socket", "ActiveState") == "inactive"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("address", "Cannot assign requested address"), ("program", "Permission denied")],
+)
+def test_an_epmd_that_does_not_start_says_why(box: Systemd, kind: str, words: str) -> None:
+    box.systemctl("stop", *UNITS)
+    box.systemctl("mask", *UNITS)
+    box.run("ip", "address", "add", "10.1.2.3/32", "dev", "lo")
+    properties = ["Environment=ERL_EPMD_ADDRESS=10.1.2.3"] if kind == "address" else []
+    programs = sorted(set(box.run("sh", "-c", "readlink -f /usr/bin/epmd /usr/lib/erlang/erts-*/bin/epmd").split()))
+    try:
+        with box.node("vic", COOKIE, properties=properties):
+            box.run("pkill", "--exact", "--uid", "ejabberd", "epmd")
+            wait_until(lambda: not box.listeners(), "the end of epmd")
+            box.run("ip", "address", "delete", "10.1.2.3/32", "dev", "lo")
+            if kind == "program":
+                box.run("mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", "/mnt")
+                for path in programs:
+                    box.run("sh", "-c", f"cp {path} /mnt/epmd; mount --bind /mnt/epmd {path}")
+            begin = time.monotonic()
+            result = register(box, name="vic", timeout=20)
+            assert time.monotonic() - begin < 10
+            assert (result["failed"], result["changed"], result["reason"]) == (True, False, "epmd_not_started")
+            assert words in result["msg"], result["msg"]
+            assert not box.listeners()
+            assert box.units("beamops-*") == []
+    finally:
+        box.completed(["ip", "address", "delete", "10.1.2.3/32", "dev", "lo"])
+        if kind == "program":
+            box.completed(["sh", "-c", f"umount {' '.join(programs)} /mnt"])
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_a_unit_of_epmd_with_another_name(box: Systemd, saw: Saw, release: int, is_enabled: bool) -> None:
+    box.systemctl("stop", *UNITS)
+    box.systemctl("mask", *UNITS)
+    name = "rabbitmq-epmd.service"
+    try:
+        box.write(
+            f"/run/systemd/system/{name}",
+            "[Service]\nExecStart=/usr/bin/epmd\nUser=rabbitmq\n[Install]\nWantedBy=multi-user.target\n",
+        )
+        box.systemctl("daemon-reload")
+        if is_enabled:
+            box.systemctl("enable", "--runtime", name)
+        box.systemctl("start", name)
+        with box.node("vic", COOKIE) as node:
+            assert not only(facts(box), "daemons")["in_application_unit"]
+            box.systemctl("stop", name)
+            wait_until(lambda: not box.holders(), "the node to notice that its epmd is gone")
+            unit = check_recovered(box, node, register(box, name="vic"))
+            assert unit == name if is_enabled else TRANSIENT.fullmatch(unit)
+            box.systemctl("start", name)
+            assert box.units("beamops-*") == []
+            assert box.show(name, "ActiveState") == "active"
+            what = "that unit is started" if is_enabled else "a transient unit makes room for it later"
+            state = "enabled" if is_enabled else "disabled"
+            saw(f"beside rabbitmq-epmd.service, {state} and stopped", release, f"epmd_down, {what}, registered again")
+    finally:
+        box.completed(["systemctl", "disable", "--runtime", name])
+        box.completed(["systemctl", "stop", name])
+        box.run("rm", "-f", f"/run/systemd/system/{name}")
+        box.systemctl("daemon-reload")
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_an_epmd_that_systemd_starts_when_it_is_asked_is_not_started_by_a_look(box: Systemd, is_masked: bool) -> None:
+    box.systemctl("stop", "epmd.service")
+    if is_masked:
+        box.systemctl("mask", "epmd.service")
+    assert box.listeners() == {1}
+    daemon = only(facts(box), "daemons")
+    assert (daemon["state"], daemon["pid"], daemon["names"]) == ("down", None, None)
+    assert "systemd listens on its port" in daemon["msg"]
+    assert box.listeners() == {1}
+    assert box.show("epmd.service", "ActiveState") == "inactive"
+
+
+@pytest.mark.usefixtures("node")
+@pytest.mark.parametrize("address", ["127.0.0.2", "[::1]"])
+def test_an_epmd_at_another_address(box: Systemd, address: str) -> None:
+    lose(box)
+    drop_in(box, "epmd.socket", f"[Socket]\nListenStream=\nListenStream={address}:4369\n")
+    box.systemctl("start", "epmd.service")
+    begin = time.monotonic()
+    result = register(box, name="vic", timeout=20)
+    assert time.monotonic() - begin < 10
+    assert (result["failed"], result["changed"], result["reason"]) == (True, False, "epmd_unresponsive")
+    assert only(result, "nodes")["verdict"] == "epmd_unresponsive"
+    pid = int(box.show("epmd.service", "MainPID"))
+    for words in (f"pid {pid} of user epmd", "in epmd.service", address.strip("[]"), "asks 127.0.0.1 port 4369"):
+        assert words in result["msg"], result["msg"]
+    daemon = only(result, "daemons")
+    assert (daemon["pid"], daemon["unit"], daemon["addresses"]) == (pid, "epmd.service", [address.strip("[]")])
+    assert (daemon["started"], daemon["state"]) == (False, "mute")
+    assert box.units("beamops-*") == []
+
+
+@pytest.mark.parametrize("has_unit", [True, False])
+def test_a_node_in_a_container_with_the_network_of_the_host(
+    box: Systemd, saw: Saw, release: int, has_unit: bool
+) -> None:
+    """It starts no epmd itself: that of the host is the right one, and is not started in the container."""
+    container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    arguments = ["-start_epmd", "false"]
+    with box.node("vic", COOKIE, user="root", within=container, args=arguments) as node:
+        before = box.life(node)
+        lose(box)
+        if has_unit:
+            assert check_recovered(box, node, register(box, name="vic")) == "epmd.service"
+        else:
+            box.systemctl("disable", *UNITS)
+            result = register(box, name="vic")
+            assert (result["failed"], result["changed"], result["reason"]) == (True, False, "epmd_not_started")
+            assert "the host has no enabled systemd unit for it: start the epmd of the host" in result["msg"]
+            assert not box.listeners()
+        assert box.life(node) == before
+        there = "beside the host's unit" if has_unit else "without a unit on the host"
+        kind = f"in a container with the host's network, -start_epmd false, {there}"
+        what = "the host's unit is started, registered again" if has_unit else "fails: start the epmd of the host"
+        saw(kind, release, f"epmd_down, {what}")
+
+
+@pytest.mark.parametrize("scope", [f"docker-{'0f' * 32}.scope", "cri-containerd-0f.scope", "libpod-0f.scope"])
+def test_an_epmd_of_a_container_with_the_network_of_the_host(box: Systemd, scope: str) -> None:
+    box.systemctl("stop", *UNITS)
+    box.run("systemd-run", "--quiet", "--scope", f"--unit={scope}", "epmd", "-daemon")
+    daemon = only(facts(box), "daemons")
+    box.systemctl("stop", scope)
+    assert (daemon["unit"], daemon["in_application_unit"]) == (scope, True)
 
 
 def test_epmd_was_killed_and_its_socket_listens_on(box: Systemd, node: UnitNode) -> None:
@@ -239,8 +412,7 @@ def test_epmd_was_killed_and_its_socket_listens_on(box: Systemd, node: UnitNode)
     wait_until(lambda: box.show("epmd.service", "MainPID") != killed, "the end of epmd")
     result = register(box, name="vic")
     assert only(result, "nodes")["registered"], result
-    daemon = only(result, "daemons")
-    assert (daemon["started"], daemon["unit"]) == (False, "epmd.service")
+    assert only(result, "daemons")["unit"] == "epmd.service"
     assert box.names() == {"vic": node.port}
     assert box.holders() == {node.pid}
 
@@ -270,6 +442,9 @@ def test_without_root_epmd_ends_with_the_login(box: Systemd, node: UnitNode) -> 
     daemon = only(result, "daemons")
     assert (daemon["started"], daemon["names"]) == (True, {"vic": node.port})
     assert re.fullmatch(r"session-\w+\.scope", daemon["unit"])
+    assert daemon["in_application_unit"]
+    (warning,) = result["warnings"]
+    assert "may end with it" in str(warning)
     wait_until(lambda: not box.logins(), "the login to end")
     assert not box.listeners()
 
@@ -301,7 +476,8 @@ def test_an_epmd_of_an_application(box: Systemd) -> None:
         assert box.life(node) == before
 
 
-def test_a_node_with_a_private_network(box: Systemd) -> None:
+@pytest.mark.parametrize("place", ["inside", "outside"])
+def test_a_node_with_a_private_network(box: Systemd, saw: Saw, release: int, place: str) -> None:
     with box.node("vic", COOKIE, properties=["PrivateNetwork=yes"]) as node:
         network = ["nsenter", f"--net=/proc/{node.pid}/ns/net"]
         before = box.life(node)
@@ -309,14 +485,19 @@ def test_a_node_with_a_private_network(box: Systemd) -> None:
         box.run("pkill", "--exact", "--uid", "ejabberd", "epmd")
         wait_until(lambda: not box.names(*network), "the end of epmd")
 
-        result = register(box, name="vic")
+        result = register(box, place, name="vic")
         assert result["changed"], result
         found, daemon = only(result, "nodes"), only(result, "daemons")
         assert (found["verdict"], found["registered"]) == ("epmd_down", True)
         assert found["namespace"] == daemon["namespace"] == box.network(node.pid)
-        assert (daemon["user"], daemon["in_application_unit"]) == ("ejabberd", False)
+        assert not daemon["in_application_unit"]
         assert TRANSIENT.fullmatch(daemon["unit"])
-        assert box.network(daemon["pid"]) == box.network(node.pid) != box.network(1)
+        pid = int(box.show(daemon["unit"], "MainPID"))
+        assert box.owner(pid) == "ejabberd"
+        assert box.network(pid) == box.network(node.pid) != box.network(1)
         assert (box.names(), box.names(*network)) == ({}, {"vic": node.port})
         assert box.life(node) == before
-        assert not register(box, name="vic")["changed"]
+        assert not register(box, place, name="vic")["changed"]
+        if place == "outside":
+            kind = "with PrivateNetwork= in a container that has a systemd of its own"
+            saw(kind, release, "epmd_down, registered again inside")

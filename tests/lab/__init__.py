@@ -17,7 +17,7 @@ from ._certificates import Authority, Certificate
 from ._client import client_pings
 from ._container import Container, system
 from ._elixir import HOME_COOKIE, Elixir, Release
-from ._epmd import Epmd
+from ._epmd import Epmd, epmd_at
 from ._fault_injection import cut_silently, exhausted, forget, misregister, overwrite_command_line, unreachable
 from ._fleet import SMALL, Fleet, Host, Plan
 from ._node import EvalError, Node
@@ -62,6 +62,7 @@ __all__ = [
     "cut_silently",
     "dialled",
     "docker_like",
+    "epmd_at",
     "exhausted",
     "forget",
     "free_port",

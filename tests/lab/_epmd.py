@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -112,6 +112,24 @@ class Epmd(Closable):
         if self._process is None:
             raise LabError(f"the epmd of port {self.port} has been killed")
         return self._process
+
+
+@contextlib.contextmanager
+def epmd_at(program: Path, address: str, port: int) -> Iterator[int]:
+    """An epmd that listens at this address alone, which only systemd can give it (sd_listen_fds(3)); its pid."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen()
+        descriptor = listener.fileno()
+        script = f'exec 3<&{descriptor}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -port {port} -systemd'
+        process = spawn(["bash", "-c", script, program], env=erlang_environment(), pass_fds=[descriptor])
+    try:
+        wait_until(lambda: process.poll() is None and names_at(address, port) == {}, f"epmd to answer at {address}")
+        yield process.pid
+    finally:
+        end(process)
 
 
 def names_at(address: str, port: int) -> dict[str, int]:

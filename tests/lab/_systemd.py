@@ -162,15 +162,23 @@ class Systemd(Closable):
 
     @contextlib.contextmanager
     def node(
-        self, name: str, cookie: str, *, user: str = "ejabberd", properties: Collection[str] = ()
+        self,
+        name: str,
+        cookie: str,
+        *,
+        user: str = "ejabberd",
+        properties: Collection[str] = (),
+        within: Collection[str] = (),
+        args: Collection[str] = (),
     ) -> Iterator[UnitNode]:
         """A node of the host's own Erlang in a unit of its name, which is stopped at the end.
 
         As in the field, the node starts epmd if there is none. properties: settings of the unit, as `Key=value`.
+        within: a command in front of that of the node, such as unshare(1). args: more arguments.
         """
         unit = f"{name}.service"
         settings = ["Type=notify", "NotifyAccess=all", f"User={user}", *_AT_ONCE, *properties]
-        erl = ["erl", "-noinput", "-sname", name, "-setcookie", cookie]
+        erl = [*within, "erl", "-noinput", "-sname", name, "-setcookie", cookie, *args]
         erl += ["-eval", 'os:cmd("systemd-notify --ready").']
         try:
             self.run("systemd-run", "--quiet", f"--unit={unit}", *(f"--property={each}" for each in settings), *erl)
@@ -181,7 +189,9 @@ class Systemd(Closable):
 
     def node_in(self, unit: str) -> UnitNode:
         """The node that runs in a unit."""
-        pid = int(self.show(unit, "MainPID"))
+        group = self.show(unit, "ControlGroup")
+        members = map(int, self.run("cat", f"/sys/fs/cgroup{group}/cgroup.procs").split())
+        (pid,) = (each for each in members if self.run("cat", f"/proc/{each}/comm") == "beam.smp\n")
         listening = self._sockets("listening", "sport", pid)
         (port,) = (port for port, pids in listening.items() if pid in pids)
         return UnitNode(pid, port)
@@ -193,10 +203,11 @@ class Systemd(Closable):
 
     def outside(self, pid: int) -> int:
         """The pid of one of its processes as the tests see it."""
+        depth = len(_numbers(self.pid))
         for process in psutil.Process(self.pid).children(recursive=True):
             with contextlib.suppress(OSError):
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                if re.search(rf"^NSpid:.*\s{pid}$", status, re.MULTILINE):
+                numbers = _numbers(process.pid)
+                if len(numbers) >= depth and numbers[depth - 1] == pid:
                     return process.pid
         raise LabError(f"{self.name} has no process {pid}")
 
@@ -267,6 +278,13 @@ class Systemd(Closable):
             with contextlib.suppress(OSError):
                 directory.rmdir()
         return not self._cgroup.exists()
+
+
+def _numbers(pid: int) -> list[int]:
+    """The pids of a process, from outside to its own process namespace. Errors: OSError."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (numbers,) = re.findall("^NSpid:(.*)$", status, re.MULTILINE)
+    return [int(number) for number in numbers.split()]
 
 
 def _make_cgroup() -> Path:

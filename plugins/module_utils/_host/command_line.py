@@ -45,6 +45,7 @@ class CommandLine(NamedTuple):
     no_epmd: str
     erl_epmd_port: str | None
     epmd_environment: dict[str, str]
+    starts_epmd: bool
     listens: bool
     hidden: bool
     inet6: bool
@@ -112,6 +113,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
         no_epmd="-no_epmd" if every("no_epmd") else f"-proto_dist {protocol}" if protocol not in _PROTOCOLS else "",
         erl_epmd_port=first("erl_epmd_port") or kernel.get("erl_epmd_node_listen_port"),
         epmd_environment={key: value for key, value in environment.items() if key.startswith("ERL_EPMD_")},
+        starts_epmd=first("start_epmd") != "false",
         listens=first("dist_listen") != "false" and (name or "").partition("@")[0] != "undefined",
         hidden=every("hidden")[:1] == [[]] or first("hidden") == "true",
         inet6=protocol.startswith("inet6"),

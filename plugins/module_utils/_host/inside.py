@@ -18,7 +18,7 @@ from typing import Callable, Iterator, NamedTuple, Sequence, TypeVar
 
 from .._errors import NotPermitted
 from . import children, files, rights
-from .namespaces import shares, shares_root
+from .namespaces import mapped, shares, shares_root
 
 T = TypeVar("T")
 
@@ -175,15 +175,6 @@ def _map(pid: int, name: str) -> str:
             return file.read()
     except OSError:
         raise rights.ended(pid) from None
-
-
-def mapped(ids: str, outside: int) -> int:
-    """The number inside of a user namespace of a user or group outside, by its map (user_namespaces(7))."""
-    for line in ids.splitlines():
-        first_inside, first_outside, count = map(int, line.split())
-        if first_outside <= outside < first_outside + count:
-            return first_inside + outside - first_outside
-    return outside
 
 
 def move_to_cgroup(pid: int, neighbour: int) -> None:

@@ -46,3 +46,12 @@ def shares_root(pid: int) -> bool:
 def is_container(pid: int) -> bool:
     """Whether a process has a root directory or a process namespace of its own, so that its programs run there."""
     return not (shares(pid, "pid") and shares_root(pid))
+
+
+def mapped(ids: str, outside: int) -> int:
+    """The number inside of a user namespace of a user or group outside, by its map (user_namespaces(7))."""
+    for line in ids.splitlines():
+        first_inside, first_outside, count = map(int, line.split())
+        if first_outside <= outside < first_outside + count:
+            return first_inside + outside - first_outside
+    return outside

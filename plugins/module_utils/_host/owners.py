@@ -10,12 +10,13 @@ system hides it, or can't be read. Private to the collection.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from typing import Callable, Collection, NamedTuple, TypeVar
 
 from .._errors import EpmdError, PsutilMissing
 from .._wire.transport import Address
-from . import vms
+from . import namespaces, vms
 from .interface import Reader, Socket
 from .reader import reader
 from .vms import Vm
@@ -88,6 +89,42 @@ def epmds(port: int) -> list[tuple[int | None, list[str]]]:
                 found.append((pid, _addresses(held)))
                 left -= held
     return sorted(found) + ([(None, _addresses(left))] if left else [])
+
+
+def is_awaited(port: int) -> bool:
+    """Whether systemd listens on this port in place of an epmd, and starts that for the first who asks."""
+    # On a host where an epmd runs, nothing more is looked at.
+    if any(namespaces.network_of(pid) is None for pid in _pids_called("epmd", known=True)):
+        return False
+    sockets = _listening(port)
+    holders: dict[Socket, list[int]] = _seen(lambda host: host.holders(sockets), {}) if sockets else {}
+    pids = {pid for found in holders.values() for pid in found}
+    return bool(pids) and all(_name(pid) == "systemd" for pid in pids)
+
+
+def strangers(port: int, its_addresses: Collection[str]) -> dict[int, list[str]]:
+    """Each process that listens on this port at one of these addresses, with all of its own on this port.
+
+    As far as they can be seen: empty where one belongs to another user.
+    """
+    sockets = _listening(port)
+    if os.geteuid() != 0 and any(found.uid != os.geteuid() for found in sockets):
+        return {}
+    pids = {pid for found, pid in _owners(sockets).items() if found.address in its_addresses}
+    return {pid: found for pid, found in listening_at(port).items() if pid in pids}
+
+
+def listening_at(port: int) -> dict[int, list[str]]:
+    """The addresses at which each process listens on this port, as far as they can be seen. Looks at every process."""
+    found: dict[int, set[Socket]] = {}
+    for listener, pid in _owners(_listening(port)).items():
+        found.setdefault(pid, set()).add(listener)
+    return {pid: _addresses(listeners) for pid, listeners in sorted(found.items())}
+
+
+def epmd_pids() -> list[int]:
+    """Every process called epmd that runs now."""
+    return _pids_called("epmd")
 
 
 def epmd_pid(port: int) -> int | None:
@@ -171,6 +208,10 @@ def _seen(look: Callable[[Reader], T], otherwise: T) -> T:
 
 def _pids_called(pattern: str | re.Pattern[str], known: bool = False) -> list[int]:
     return _seen(lambda host: host.known_pids_called(pattern) if known else host.pids_called(pattern), [])
+
+
+def _name(pid: int) -> str:
+    return _seen(lambda host: host.process(pid).name, "")
 
 
 def _listening(port: int | None = None) -> list[Socket]:

@@ -61,6 +61,11 @@ def of_process(pid: int) -> Rights:
     return Rights(uid, gid, [int(group) for group in fields.get("Groups", [])])
 
 
+def pid_inside(pid: int) -> int:
+    """The number of a process in its own process namespace (NSpid). Errors: EpmdError where it has ended."""
+    return int(_status(pid).get("NSpid", [str(pid)])[-1])
+
+
 def take(rights: Rights) -> None:
     """Give up what exceeds these rights, to read files. Who is not root has nothing to give up.
 

@@ -1,10 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The units of systemd: the one that a process lives in, and the one that runs epmd on a port.
+"""The unit of systemd, or the container, that a process lives in, and whether its end would be that of an epmd.
 
-Standard: sd_booted(3); cgroups(7) and systemd.unit(5) for the unit of a process; systemctl(1) for what `show` prints.
-Private to the collection.
+Standard: sd_booted(3); cgroups(7) and systemd.unit(5) for the unit of a process; for containers, what Docker, podman,
+containerd, CRI-O and LXC call their cgroups. Private to the collection.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import contextlib
 import os
 import re
 
-from .._wire.epmd import DEFAULT_PORT
-
 BOOTED = "/run/systemd/system"
 """A directory that is there while systemd is the init."""
 
-EPMD_UNITS = ("epmd.socket", "epmd.service")
-
-SHOW_EPMD = ["systemctl", "show", "--property=Id,LoadState,Listen,ExecStart,Environment", *EPMD_UNITS]
-"""The command whose output `choose_unit` reads."""
+CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
+"""Where the hierarchies with the units may be mounted."""
 
 _UNIT = re.compile(r"[^/]+\.(?:service|scope|socket)")
 _OWN_UNIT = re.compile(r"(?:beamops-)?epmd(?:[-@].*)?\.(?:service|socket|scope)")
+
+# A container that has no unit has a cgroup with its number, or below one that says whose it is.
+_CONTAINER = re.compile(r"(?:.*[-_:.])?[0-9a-f]{64}|(?:lxc|libpod|machine)[-_.].+")
+_ENGINES = ("docker", "lxc", "libpod_parent", "podman", "containerd", "crio")
+_CONTAINER_SCOPE = re.compile(r"(?:docker|libpod|cri-containerd|containerd|crio|podman|nerdctl|lxc)-.+\.scope")
 
 
 def is_booted() -> bool:
@@ -33,60 +34,73 @@ def is_booted() -> bool:
 
 
 def unit_of(pid: int) -> str | None:
-    """The unit whose cgroup a process lives in; None where there is none, or it has ended."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
-        return unit_in(file.read())
-    return None
+    """The unit or the container whose cgroup a process lives in; None where there is none, or it has ended."""
+    return unit_in(_cgroup(pid))
+
+
+def _cgroup(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+        return file.read()
+    return ""
 
 
 def unit_in(cgroup: str) -> str | None:
-    """The innermost unit in the text of /proc/PID/cgroup: of the unified hierarchy, or of systemd's own."""
-    for line in cgroup.splitlines():
-        _number, _colon, rest = line.partition(":")
-        controllers, _colon, path = rest.partition(":")
-        if controllers in ("", "name=systemd"):
-            units = [part for part in path.split("/") if _UNIT.fullmatch(part)]
-            if units:
-                return units[-1]
+    """The innermost unit in the text of /proc/PID/cgroup, or the cgroup of a container that has none: `docker/0123`."""
+    for path in _paths(cgroup):
+        parts = path.strip("/").split("/")
+        units = [place for place, part in enumerate(parts) if _UNIT.fullmatch(part)]
+        # That of a manager below another unit is no more than that unit.
+        while len(units) > 1 and parts[units[-1]] == "init.scope":
+            units.pop()
+        containers = [
+            place
+            for place, part in enumerate(parts)
+            if _CONTAINER.fullmatch(part) or (place and parts[place - 1] in _ENGINES)
+        ]
+        if units and (not containers or units[-1] >= containers[-1]):
+            return parts[units[-1]]
+        if containers:
+            return "/".join(parts[: containers[-1] + 1])
     return None
 
 
+def _paths(cgroup: str) -> list[str]:
+    """The paths in the text of /proc/PID/cgroup: of the unified hierarchy, or of systemd's own."""
+    fields = [line.split(":", 2) for line in cgroup.splitlines()]
+    return [field[2] for field in fields if len(field) == 3 and field[1] in ("", "name=systemd")]
+
+
+def is_container(unit: str | None) -> bool:
+    """Whether this is a container and not a unit of the host itself."""
+    return unit is not None and ("/" in unit or _CONTAINER_SCOPE.fullmatch(unit) is not None)
+
+
+def is_session(unit: str | None) -> bool:
+    """Whether this is what somebody has started since the login, which may end with that."""
+    return unit is not None and re.fullmatch(r"(?:session|app|vte-spawn)-.+\.scope|user@.+\.service", unit) is not None
+
+
 def is_application(unit: str | None) -> bool:
-    """Whether a unit is a service other than epmd's own: its restart kills the epmd, and all names are lost."""
-    return unit is not None and unit.endswith(".service") and _OWN_UNIT.fullmatch(unit) is None
+    """Whether this is something else than a unit of epmd's own: its end is that of the epmd, and all names are lost."""
+    return unit not in (None, "init.scope") and _OWN_UNIT.fullmatch(unit or "") is None
 
 
-def start_commands(unit: str) -> list[list[str]]:
-    """What starts a unit, in this order; only the last one has to succeed."""
-    systemctl = ["systemctl", "--no-ask-password"]
-    # Units that failed too often are not started again without this: the start limit of systemd.unit(5).
-    return [[*systemctl, "reset-failed", *EPMD_UNITS], [*systemctl, "start", unit]]
+def keeps_epmd_alone(pid: int, unit: str) -> bool:
+    """Whether this epmd is all that runs in its unit, a service: then that is epmd's own, whatever its name."""
+    if not unit.endswith(".service"):
+        return False
+    for path in _paths(_cgroup(pid)):
+        if path.endswith(f"/{unit}"):
+            for mounted in CGROUPS:
+                with contextlib.suppress(OSError, ValueError):
+                    with open(f"{mounted}{path}/cgroup.procs", encoding="ascii") as file:
+                        members = [int(line) for line in file]
+                    if pid in members:
+                        return all(_name(member) == "epmd" for member in members)
+    return False
 
 
-def choose_unit(shown: str, port: int) -> str | None:
-    """From the output of SHOW_EPMD: the unit to start for an epmd on this port, if there is one.
-
-    A socket unit decides by where it listens, a service without one by its command.
-    """
-    units = {}
-    for block in shown.split("\n\n"):
-        unit: dict[str, str] = {}
-        for line in block.splitlines():
-            key, equals, value = line.partition("=")
-            if equals:
-                unit[key] = f"{unit[key]}\n{value}" if key in unit else value
-        if unit.get("LoadState") == "masked":
-            return None
-        if unit.get("LoadState") == "loaded":
-            units[unit.get("Id", "")] = unit
-    listens = units.get("epmd.socket", {}).get("Listen", "")
-    if re.search(rf":{port} \(Stream\)", listens):
-        # The service pulls its socket in, and answers without waiting for a first client.
-        return "epmd.service" if "epmd.service" in units else "epmd.socket"
-    if listens or "epmd.service" not in units:
-        return None
-    service = units["epmd.service"]
-    given = re.search(r"-port[ =]0*([0-9]+)", service.get("ExecStart", "")) or re.search(
-        r"ERL_EPMD_PORT=0*([0-9]+)", service.get("Environment", "")
-    )
-    return "epmd.service" if str(port) == (given.group(1) if given else str(DEFAULT_PORT)) else None
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return file.read().rstrip("\n")
+    return "epmd"  # it has ended

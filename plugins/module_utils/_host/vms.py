@@ -64,8 +64,11 @@ def _vm(process: Process) -> Vm:
 def _user_of(process: Process) -> str | None:
     if process.uid is None:
         return None
-    # Another root directory has users of its own, so only the number says who it is.
-    return user_name(process.uid) if namespaces.shares_root(process.pid) else str(process.uid)
+    if namespaces.shares_root(process.pid):
+        return user_name(process.uid)
+    from . import accounts  # noqa: PLC0415
+
+    return accounts.name_in(process.pid, process.uid)
 
 
 def user_name(uid: int) -> str:

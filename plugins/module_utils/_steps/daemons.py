@@ -8,6 +8,7 @@ Standard: systemd.unit(5) and cgroups(7) for the unit of a process.
 
 from __future__ import annotations
 
+import os
 from typing import Collection, NamedTuple, Sequence
 
 from .._deadline import Deadline
@@ -15,21 +16,22 @@ from .._host import owners, systemd, vms
 from .._host.owners import Listener
 from .._host.vms import Vm
 from .._limits import MARGIN_SECONDS
-from .._wire import epmd_client
 from .._wire.epmd_client import Daemon, State, Table
 from . import diagnose
 from .at_once import at_once
 from .records import Epmd, EpmdKey, Finding, Foreign, Repair
+from .tables import ask
 
 
 class _Place(NamedTuple):
     """A network namespace: a process that lives in it, the epmds that its nodes use, and other ports to look at.
 
-    node_ports: the distribution ports of its nodes.
+    nodes: the pids of its nodes. node_ports: their distribution ports.
     """
 
     neighbour: Vm | None
     used: list[Epmd]
+    nodes: set[int | None]
     node_ports: set[int | None]
     other_ports: Collection[int]
 
@@ -42,10 +44,11 @@ def describe(
     other_vms: those that were not looked at; their names are not foreign. timeout: to ask one for its table, in
     seconds.
     """
-    places: dict[int | None, _Place] = {None: _Place(None, [], set(), other_ports)} if other_ports else {}
+    places: dict[int | None, _Place] = {None: _Place(None, [], set(), set(), other_ports)} if other_ports else {}
     for finding in findings:
         vm = finding.observation.vm
-        place = places.setdefault(vm.namespace, _Place(vm, [], set(), ()))
+        place = places.setdefault(vm.namespace, _Place(vm, [], set(), set(), ()))
+        place.nodes.add(vm.pid)
         place.node_ports.add(finding.observation.port)
     for epmd in _used(findings):
         places[epmd.key.namespace].used.append(epmd)
@@ -100,13 +103,13 @@ def _describe(place: _Place, other_pids: Collection[int | None], timeout: float)
         for index, (_pid, addresses) in enumerate(listening[port]):
             if (port, index) not in found:
                 daemon = Daemon(Listener(-1, addresses[0], port, None).reachable, port)
-                table = epmd_client.ask_names(daemon, Deadline(timeout))
+                table = ask(daemon, Deadline(timeout))
                 found[port, index] = Epmd(EpmdKey(None, daemon), table, table)
     # The sockets of the host are read once: anybody can put a thousand names into a table.
     foreign = any(_strangers(epmd, place) for epmd in found.values())
     pids = owners.listening_owners() if foreign else {}
     return [
-        _with_process(epmd, listening[port][index] if index is not None else None)._replace(
+        _with_process(epmd, _process(epmd, listening[port], index), place)._replace(
             foreign=tuple(
                 Foreign(name, at, pids.get(at), vms.user_of(pids[at]) if at in pids else None)
                 for name, at in _strangers(epmd, place)
@@ -131,15 +134,41 @@ def _serving(daemon: Daemon, listening: Sequence[tuple[int | None, list[str]]]) 
     return None
 
 
-def _with_process(epmd: Epmd, process: tuple[int | None, list[str]] | None) -> Epmd:
+def _process(
+    epmd: Epmd, listening: Sequence[tuple[int | None, list[str]]], index: int | None
+) -> tuple[int | None, list[str]] | None:
+    """The process of an epmd; of one that its nodes can't reach where they ask, the one that has its port elsewhere."""
+    if index is None and epmd.after.state is State.MUTE and listening:
+        return listening[0]
+    return None if index is None else listening[index]
+
+
+def _with_process(epmd: Epmd, process: tuple[int | None, list[str]] | None, place: _Place) -> Epmd:
     if process is None:
         return epmd
     pid, addresses = process
-    unit = systemd.unit_of(pid) if pid else None
+    epmd = epmd._replace(addresses=tuple(addresses))
+    if pid is None:
+        return epmd if epmd.after.state is not State.UP else epmd._replace(stranger=_stranger(epmd))
+    unit = systemd.unit_of(pid)
     return epmd._replace(
-        addresses=tuple(addresses),
-        pid=pid,
-        user=vms.user_of(pid) if pid else None,
-        unit=unit,
-        in_application_unit=systemd.is_application(unit),
+        pid=pid, user=vms.user_of(pid), unit=unit, in_application_unit=_is_of_application(pid, unit, place)
     )
+
+
+def _stranger(epmd: Epmd) -> str:
+    """Who answers in place of an epmd, as far as that can be seen."""
+    found = owners.strangers(epmd.key.daemon.port, epmd.addresses)
+    who = "; ".join(f"{vms.describe(pid)}, at {', '.join(at)}" for pid, at in found.items())
+    return f"port {epmd.key.daemon.port} belongs to {who}, which answers as an epmd and is none" if who else ""
+
+
+def _is_of_application(pid: int, unit: str | None, place: _Place) -> bool:
+    """Whether the end of something else than epmd itself is the end of this epmd, while its nodes live on."""
+    if unit is None or not systemd.is_application(unit) or systemd.keeps_epmd_alone(pid, unit):
+        return False
+    # The nodes of a container end with it, unless the epmd serves others, too: those of the host, or of its pod.
+    is_apart = place.neighbour is not None and place.neighbour.namespace is not None
+    if systemd.is_container(unit) and (is_apart or systemd.unit_of(os.getpid()) == unit):
+        return any(systemd.unit_of(node) != unit for node in place.nodes if node)
+    return True

@@ -84,4 +84,5 @@ def _without_epmd(seen: Observation, alive: str, listener: Listener) -> Diagnosi
     port = seen.vm.command_line.erl_epmd_port
     if port is not None:
         return Diagnosis(NOT_APPLICABLE, f"it runs with -erl_epmd_port {port}, and there is no epmd: it needs none")
-    return Diagnosis(EPMD_DOWN, "epmd is down", Lost(seen, alive, listener, "epmd is down"))
+    why = f"epmd is down: {seen.table.trouble}" if seen.table.trouble else "epmd is down"
+    return Diagnosis(EPMD_DOWN, why, Lost(seen, alive, listener, why))

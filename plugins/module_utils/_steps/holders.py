@@ -16,7 +16,7 @@ from typing import Iterable, NamedTuple, Sequence
 
 from .._deadline import Deadline
 from .._errors import EpmdError
-from .._host import owners, rights, vms
+from .._host import owners, rights, systemd, vms
 from .._limits import MARGIN_SECONDS
 from .._options import Options, agrees
 from .._wire import epmd, epmd_client
@@ -26,6 +26,7 @@ from . import diagnose
 from .at_once import at_once
 from .distribution_port import KNOWN_SERVICES
 from .records import Diagnosis, Epmd, Finding, Lost, Observation
+from .tables import ask
 
 _ITSELF = "its holder is the node itself"
 
@@ -43,7 +44,7 @@ def _named(finding: Finding) -> Diagnosis:
     observation, diagnosis = finding.observation, finding.diagnosis
     deadline = Deadline(observation.left)
     if diagnosis.verdict == diagnose.EPMD_UNRESPONSIVE:
-        return _saying(diagnosis, _owner(observation.daemon.port))
+        return _saying(diagnosis, owner_of_epmd_port(observation.daemon.port))
     holder = _holder(observation, deadline)
     if diagnosis.verdict == diagnose.BORROWED:
         return _saying(diagnosis, holder)
@@ -71,6 +72,18 @@ def _owner(port: int) -> str:
         owner = f"a process that can't be seen{blind}" if blind else "no process of this host"
         return f"port {port} belongs to {owner}"
     return f"nothing listens on port {port}"
+
+
+def owner_of_epmd_port(port: int) -> str:
+    """Whose the port of an epmd is, at which addresses, and what keeps those processes alive."""
+    found = owners.listening_at(port)
+    if not found:
+        return _owner(port)
+    each = []
+    for pid, addresses in found.items():
+        unit = systemd.unit_of(pid)
+        each.append(f"{vms.describe(pid)}{f' in {unit}' if unit else ''}, at {', '.join(addresses)}")
+    return f"port {port} belongs to {'; '.join(each)}"
 
 
 def _holder(observation: Observation, deadline: Deadline) -> str:
@@ -177,7 +190,7 @@ def _tables(epmds: Iterable[Epmd], options: Options) -> dict[int, dict[str, int]
     tables = {seen.key.daemon.port: seen.after.names for seen in epmds if seen.key.namespace is None}
     port = options.epmd_port or epmd.DEFAULT_PORT
     if port not in tables:
-        tables[port] = epmd_client.ask_names(Daemon("127.0.0.1", port), Deadline(options.timeout)).names
+        tables[port] = ask(Daemon("127.0.0.1", port), Deadline(options.timeout)).names
     return tables
 
 

@@ -21,7 +21,7 @@ from .._options import Options, agrees
 from .._wire import epmd, epmd_client
 from .._wire.epmd_client import Daemon, Table
 from .._wire.node import NodeConnection
-from . import diagnose, distribution_port
+from . import diagnose, distribution_port, tables
 from .at_once import at_once
 from .records import EpmdKey, Observation
 
@@ -104,9 +104,9 @@ def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
     if any(vm.command_line.tls for vm in found):
         from .._host import certificates  # noqa: F401, PLC0415
 
-    tables = _tables(found, options)
+    asked = _tables(found, options)
     outcomes = at_once(
-        lambda vm: _observe(vm, options, tables.get(EpmdKey(vm.namespace, daemon_of(vm, options.epmd_port)))),
+        lambda vm: _observe(vm, options, asked.get(EpmdKey(vm.namespace, daemon_of(vm, options.epmd_port)))),
         found,
         lambda vm: vm,
         options.timeout + MARGIN_SECONDS,
@@ -132,7 +132,7 @@ def _tables(found: Sequence[Vm], options: Options) -> dict[EpmdKey, _Asked]:
     def ask(key: EpmdKey) -> _Asked:
         start = time.monotonic()
         # Half of the time is for epmd, so that a hanging one leaves time to say so.
-        table = epmd_client.ask_names(key.daemon, Deadline(options.timeout / 2))
+        table = tables.ask(key.daemon, Deadline(options.timeout / 2))
         return _Asked(table, time.monotonic() - start)
 
     outcomes = at_once(ask, list(nodes), nodes.__getitem__, options.timeout + MARGIN_SECONDS)
@@ -164,7 +164,7 @@ def _look(vm: Vm, options: Options, table: Table | None, deadline: Deadline) -> 
         owners.sockets_of(vm, daemon.port)  # too few rights are an error for every node, this one included
         return observation
     if table is None:
-        table = epmd_client.ask_names(daemon, deadline.share(2))
+        table = tables.ask(daemon, deadline.share(2))
     sockets = _sockets(vm, daemon, options.port)
     answer = _ask(vm, tls, sockets.listeners, table, options, deadline)
     observation = observation._replace(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple, Sequence
 
 from .._deadline import Deadline
-from .._errors import EpmdError, NotRegistered
+from .._errors import EpmdError, NotRegistered, StillSilent
 from .._limits import MARGIN_SECONDS
 from .._wire import epmd_client, erl_epmd
 from .._wire.epmd_client import State, Table
@@ -26,7 +26,8 @@ class Attempt(NamedTuple):
 
     table: what its epmd had when that was seen last. reply: of `register_node`, None where it was not called.
     given_up: what the node had instead, as the end of a sentence; empty where it was nothing. started: whether an epmd
-    was started. error: why the work ended early. left: seconds of its time that were not used.
+    was started; how: as in `start_epmd.Started`. error: why the work ended early. left: seconds of its time that were
+    not used.
     """
 
     node: Lost
@@ -34,6 +35,7 @@ class Attempt(NamedTuple):
     reply: Term = None
     given_up: str = ""
     started: bool = False
+    how: str = ""
     error: Exception | None = None
     left: float = 0
 
@@ -61,7 +63,8 @@ def prove(attempts: Sequence[Attempt]) -> list[Repair]:
 
 
 def failure(table: Table, error: Exception, started: bool = False) -> Repair:
-    """A repair that ended early; table: what was seen last."""
+    """A repair that ended early; table: what was seen last. An epmd that was started and is gone again is no change."""
+    started = started and (table.state is not State.DOWN or isinstance(error, StillSilent))
     return Repair(started, False, str(error), table, started, getattr(error, "reason", EpmdError.reason))
 
 
@@ -88,7 +91,7 @@ def _judge(attempt: Attempt, table: Table, deadline: Deadline) -> Repair:
     if own and attempt.given_up:
         did = f"registered, {attempt.given_up}"
     if attempt.started:
-        did = f"epmd was started; {did}"
+        did = f"epmd was started{attempt.how}; {did}"
     return Repair(own or attempt.started, True, did, observation.table, attempt.started)
 
 

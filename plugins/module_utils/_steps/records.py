@@ -127,7 +127,8 @@ class Epmd(NamedTuple):
     """An epmd at the start and at the end of a run, with its process.
 
     addresses: those that it listens on. pid: None if what listens there is no epmd, or can't be seen. unit: the systemd
-    unit whose cgroup it lives in. foreign: its names that belong to no node that was found.
+    unit whose cgroup it lives in. foreign: its names that belong to no node that was found. stranger: who answers in
+    place of an epmd, empty where it is one.
     """
 
     key: EpmdKey
@@ -140,6 +141,7 @@ class Epmd(NamedTuple):
     unit: str | None = None
     in_application_unit: bool = False
     foreign: tuple[Foreign, ...] = ()
+    stranger: str = ""
 
 
 class Foreign(NamedTuple):

@@ -164,8 +164,8 @@ def _start_epmd(attempt: Attempt, connection: NodeConnection, deadline: Deadline
     _check_epmd(attempt.node, connection)
     from . import start_epmd  # noqa: PLC0415
 
-    table, by_us = start_epmd.start(observation.vm, observation.daemon, observation.key.number, deadline)
-    return attempt._replace(table=table, started=by_us)
+    table, by_us, how = start_epmd.start(observation.vm, observation.daemon, observation.key.number, deadline)
+    return attempt._replace(table=table, started=by_us, how=how)
 
 
 def _check_epmd(node: Lost, connection: NodeConnection) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Sequence
 
-from .._host import vms
+from .._host import systemd, vms
 from .._legible import all_legible, legible
 from .._options import Options, agrees
 from .._wire.epmd_client import State, Table
@@ -68,6 +68,7 @@ def outcome(
             failures.append(failure)
         elif finding.diagnosis.verdict in (diagnose.UNIDENTIFIED, diagnose.BORROWED):
             warnings.append(_sentence(finding, options))
+    warnings += [warning for epmd in epmds for warning in _warnings(epmd)]
     failures += [_Failure(sentence, "not_running") for sentence in why_absent]
     nodes = [_node(finding, options) for finding in findings]
     reasons = {failure.reason for failure in failures}
@@ -158,7 +159,7 @@ def _daemon(epmd: Epmd) -> dict[str, Any]:
         "in_application_unit": epmd.in_application_unit,
         "state": epmd.after.state.value,
         "names": dict(epmd.after.names) if epmd.after.state is State.UP else None,
-        "msg": _trouble(epmd.after),
+        "msg": _trouble(epmd.after) or epmd.stranger,
         "foreign": [foreign._asdict() for foreign in epmd.foreign] if epmd.after.state is State.UP else None,
         "namespace": epmd.key.namespace,
         "started": epmd.started,
@@ -167,7 +168,21 @@ def _daemon(epmd: Epmd) -> dict[str, Any]:
 
 def _trouble(table: Table) -> str:
     """Why there is no table; empty where there is one."""
-    return {State.UP: "", State.DOWN: "epmd is down", State.MUTE: f"epmd gives no table: {table.trouble}"}[table.state]
+    down = f"epmd is down: {table.trouble}" if table.trouble else "epmd is down"
+    return {State.UP: "", State.DOWN: down, State.MUTE: f"epmd gives no table: {table.trouble}"}[table.state]
+
+
+def _warnings(epmd: Epmd) -> list[str]:
+    """What is wrong with an epmd that answers."""
+    found = []
+    if epmd.stranger:
+        found.append(f"{epmd.stranger}: the names of the nodes are in its table")
+    if epmd.started and systemd.is_session(epmd.unit):
+        found.append(
+            f"the epmd that was started on port {epmd.key.daemon.port} (pid {epmd.pid}) belongs to a login "
+            f"({epmd.unit}) and may end with it (KillUserProcesses in logind.conf): run with become"
+        )
+    return found
 
 
 def _rendered(epmd: Epmd, table: Table) -> str:

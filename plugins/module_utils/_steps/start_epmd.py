@@ -1,47 +1,45 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts an epmd that is down, as the distribution or else as the node itself would have done it.
+"""Starts an epmd that is down, as the host or else as the node itself would have done it.
 
-Standard: `start_epmd` in `erlexec.c` of erts (`BINDIR/epmd -daemon`, with the environment of the node);
-systemd.unit(5), systemd-run(1). It must outlive the Ansible connection, and where logind ends what a login started, the
-login: so under systemd it gets a unit of its own. For a node in a container it is started there, by the systemd of the
-container, or else beside the node. Private to the collection.
+Standard: `start_epmd` in `erlexec.c` of erts (`BINDIR/epmd -daemon`, with the environment of the node). It must outlive
+the Ansible connection, and where logind ends what a login started, the login: so under systemd it gets a unit
+(`epmd_in_unit.py`). For a node in a container it is started there, by the systemd of the container, or else beside the
+node; but a node that uses the network of the host uses the epmd of the host, if that has a unit for it. Private to the
+collection.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import time
 from typing import NamedTuple
 
 from .._deadline import Deadline
-from .._errors import CannotStart, EpmdError, NotPermitted, StillSilent, TimedOut
-from .._host import children, inside, namespaces, programs, rights, systemd, vms
+from .._errors import CannotStart, NotPermitted, StillSilent, TimedOut
+from .._host import children, namespaces, owners, programs, rights, vms
+from .._host.epmd_units import NO_UNITS
 from .._host.programs import Place
 from .._host.vms import Vm
 from .._wire import epmd_client
 from .._wire.epmd_client import Daemon, State, Table
+from . import epmd_in_unit, tables
+from .epmd_in_unit import OwnEpmd, Way
 
 POLL_SECONDS = 0.01
 
+FOREGROUND_SECONDS = 0.5
+"""How long an epmd may take to say why it ends."""
+
 
 class Started(NamedTuple):
-    """The table of an epmd that answers, and whether it was started by us."""
+    """The table of an epmd that answers, whether it was started by us, and how, as the end of `epmd was started`."""
 
     table: Table
     by_us: bool
-
-
-class _Epmd(NamedTuple):
-    """An epmd as the node would have started it."""
-
-    program: str
-    port: int
-    uid: int
-    environment: dict[str, str]
+    how: str = ""
 
 
 def start(vm: Vm, daemon: Daemon, key: int, deadline: Deadline) -> Started:
@@ -51,56 +49,69 @@ def start(vm: Vm, daemon: Daemon, key: int, deadline: Deadline) -> Started:
     StillSilent where one was started.
     """
     with children.alone(key, deadline):
-        table = epmd_client.ask_names(daemon, deadline)
+        table = tables.ask(daemon, deadline)
         if table.state is State.UP:
             return Started(table, False)
-        return Started(_wait(daemon, _start(vm, daemon, deadline), deadline), True)
+        if table.state is State.MUTE:
+            raise CannotStart(f"epmd was down, and gives no table now: {table.trouble}: run again")
+        way = _start(vm, daemon, deadline)
+        return Started(_wait(daemon, way, deadline), True, way.how)
 
 
-def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> str | None:
-    """Start it; the systemd unit that it runs in, None without one."""
-    if os.geteuid() != 0 and vm.pid is not None and namespaces.is_container(vm.pid):
+def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Way:
+    """Begin to start it, in the way that is right for this node. Errors: EpmdError."""
+    is_container = vm.pid is not None and namespaces.is_container(vm.pid)
+    if os.geteuid() != 0 and is_container:
         raise NotPermitted("epmd is down, and only root may start it in the node's container: run with become")
     place = programs.place_of(vm, deadline)
-    unit = _installed_unit(place, daemon.port, deadline)
-    if unit is not None:
-        reset, start_unit = systemd.start_commands(unit)
-        with contextlib.suppress(EpmdError):
-            programs.run(place, reset, deadline, "")
-        programs.run(place, start_unit, deadline, f"its unit {unit} could not be started")
-        return unit
+    shares_network = is_container and vm.namespace is None
+    units = NO_UNITS
+    for each in [programs.host(), place] if shares_network else [place]:
+        units = epmd_in_unit.find(each, deadline)
+        unit = epmd_in_unit.choose(units, vm, daemon)
+        if unit is not None:
+            return epmd_in_unit.start(each, unit, deadline)
+        if owners.addresses(daemon.port):
+            raise CannotStart(epmd_in_unit.explain_awaited(units, daemon.port))
+    if shares_network and not vm.command_line.starts_epmd:
+        raise CannotStart(
+            f"epmd is down on port {daemon.port}, which the node in its container shares with the host, and the node "
+            "runs with -start_epmd false, but the host has no enabled systemd unit for it: start the epmd of the host"
+        )
     epmd = _of_node(vm, place, daemon, deadline)
     if place.systemd and os.geteuid() == 0 and programs.find(place, "systemd-run", [], deadline):
-        return _by_systemd_run(epmd, place, deadline)
-    _by_hand(epmd, place, deadline)
-    return None
+        become = [] if _has_name(epmd.uid) and place.container is None else _become_in(place, epmd.uid)
+        return epmd_in_unit.start_transient(epmd, place, become, units, deadline)
+    return _by_hand(epmd, place, deadline)
 
 
-def _wait(daemon: Daemon, unit: str | None, deadline: Deadline) -> Table:
-    """The table of the epmd as soon as it gives one. Errors: StillSilent."""
-    with contextlib.suppress(TimedOut):
+def _wait(daemon: Daemon, way: Way, deadline: Deadline) -> Table:
+    """The table of the epmd as soon as it gives one. Errors: CannotStart; StillSilent where one is there."""
+    trouble = f"does not answer on {daemon.address} port {daemon.port}"
+    try:
         while deadline.left() > POLL_SECONDS * 2:
-            table = epmd_client.ask_names(daemon, deadline)
-            if table.state is State.UP:
+            # In this order: where systemd listens, too, a question would start again what has failed.
+            why = way.ended()
+            table = epmd_client.ask_names(daemon, deadline) if not why else None
+            if table and table.state is State.UP:
                 return table
+            if why:
+                raise CannotStart(why)
             time.sleep(POLL_SECONDS)
-    hint = f": see journalctl -u {unit}" if unit else ""
-    raise StillSilent(f"epmd was started, but does not answer on {daemon.address} port {daemon.port}{hint}")
+    except TimedOut:
+        pass
+    kind = StillSilent if owners.epmd_pid(daemon.port) else CannotStart
+    raise kind(f"epmd was started{way.how}, but {trouble} within {deadline.seconds:g} s")
 
 
-def _installed_unit(place: Place, port: int, deadline: Deadline) -> str | None:
-    """The unit of the distribution for an epmd on this port, where the node's init would start it."""
-    if not place.systemd or place.network or programs.find(place, "systemctl", [], deadline) is None:
-        return None
-    shown = programs.run(place, systemd.SHOW_EPMD, deadline, "its systemd units can't be read")
-    return systemd.choose_unit(shown, port)
-
-
-def _of_node(vm: Vm, place: Place, daemon: Daemon, deadline: Deadline) -> _Epmd:
+def _of_node(vm: Vm, place: Place, daemon: Daemon, deadline: Deadline) -> OwnEpmd:
     """The epmd of the node's own erts, or the one on the PATH where that is gone or not known. Errors: EpmdError."""
-    bindirs = [os.path.dirname(vm.executable or ""), vm.command_line.bindir or ""]
-    program = programs.find(place, "epmd", [directory for directory in bindirs if directory], deadline)
+    bindirs = [path for path in (os.path.dirname(vm.executable or ""), vm.command_line.bindir or "") if path]
+    program = programs.find(place, "epmd", bindirs, deadline)
     if program is None:
+        there = programs.find(place, "epmd", bindirs, deadline, os.F_OK)
+        if there:
+            raise CannotStart(f"epmd is down, and {there} can't be started: Permission denied (it is not executable)")
         raise CannotStart("epmd is down, and neither the node's own epmd nor one on the PATH can be found: start it")
     if vm.uid is None:
         raise CannotStart("epmd is down, and whose node this is can't be seen: start epmd as the node's user")
@@ -110,38 +121,40 @@ def _of_node(vm: Vm, place: Place, daemon: Daemon, deadline: Deadline) -> _Epmd:
     if refused:
         raise NotPermitted(f"epmd is down, and can't be started as {vm.user}{refused}")
     environment = {**vm.command_line.epmd_environment, "PATH": programs.PATH, "ERL_EPMD_PORT": str(daemon.port)}
-    return _Epmd(program, daemon.port, vm.uid, environment)
+    return OwnEpmd(program, daemon.port, vm.uid, environment)
 
 
-def _by_systemd_run(epmd: _Epmd, place: Place, deadline: Deadline) -> str:
-    """Start it in a transient unit, whose name is returned. Errors: EpmdError."""
-    # With our pid, so that two runs at once, or what is left of an earlier unit, do not get into each other's way: one
-    # of the epmds finds the port taken and ends.
-    unit = f"beamops-epmd-{epmd.port}-{os.getpid()}.service"
-    settings = [f"--setenv={key}={value}" for key, value in epmd.environment.items()]
-    if place.network:
-        settings.append(f"--property=NetworkNamespacePath={place.network}")
-    become: list[str] = []
-    if place.container is not None:
-        ids = inside.ids_inside(place.container)
-        become = ["setpriv", f"--reuid={ids.uid}", f"--regid={ids.gid}", "--clear-groups", "--"]
-    elif _has_name(epmd.uid):
-        settings.insert(0, f"--uid={epmd.uid}")
-    else:
-        become = _become(epmd.uid)  # systemd has no --uid for a user without a name
-    command = ["systemd-run", f"--unit={unit}", "--collect", "--quiet", *settings, "--", *become, epmd.program]
-    programs.run(place, command, deadline, "systemd-run could not start epmd")
-    return unit
-
-
-def _by_hand(epmd: _Epmd, place: Place, deadline: Deadline) -> None:
+def _by_hand(epmd: OwnEpmd, place: Place, deadline: Deadline) -> Way:
     """Start it in the background with a session of its own, so that the end of no terminal ends it. Errors: EpmdError.
 
     Where logind has KillUserProcesses=yes and we are not root, the end of the login still does.
     """
-    become = _become(epmd.uid) if place.container is None else []
-    command = [*become, epmd.program, "-daemon"]
-    programs.run_as_node(place, command, epmd.environment, deadline, f"{epmd.program} -daemon")
+    command = [*(_become(epmd.uid) if place.container is None else []), epmd.program]
+    before = set(owners.epmd_pids())
+    programs.run_as_node(place, [*command, "-daemon"], epmd.environment, deadline, f"{epmd.program} -daemon")
+
+    def ended() -> str:
+        # It does not tell whether it listens: its exit code is 0, and it has no output any more.
+        if set(owners.epmd_pids()) - before or owners.addresses(epmd.port):
+            return ""
+        patience = Deadline(min(FOREGROUND_SECONDS, deadline.left()))
+        said = programs.words_of(place, command, epmd.environment, patience, epmd.program)
+        # One that was slow to begin may be there by now, and be why the other one ends.
+        if set(owners.epmd_pids()) - before or owners.addresses(epmd.port):
+            return ""
+        return f"epmd was started, but ended at once: {said or f'{epmd.program} does not say why'}"
+
+    return Way(ended)
+
+
+def _become_in(place: Place, uid: int) -> list[str]:
+    """The start of a command that becomes the node's user in this place. Errors: EpmdError where it has ended."""
+    if place.container is None:
+        return _become(uid)  # systemd has no --uid for a user without a name
+    from .._host import inside  # noqa: PLC0415
+
+    ids = inside.ids_inside(place.container)
+    return ["setpriv", f"--reuid={ids.uid}", f"--regid={ids.gid}", "--clear-groups", "--"]
 
 
 def _become(uid: int) -> list[str]:

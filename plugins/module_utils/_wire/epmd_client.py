@@ -35,7 +35,7 @@ class State(enum.Enum):
 class Table(NamedTuple):
     """What an epmd has registered: name to distribution port, empty unless `state` is UP.
 
-    trouble: why a MUTE one gives no table.
+    trouble: why a MUTE one gives no table, or what more is known of one that is DOWN.
     """
 
     state: State

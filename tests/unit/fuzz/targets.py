@@ -28,6 +28,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdEr
 from ansible_collections.beamops.epmd.plugins.module_utils._host import (
     certificates,
     command_line,
+    epmd_units,
     erlang_terms,
     linux,
     sock_diag,
@@ -249,9 +250,12 @@ def files_of_a_process(data: bytes) -> None:
 def units(data: bytes) -> None:
     """The output of systemctl in a container, and the text of a cgroup file."""
     text = data.decode("utf-8", "replace")
-    assert systemd.choose_unit(text, 4369) in (None, *systemd.EPMD_UNITS)
+    found = epmd_units.parse(text)
+    chosen = epmd_units.choose(found, 4369, "127.0.0.1", "127.0.0.1")
+    assert chosen is None or (chosen.loaded and chosen.port == 4369)
+    assert set(epmd_units.show(text)[4:-2]).isdisjoint({"", "."})
     unit = systemd.unit_in(text)
-    assert unit is None or "/" not in unit
+    assert unit is None or systemd.is_application(unit) in (True, False)
 
 
 class Wire:

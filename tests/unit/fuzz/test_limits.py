@@ -17,10 +17,10 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdEr
 from ansible_collections.beamops.epmd.plugins.module_utils._host import (
     certificates,
     command_line,
+    epmd_units,
     erlang_terms,
     linux,
     sock_diag,
-    systemd,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._legible import legible
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import control, epmd, etf
@@ -100,7 +100,11 @@ def environment(data: bytes) -> None:
 
 
 def units(data: bytes) -> None:
-    systemd.choose_unit(data.decode(), 4369)
+    epmd_units.choose(epmd_units.parse(data.decode()), 4369, "127.0.0.1", "")
+
+
+def unit_files(data: bytes) -> None:
+    epmd_units.show(data.decode())
 
 
 def sockets(data: bytes) -> None:
@@ -166,9 +170,16 @@ WORST: dict[str, tuple[Callable[[bytes], None], Make, int]] = {
         _limits.MAX_ENVIRONMENT,
     ),
     "properties": (units, filled(b"Id=epmd.service\n", b"A=\n"), O),
-    "one property": (units, filled(b"Id=epmd.service\n", b"Listen=x\n"), O),
     "blocks": (units, filled(b"", b"A=\n\n"), O),
+    "units": (
+        units,
+        lambda size: b"\n\n".join(b"Id=%d.service\nTriggeredBy=a" % number for number in range(size // 29)),
+        O,
+    ),
+    "sockets of units": (units, filled(b"Id=a.socket\n", b"Listen=[::]:4369 (Stream)\n"), O),
+    "commands": (units, filled(b"Id=epmd.service\nExecStart={ path=", b" ; argv[]= ; ignore_errors="), O),
     "zeros": (units, filled(b"Id=epmd.service\nLoadState=loaded\nExecStart=", b"-port=0"), O),
+    "listed units": (unit_files, filled(b"", b"a.service\n"), O),
     "headers": (sockets, filled(b"", struct.pack("=IHHII", 16, 20, 0, 0, 0)), 1 << 16),
     "sockets": (sockets, filled(b"", struct.pack("=IHHII", 72, 20, 0, 0, 0) + b"\2" + bytes(55)), 1 << 16),
 }

@@ -56,6 +56,7 @@ def test_erl_sname() -> None:
         epmd_module=None,
         no_epmd="",
         erl_epmd_port=None,
+        starts_epmd=True,
         epmd_environment={},
         listens=True,
         hidden=False,

@@ -147,7 +147,9 @@ class TestIds:
         ("outside", "number"), [(100_000, 0), (100_999, 999), (165_535, 65_535), (165_536, 165_536), (0, 0), (7, 70)]
     )
     def test_a_number_in_a_user_namespace(self, outside: int, number: int) -> None:
-        assert inside.mapped("         0     100000      65536\n        70          7          1\n", outside) == number
+        assert (
+            namespaces.mapped("         0     100000      65536\n        70          7          1\n", outside) == number
+        )
 
 
 class TestCgroups:

@@ -153,6 +153,52 @@ class TestListening:
 
 
 @pytest.mark.usefixtures("host")
+class TestPortOfEpmd:
+    """Who has the port of an epmd: this process, which is none."""
+
+    @pytest.fixture
+    def port(self) -> Iterator[int]:
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            at = int(one.getsockname()[1])
+            with socket.create_server(("127.0.0.2", at)):
+                yield at
+
+    def test_each_process_has_its_addresses(self, port: int) -> None:
+        assert owners.listening_at(port) == {SELF: ["127.0.0.1", "127.0.0.2"]}
+
+    def test_a_stranger_is_one_that_listens_where_no_epmd_does(
+        self, port: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = owners.strangers(port, ["127.0.0.2"])
+        assert found == {SELF: ["127.0.0.1", "127.0.0.2"]}
+        assert owners.strangers(port, ["::1"]) == {}
+        # It may be an epmd of that user.
+        monkeypatch.setattr(os, "geteuid", lambda: 4711)
+        assert owners.strangers(port, ["127.0.0.2"]) == {}
+
+    @pytest.mark.parametrize(
+        ("name", "epmds", "is_awaited"),
+        [("systemd", [], True), ("epmd", [], False), ("systemd", [SELF], False)],
+        ids=["systemd", "another name", "an epmd runs"],
+    )
+    def test_systemd_may_listen_in_place_of_an_epmd(
+        self, port: int, name: str, epmds: list[int], is_awaited: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(owners, "_name", lambda _pid: name)
+        monkeypatch.setattr(owners, "_pids_called", lambda *_given, **_options: epmds)
+        assert owners.is_awaited(port) is is_awaited
+
+    def test_an_epmd_of_another_network_is_not_this_one(self, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(owners, "_name", lambda _pid: "systemd")
+        monkeypatch.setattr(owners, "_pids_called", lambda *_given, **_options: [SELF])
+        monkeypatch.setattr(owners.namespaces, "network_of", lambda _pid: 7)  # type: ignore[attr-defined]
+        assert owners.is_awaited(port)
+
+    def test_where_nothing_listens_nobody_waits(self) -> None:
+        assert not owners.is_awaited(1)
+
+
+@pytest.mark.usefixtures("host")
 class TestConnections:
     @pytest.fixture
     def ends(self) -> Iterator[tuple[socket.socket, socket.socket]]:

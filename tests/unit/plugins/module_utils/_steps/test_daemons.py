@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Collection
+from typing import Callable, Collection
 
 import pytest
 
@@ -158,3 +158,40 @@ def test_where_the_processes_can_not_be_looked_at_the_tables_stay(free: int, mon
     monkeypatch.setattr(owners, "epmds", lambda _port: 1 // 0)
     (found,) = described(node(free, DOWN, done(up(vic=4711), started=True)))
     assert (found.before, found.after, found.started, found.pid) == (DOWN, up(vic=4711), True, None)
+
+
+class TestWhatKeepsItAlive:
+    """An epmd of this process, in a unit, with a node of this process in another one."""
+
+    @pytest.fixture
+    def flagged(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
+        def is_flagged(unit: str, of_node: str, ours: str = "run.service", namespace: int | None = None) -> bool:
+            units = {7: unit, 8: of_node, os.getpid(): ours}
+            monkeypatch.setattr(systemd, "unit_of", units.get)
+            place = daemons._Place(vms.UNKNOWN._replace(pid=8, namespace=namespace), [], {8, None}, set(), ())
+            return daemons._is_of_application(7, unit, place)
+
+        return is_flagged
+
+    def test_a_service_of_its_own_does(self, flagged: Callable[..., bool], monkeypatch: pytest.MonkeyPatch) -> None:
+        assert not flagged("epmd.service", "app.service")
+        assert flagged("app.service", "app.service")
+        monkeypatch.setattr(systemd, "keeps_epmd_alone", lambda pid, unit: (pid, unit) == (7, "rabbitmq-epmd.service"))
+        assert not flagged("rabbitmq-epmd.service", "app.service")
+
+    @pytest.mark.parametrize("scope", ["docker-0.scope", "docker/0"])
+    def test_a_container_does_for_its_own_nodes_alone(self, flagged: Callable[..., bool], scope: str) -> None:
+        assert flagged(scope, scope)  # it has the network of the host
+        assert not flagged(scope, scope, namespace=7)
+        assert flagged(scope, "docker-1.scope", namespace=7)  # of the same pod
+        assert not flagged(scope, scope, ours=scope)  # we are in that container
+
+    def test_a_login_does_not(self, flagged: Callable[..., bool]) -> None:
+        assert flagged("session-3.scope", "session-3.scope", namespace=7)
+
+
+def test_an_epmd_that_its_nodes_can_not_reach_has_the_process_that_has_its_port() -> None:
+    with FakeServer(hang) as server:
+        table = Table(State.MUTE, {}, "the node asks ::1")
+        (found,) = described(node(server.port, table, address="::1"))
+    assert (found.addresses, found.after) == (("127.0.0.1",), table)

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import Unreachable
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, rights, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, rights, systemd, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose, holders
@@ -87,7 +87,8 @@ def test_of_a_verdict_that_blames_nobody_nobody_is_named(free: int) -> None:
 def test_the_process_that_does_not_answer_as_an_epmd_is_named(daemon: int, free: int) -> None:
     said = who(diagnose.EPMD_UNRESPONSIVE, seen(daemon))
     assert said.startswith(f"port {daemon} belongs to {US}")
-    assert said.endswith(", which is no Erlang VM")
+    unit = systemd.unit_of(os.getpid())
+    assert said.endswith(f", which is no Erlang VM{f' in {unit}' if unit else ''}, at 127.0.0.1")
     assert who(diagnose.EPMD_UNRESPONSIVE, seen(free)) == f"nothing listens on port {free}"
 
 
@@ -99,6 +100,7 @@ def test_a_process_that_can_not_be_seen_takes_more_rights(
     daemon: int, monkeypatch: pytest.MonkeyPatch, blind: str, owner: str
 ) -> None:
     monkeypatch.setattr(owners, "listening_pids", lambda _port: [])
+    monkeypatch.setattr(owners, "listening_at", lambda _port: {})
     monkeypatch.setattr(rights, "blindness", lambda: blind)
     assert who(diagnose.EPMD_UNRESPONSIVE, seen(daemon)).endswith(f"port {daemon} belongs to {owner}")
 

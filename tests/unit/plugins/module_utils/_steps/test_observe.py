@@ -68,6 +68,17 @@ def verdict(outcome: Outcome) -> tuple[str, str]:
     return found["verdict"], found["msg"]
 
 
+def check_stranger(outcome: Outcome, port: int) -> None:
+    """The epmd of these tests is none, and that is told."""
+    (warning,) = outcome.warnings
+    assert warning.startswith(f"port {port} belongs to pid {os.getpid()} of user {vms.user_name(os.geteuid())}")
+    assert warning.endswith(
+        ", at 127.0.0.1, which answers as an epmd and is none: the names of the nodes are in its table"
+    )
+    (daemon,) = outcome.daemons
+    assert (daemon["pid"], warning.startswith(daemon["msg"])) == (None, True)
+
+
 def test_a_name_on_the_nodes_own_connection_is_registered(runs: Runs) -> None:
     runs(*SAID)
     names: dict[str, int] = {}
@@ -76,7 +87,8 @@ def test_a_name_on_the_nodes_own_connection_is_registered(runs: Runs) -> None:
         with socket.create_connection(("127.0.0.1", daemon.port)):
             outcome = check(daemon.port)
     assert verdict(outcome) == ("registered", f"epmd has the name vic with port {peer.port}")
-    assert (outcome.changed, outcome.failed, outcome.warnings) == (False, False, [])
+    assert (outcome.changed, outcome.failed) == (False, False)
+    check_stranger(outcome, daemon.port)
     (found,) = outcome.nodes
     assert (found["name"], found["pid"], found["address"]) == ("vic@web1", os.getpid(), "127.0.0.1")
 
@@ -89,7 +101,7 @@ def test_a_name_that_no_connection_of_the_node_holds_is_borrowed(runs: Runs) -> 
         outcome = check(daemon.port)
     assert verdict(outcome)[0] == "borrowed"
     assert outcome.nodes[0]["registered"]
-    (warning,) = outcome.warnings
+    warning, _stranger = outcome.warnings
     assert warning.startswith(f"vic@web1 (pid {os.getpid()}): epmd has the name vic, but not from the node itself")
     assert "; its holder " in warning
 

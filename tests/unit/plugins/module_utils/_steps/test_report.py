@@ -179,3 +179,31 @@ def test_names_of_others_can_not_reach_the_terminal() -> None:
     assert "evil?[2J?changed=0" in found.msg
     for text in found.diff.values():
         assert "name evil?[2J?changed=0 at port 1\n" in text
+
+
+def test_who_answers_in_place_of_an_epmd_is_a_warning_and_in_the_result() -> None:
+    epmd = Epmd(EpmdKey(None, DAEMON), TABLE, TABLE, addresses=("127.0.0.1",), stranger="port 4369 belongs to pid 7")
+    found = outcome(node("registered"), epmds=[epmd])
+    assert (found.failed, found.warnings) == (
+        False,
+        ["port 4369 belongs to pid 7: the names of the nodes are in its table"],
+    )
+    assert found.daemons[0]["msg"] == "port 4369 belongs to pid 7"
+
+
+@pytest.mark.parametrize(
+    ("unit", "started", "warns"),
+    [("session-3.scope", True, True), ("session-3.scope", False, False), ("epmd.service", True, False)],
+)
+def test_an_epmd_that_was_started_in_a_login_is_a_warning(unit: str, started: bool, warns: bool) -> None:
+    epmd = Epmd(EpmdKey(None, DAEMON), DOWN, TABLE, started=started, pid=7, unit=unit)
+    found = outcome(node("epmd_down", repair=Repair(True, True, "", TABLE, started)), epmds=[epmd])
+    assert [f"belongs to a login ({unit}) and may end with it" in warning for warning in found.warnings] == [
+        True
+    ] * warns
+
+
+def test_what_is_known_of_an_epmd_that_is_down_is_told() -> None:
+    table = Table(State.DOWN, {}, "systemd listens")
+    found = outcome(node("epmd_down", table=table), epmds=[Epmd(EpmdKey(None, DAEMON), table, table)])
+    assert (found.daemons[0]["state"], found.daemons[0]["msg"]) == ("down", "epmd is down: systemd listens")

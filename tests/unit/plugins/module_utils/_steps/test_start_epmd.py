@@ -16,6 +16,7 @@ import pwd
 import re
 import shlex
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -27,16 +28,18 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, StillSilent
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import CannotStart, EpmdError, StillSilent
 from ansible_collections.beamops.epmd.plugins.module_utils._host import (
     children,
     command_line,
+    owners,
     programs,
     systemd,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import start_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._steps.epmd_in_unit import OwnEpmd, Way
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.start_epmd import Started
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
@@ -47,6 +50,24 @@ from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.supp
     apart,
     as_nobody,
 )
+
+NO_UNITS = "Id=epmd.socket\nLoadState=not-found\n\nId=epmd.service\nLoadState=not-found\n"
+
+
+def units(port: int) -> str:
+    """What systemctl shows of Debian's units, on this port."""
+    command = "{ path=/usr/bin/epmd ; argv[]=/usr/bin/epmd -systemd ; ignore_errors=no }"
+    state = "LoadState=loaded\nActiveState=inactive\nUnitFileState=enabled\n"
+    return (
+        f"Listen=[::]:{port} (Stream)\nEnvironment=\nId=epmd.socket\n{state}\n"
+        f"ExecStart={command}\nTriggeredBy=epmd.socket\nId=epmd.service\n{state}"
+    )
+
+
+def starting(path: Path) -> str:
+    """The lines of a script that starts an epmd, and ends when that listens."""
+    fifo, listens = (shlex.quote(str(path / name)) for name in ("fifo", "listens"))
+    return f"printf 'start\\n' >{fifo}; read -r _ <{listens}"
 
 
 class Host:
@@ -64,12 +85,14 @@ class Host:
         os.mkfifo(path / "fifo")
         for entry in (path, path / "fifo"):  # for whoever is not root
             entry.chmod(0o777)
+        os.mkfifo(path / "listens")
         self._waiting = threading.Thread(target=self._wait, daemon=True)
         self._waiting.start()
 
     def _wait(self) -> None:
         if (self.path / "fifo").read_text() == "start\n":
             self._epmd = FakeServer(epmd(self.names), self.daemon.port)
+            (self.path / "listens").write_text("yes\n")
 
     def close(self) -> None:
         while self._waiting.is_alive():
@@ -83,7 +106,7 @@ class Host:
     def has(self, program: str, script: str = "", starts: bool = False) -> None:
         """Have this program, a script that gets the arguments of its call."""
         file = self.path / program
-        say = f"printf 'start\\n' >{shlex.quote(str(self.path / 'fifo'))}" if starts else ""
+        say = starting(self.path) if starts else ""
         called = shlex.quote(str(self.path / "called"))
         file.write_text(f'#!/bin/sh\necho "{program} $*" >>{called}\n{script}\n{say}\n')
         file.chmod(0o755)
@@ -112,6 +135,26 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         found = Host(Path(path))
         yield found
         found.close()
+
+
+@pytest.fixture
+def debian(host: Host, tmp_path: Path) -> Host:
+    """A host with systemd, and with Debian's units for the port of this epmd."""
+    (host.path / "systemd").mkdir()
+    (tmp_path / "units").write_text(units(host.daemon.port))
+    (tmp_path / "state").write_text("ActiveState=active\nSubState=running\n")
+    host.has("systemctl", systemctl(host, tmp_path))
+    host.has("journalctl", "case $* in *sync*) ;; *) echo Started it.; echo no epmd today;; esac")
+    return host
+
+
+def systemctl(host: Host, path: Path, failure: str = "") -> str:
+    """A script that shows the units and the state in this folder, and starts an epmd unless it fails."""
+    shown = shlex.quote(str(path / "units"))
+    return (
+        f"case $* in *SubState*) cat {shlex.quote(str(path / 'state'))};; show*) cat {shown};; list-unit-files*) ;; "
+        f"*reset-failed*) exit 1;; *start*) {failure or starting(host.path)};; esac"
+    )
 
 
 def vm(*flags: str, uid: int | None = None, executable: str | None = None, **environment: str) -> Vm:
@@ -197,7 +240,7 @@ def test_root_really_becomes_the_user_of_the_node(uid: int, monkeypatch: pytest.
         program.chmod(0o755)
         monkeypatch.setattr(programs, "PATH", f"{directory}:{programs.PATH}")
         start_epmd._by_hand(
-            start_epmd._Epmd(str(program), 4369, uid, {"PATH": programs.PATH}),
+            OwnEpmd(str(program), 4369, uid, {"PATH": programs.PATH}),
             programs.Place(False, None, ""),
             Deadline(60),
         )
@@ -219,30 +262,76 @@ def test_an_epmd_that_stays_in_the_foreground_has_an_end(host: Host) -> None:
     assert message == f"{host.path}/epmd -daemon did not go into the background within 1 s"
 
 
-def test_an_epmd_that_is_started_and_answers_nothing_has_an_end(host: Host) -> None:
-    host.has("epmd")
-    message = host.refusal(vm(), Deadline(1))
-    assert message == f"epmd was started, but does not answer on 127.0.0.1 port {host.daemon.port}"
+DATED = "epmd: Thu Nov  6 18:23:46 2025: "
 
 
-def test_an_epmd_that_is_silent_for_all_of_the_time_has_an_end_too(host: Host) -> None:
-    with FakeServer(hang, host.daemon.port), pytest.raises(StillSilent, match="epmd was started, but does not answer"):
-        start_epmd._wait(host.daemon, None, Deadline(0.1))
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        # With -daemon, it has no output, and its exit code says nothing.
+        (f"[ -n \"$1\" ] || echo '{DATED}failed to bind socket: Cannot assign requested address' >&2", None),
+        ('[ -n "$1" ] || { echo one; echo; echo two; echo three; echo four; exit 1; }', "one; two; three"),
+        ("", "{} does not say why"),
+    ],
+    ids=["address", "several lines", "nothing"],
+)
+def test_an_epmd_that_ends_at_once_says_why(host: Host, script: str, words: str | None) -> None:
+    host.has("epmd", script)
+    begin = time.monotonic()
+    message = host.refusal(vm(), Deadline(60))
+    assert time.monotonic() - begin < 30
+    expected = (words or "failed to bind socket: Cannot assign requested address").format(host.path / "epmd")
+    assert message == f"epmd was started, but ended at once: {expected}"
+    assert host.called == ["epmd -daemon", "epmd "]
 
 
-def test_an_epmd_that_does_not_answer_was_started_all_the_same(host: Host) -> None:
+def test_an_epmd_that_ends_at_once_changes_nothing(host: Host) -> None:
     host.has("epmd")
     with FakeServer(node(rpc(lambda *_given: Atom("erl_epmd")), NodePeer("vic@web1"))) as peer:
-        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=0.5)
+        options = Options(["vic"], port=peer.port, cookie="MonsterCookie", epmd_port=host.daemon.port, timeout=60)
         outcome = ensure(options, Mode.REPAIR)
-    assert "epmd was started, but does not answer" in outcome.msg
-    assert (outcome.failed, outcome.changed, outcome.daemons[0]["started"]) == (True, True, True)
+    assert "ended at once" in outcome.msg
+    assert (outcome.failed, outcome.changed, outcome.daemons[0]["started"]) == (True, False, False)
 
 
-def test_something_else_that_listens_there_is_no_epmd(host: Host) -> None:
+def test_the_words_of_the_linker_are_told(host: Host) -> None:
+    host.has("epmd", "echo 'epmd: error while loading shared libraries: libx.so.0' >&2; exit 127")
+    assert host.refusal(vm()) == (
+        f"{host.path}/epmd -daemon ended with exit code 127: epmd: error while loading shared libraries: libx.so.0"
+    )
+
+
+def test_a_program_that_may_not_be_executed_is_named(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "PATH", str(host.path))
+    host.has("epmd")
+    (host.path / "epmd").chmod(0o644)
+    assert f"{host.path}/epmd can't be started: Permission denied" in host.refusal(vm())
+
+
+@pytest.mark.parametrize(("pid", "kind"), [(7, StillSilent), (None, CannotStart)])
+def test_an_epmd_that_is_silent_for_all_of_the_time_has_an_end_too(
+    host: Host, pid: int | None, kind: type[EpmdError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what is there afterwards was started."""
+    monkeypatch.setattr(owners, "epmd_pid", lambda _port: pid)
+    way = Way(lambda: "", " somehow")
+    with FakeServer(hang, host.daemon.port), pytest.raises(kind, match="epmd was started somehow, but does not answer"):
+        start_epmd._wait(host.daemon, way, Deadline(0.1))
+
+
+def test_what_has_the_port_by_now_is_not_waited_for(host: Host) -> None:
     host.has("epmd")
     with FakeServer(answer(b"x"), host.daemon.port):
-        assert "does not answer" in host.refusal(vm(), Deadline(1))
+        assert "epmd was down, and gives no table now" in host.refusal(vm())
+    assert host.called == []
+
+
+def test_an_epmd_that_is_elsewhere_keeps_it_from_being_started(host: Host) -> None:
+    host.has("epmd", starts=True)
+    with socket.create_server(("127.0.0.2", host.daemon.port)):
+        message = host.refusal(vm())
+    assert "where nothing listens, but something has that port at 127.0.0.2, so no epmd can be started" in message
+    assert host.called == []
 
 
 def test_a_node_is_registered_with_the_epmd_that_was_started_for_it(host: Host) -> None:
@@ -324,10 +413,12 @@ def test_what_speaks_with_systemd_has_neither_our_environment_nor_our_terminal(
     monkeypatch.setenv("SECRET", "x")
     seen = shlex.quote(str(tmp_path / "seen"))
     (host.path / "systemd").mkdir()
+    (tmp_path / "units").write_text(NO_UNITS)
+    (tmp_path / "state").write_text("ActiveState=active\nSubState=running\n")
     host.has("epmd")
-    host.has("systemctl")
-    host.has("systemd-run", starts=True)
-    host.has(program, f"env >>{seen}; cut -d ' ' -f 6,7 /proc/$$/stat >>{seen}", starts=program == "systemd-run")
+    look = f"env >>{seen}; cut -d ' ' -f 6,7 /proc/$$/stat >>{seen}; "
+    host.has("systemctl", (look if program == "systemctl" else "") + systemctl(host, tmp_path))
+    host.has("systemd-run", look if program == "systemd-run" else "", starts=True)
     with on_a_terminal():
         assert host.start(vm(uid=0)).by_us
     lines = (tmp_path / "seen").read_text().splitlines()
@@ -337,6 +428,97 @@ def test_what_speaks_with_systemd_has_neither_our_environment_nor_our_terminal(
             session, terminal = line.split()
             assert session != str(os.getsid(0))
             assert terminal == "0"
+
+
+def test_a_unit_of_systemd_for_this_port_is_started(debian: Host) -> None:
+    assert debian.start(vm()).by_us
+    assert debian.called[0] == "systemctl list-unit-files --no-legend --no-pager *epmd*"
+    assert debian.called[1].startswith("systemctl show --property=Id,")
+    assert debian.called[2:4] == [
+        "systemctl --no-ask-password reset-failed epmd.socket epmd.service",
+        "systemctl --no-ask-password start epmd.service",
+    ]
+
+
+@pytest.mark.parametrize("state", ["ActiveState=failed", "ActiveState=activating\nSubState=auto-restart", ""])
+def test_a_unit_that_ends_at_once_says_why_and_all_is_put_back(debian: Host, tmp_path: Path, state: str) -> None:
+    (tmp_path / "state").write_text(f"{state}\n")
+    debian.has("systemctl", systemctl(debian, tmp_path, ":"))
+    assert debian.refusal(vm()) == (
+        "its unit epmd.service was started, but ended at once: no epmd today: see journalctl -u epmd.service"
+    )
+    assert debian.called[5] == "systemctl --no-ask-password stop epmd.socket epmd.service"
+
+
+def test_a_unit_that_can_not_be_started_says_why(debian: Host, tmp_path: Path) -> None:
+    debian.has("systemctl", systemctl(debian, tmp_path, "echo Job for epmd.service failed. >&2; exit 1"))
+    message = debian.refusal(vm())
+    assert message.startswith("its unit epmd.service could not be started: Job for epmd.service failed.")
+    assert message.endswith(": no epmd today: see journalctl -u epmd.service")
+    assert debian.called[4] == "systemctl --no-ask-password stop epmd.socket epmd.service"
+
+
+def test_where_systemd_listens_and_can_not_start_it_both_are_named(
+    debian: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = units(debian.daemon.port)
+    (tmp_path / "units").write_text("masked".join(shown.rsplit("loaded", 1)))
+    monkeypatch.setattr(owners, "is_awaited", lambda _port: True)
+    with FakeServer(hang, debian.daemon.port) as server:
+        message = debian.refusal(vm())
+        assert server.accepted == 0
+    assert f"systemd listens on port {debian.daemon.port} itself" in message
+    assert "(epmd.socket, epmd.service): unmask or mend the service, or stop its socket unit" in message
+
+
+@AS_ROOT
+def test_without_a_unit_for_this_port_root_makes_one(debian: Host, tmp_path: Path) -> None:
+    (tmp_path / "units").write_text(NO_UNITS)
+    debian.has("epmd")
+    debian.has("systemd-run", starts=True)
+    started = debian.start(vm(uid=0, ERL_EPMD_ADDRESS="127.0.0.1"))
+    unit = f"beamops-epmd-{debian.daemon.port}-{os.getpid()}.service"
+    until = "when epmd.socket or epmd.service is started, or with systemctl stop"
+    assert (started.by_us, started.how) == (True, f" in {unit} (it ends {until} {unit})")
+    rivals = "epmd.socket epmd.service"
+    assert debian.called[2] == (
+        f"systemd-run --unit={unit} --collect --quiet --uid=0 --setenv=ERL_EPMD_ADDRESS=127.0.0.1 "
+        f"--setenv=PATH={programs.PATH} --setenv=ERL_EPMD_PORT={debian.daemon.port} "
+        f"--property=Conflicts={rivals} --property=Before={rivals} -- {debian.path}/epmd"
+    )
+
+
+@AS_ROOT
+def test_a_transient_unit_makes_room_for_those_that_are_not_used(debian: Host) -> None:
+    debian.has("epmd")
+    debian.has("systemd-run", starts=True)
+    started = debian.start(vm(uid=0, ERL_EPMD_ADDRESS="127.0.0.1"))
+    assert (
+        "--property=Conflicts=epmd.socket epmd.service --property=Before=epmd.socket epmd.service" in (debian.called[2])
+    )
+    assert " (it ends when epmd.socket or epmd.service is started, or with systemctl stop beamops-" in started.how
+
+
+@AS_ROOT
+def test_a_transient_unit_that_ends_at_once_says_why(debian: Host, tmp_path: Path) -> None:
+    (tmp_path / "units").write_text(NO_UNITS)
+    (tmp_path / "state").write_text("ActiveState=inactive\nSubState=dead\n")
+    debian.has("epmd")
+    debian.has("systemd-run")
+    unit = f"beamops-epmd-{debian.daemon.port}-{os.getpid()}.service"
+    assert debian.refusal(vm(uid=0)) == f"epmd was started in {unit}, but ended at once: no epmd today"
+
+
+@AS_ROOT
+def test_a_node_in_a_network_of_its_own_gets_its_epmd_there(debian: Host) -> None:
+    debian.has("epmd")
+    debian.has("systemd-run", starts=True)
+    assert debian.start(vm(uid=2**30)._replace(pid=os.getpid(), namespace=1)).by_us
+    called = debian.called[0]
+    assert f"--property=NetworkNamespacePath=/proc/{os.getpid()}/ns/net " in called
+    # systemd knows no user without a name.
+    assert "--uid" not in called
+    assert called.endswith(f" -- setpriv --reuid={2**30} --regid={2**30} --clear-groups -- {debian.path}/epmd")
 
 
 @contextlib.contextmanager
@@ -356,8 +538,7 @@ def on_a_terminal() -> Iterator[None]:
 def test_an_epmd_that_hangs_at_its_start_takes_no_time_from_the_nodes_of_another(host: Host, tmp_path: Path) -> None:
     """Nor does one whose work was killed while it started its epmd."""
     other = Host(tmp_path)
-    fifo = shlex.quote(str(tmp_path / "fifo"))
-    host.has("epmd", f'[ "$ERL_EPMD_PORT" = {other.daemon.port} ] || exec sleep 3600; echo start >{fifo}')
+    host.has("epmd", f'[ "$ERL_EPMD_PORT" = {other.daemon.port} ] || exec sleep 3600; {starting(tmp_path)}')
 
     def die() -> None:
         with children.alone(8, Deadline(60)):
