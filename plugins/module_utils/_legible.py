@@ -26,7 +26,7 @@ _UNSAFE = re.compile(f"[{_CONTROLS}{_UNSEEN}]")
 
 def legible(text: str, limit: int = MAX_SENTENCE) -> str:
     """The text in one line, with `?` for each unsafe character, and no longer than the limit."""
-    line = _UNSAFE.sub("?", text[: limit + 1])
+    line = _UNSAFE.sub("?", text[: limit + 1])  # pragma: no mutate: the next line cuts it to the limit
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 

@@ -1,15 +1,22 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Ansible asks of a collection and no tool of ours checks: its folders, and what its action group holds."""
+"""What Ansible asks of a collection and no tool of ours checks: its folders, and what its action group holds.
+
+And what we ask of its tests: each file of plugins/ has one, under the same name.
+"""
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
+import pytest
 import yaml
 
 CHECKOUT = Path(__file__).parents[2]
+UNIT = CHECKOUT / "tests" / "unit"
+FILES = sorted(path.relative_to(CHECKOUT) for path in (CHECKOUT / "plugins").rglob("*.py") if path.stem != "__init__")
 
 
 def test_plugins_has_only_folders_that_ansible_knows_and_python_in_them() -> None:
@@ -22,3 +29,11 @@ def test_the_action_group_has_every_module() -> None:
     runtime = yaml.safe_load((CHECKOUT / "meta" / "runtime.yml").read_text(encoding="utf-8"))
     modules = sorted(path.stem for path in (CHECKOUT / "plugins" / "modules").glob("*.py"))
     assert runtime["action_groups"] == {"epmd": modules}
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_every_file_has_a_test_of_its_name_or_another_says_that_it_tests_it(file: Path) -> None:
+    if not (UNIT / file.parent / f"test_{file.stem.lstrip('_')}.py").exists():
+        name = f"{file.parent.name}/{file.name}"
+        tops = [ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in UNIT.rglob("test_*.py")]
+        assert [top for top in tops if top and name in top]

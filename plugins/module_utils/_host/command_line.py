@@ -75,7 +75,9 @@ def _flags(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and re.fullmatch("[0-9]{1,5}", text) and 0 < int(text) < 65536 else None
+    if not text or not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        return None
+    return int(text) or None
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLine:
@@ -91,7 +93,11 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
     name = first("sname") or first("name")
     if name is not None:
         # The node takes a byte that is not UTF-8 for a character of Latin-1.
-        name = re.sub("[\udc80-\udcff]", lambda match: chr(ord(match.group()) - 0xDC00), name)
+        name = re.sub(
+            "[\udc80-\udcff]",
+            lambda match: chr(ord(match.group()) - 0xDC00),  # pragma: no mutate: % and ^ do the same
+            name,
+        )
     # With two values it is the cookie of another node.
     cookies = [values for values in every("setcookie") if len(values) < 2]
     # The script of a release gives its cookie on the command line, which may be cut or rewritten since then.
@@ -135,8 +141,9 @@ def _is_release(name: str | None, environment: Mapping[str, str]) -> bool:
 
 def _cookie(setcookie: list[list[str]], release: Mapping[str, str]) -> tuple[str | None, str]:
     # auth.erl: exactly one -setcookie, with a value; else the file counts.
-    if len(setcookie) == 1 and setcookie[0]:
-        return setcookie[0][0], "-setcookie on its command line"
+    if list(map(len, setcookie)) == [1]:
+        ((cookie,),) = setcookie
+        return cookie, "-setcookie on its command line"
     if release.get("RELEASE_COOKIE"):
         return release["RELEASE_COOKIE"], "RELEASE_COOKIE in its environment"
     return None, ""

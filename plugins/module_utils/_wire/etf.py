@@ -265,7 +265,7 @@ def _bit_binary(reader: _Reader, depth: int) -> Term:
     data = reader.take(size)
     if not 1 <= bits <= 8 or not data:
         raise ProtocolError(f"a bitstring of {size} bytes uses {bits} bits of the last")
-    return data if bits == 8 else BitString(data, bits)
+    return data if bits == 8 else BitString(data, bits)  # pragma: no mutate: more than 8 were refused above
 
 
 def _pid(creation: struct.Struct) -> Callable[[_Reader, int], Pid]:

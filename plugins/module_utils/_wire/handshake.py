@@ -139,7 +139,7 @@ class Handshake:
         self._dynamic = dynamic
         self._old = old
         self._challenge = challenge
-        self._peer_challenge = 0
+        self._peer_challenge = 0  # pragma: no mutate: set before it is read
         self._complement = b""
         self._cookie = b""
         self._flags = OUR_FLAGS | (DFLAG_NAME_ME if dynamic else 0)
@@ -150,7 +150,8 @@ class Handshake:
         self.state = State.NAME_SENT
         name = self.name.encode("latin-1")
         if self._old:
-            return _OLD_NAME.pack(b"n", OLD_VERSION, self._flags & 0xFFFFFFFF) + name
+            flags = self._flags & 0xFFFFFFFF  # pragma: no mutate: the lowest flag, DFLAG_PUBLISHED, is never ours
+            return _OLD_NAME.pack(b"n", OLD_VERSION, flags) + name
         return _NAME.pack(b"N", self._flags, self.creation, len(name)) + name
 
     def receive(self, packet: bytes) -> bytes:

@@ -1,7 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worst bytes within the limits cost much less than 64 MiB and some seconds; the limits stay below Python's own."""
+"""The worst bytes within the limits cost much less than 64 MiB and some seconds; the limits stay below Python's own.
+
+For `module_utils/_limits.py`. That each limit holds is tested with the file that it limits.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,11 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of the modules agrees with the options that they take and with what they return."""
+"""The documentation of the modules agrees with the options that they take and with what they return.
+
+For `module_utils/_errors.py`, too: it has a documented reason for each error. The attributes of the modules, from
+`doc_fragments/_attributes.py`, are checked by ansible-test.
+"""
 
 from __future__ import annotations
 

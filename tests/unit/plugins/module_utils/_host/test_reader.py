@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The two ways to read the host give the same answers, and the right one is taken.
 
-For `interface.py` too: each case runs against both ways, on real processes and sockets.
+For `_host/interface.py`, too: each case runs against both ways, on real processes and sockets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of the records of a run: result, failure with its reason, warnings, tables before and after."""
+"""What becomes of the records of a run: result, failure with its reason, warnings, tables before and after.
+
+For `_steps/records.py`, too: its tuples do nothing by themselves.
+"""
 
 from __future__ import annotations
 
