@@ -20,7 +20,7 @@ from . import namespaces
 def name_in(pid: int, uid: int) -> str:
     """The name that the root directory of a process has for a user, who has this number outside; else the number."""
     with contextlib.suppress(OSError, ValueError):
-        with open(f"/proc/{pid}/uid_map", encoding="ascii") as file:
+        with open(f"/proc/{pid}/uid_map", encoding="utf-8") as file:
             wanted = str(namespaces.mapped(file.read(), uid))
         for line in passwd(f"/proc/{pid}/root").decode("utf-8", "replace").splitlines():
             fields = line.split(":")

@@ -118,7 +118,7 @@ def entrance(pid: int, as_itself: bool) -> Callable[[], None]:
     call = _system_calls()
     ids = ids_inside(pid) if as_itself else Ids(0, 0)
     confinement = rights.confinement_of(pid)
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+    with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as file:
         every = range(int(file.read()) + 1)
     excess = [capability for capability in every if not confinement.capabilities >> capability & 1]
     # The user namespace first: it gives the rights for the others, where they are its own.
@@ -171,7 +171,7 @@ def ids_inside(pid: int) -> Ids:
 
 def _map(pid: int, name: str) -> str:
     try:
-        with open(f"/proc/{pid}/{name}", encoding="ascii") as file:
+        with open(f"/proc/{pid}/{name}", encoding="utf-8") as file:
             return file.read()
     except OSError:
         raise rights.ended(pid) from None
@@ -181,7 +181,7 @@ def move_to_cgroup(pid: int, neighbour: int) -> None:
     """Move a process into the cgroups of another one, as far as that is allowed."""
     with contextlib.suppress(OSError), open(f"/proc/{neighbour}/cgroup", encoding="utf-8") as file:
         for path in member_files(file.read()):
-            with contextlib.suppress(OSError), open(path, "w", encoding="ascii") as members:
+            with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as members:
                 members.write(str(pid))
 
 

@@ -193,7 +193,7 @@ def _plain(address: str) -> str:
 
 def largest_backlog() -> int:
     """What the kernel cuts the backlog of a listener down to, in this network namespace (listen(2))."""
-    with contextlib.suppress(OSError, ValueError), open(SOMAXCONN, encoding="ascii") as file:
+    with contextlib.suppress(OSError, ValueError), open(SOMAXCONN, encoding="utf-8") as file:
         return int(file.read())
     return 1 << 31
 

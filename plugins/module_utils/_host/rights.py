@@ -161,7 +161,7 @@ def _missing(needed: Sequence[str]) -> list[str]:
 
 def _is_root_everywhere() -> bool:
     """Whether our user namespace is that of the host."""
-    with contextlib.suppress(OSError), open("/proc/self/uid_map", encoding="ascii") as file:
+    with contextlib.suppress(OSError), open("/proc/self/uid_map", encoding="utf-8") as file:
         return file.read().split() == _EVERY_USER
     return True
 
@@ -202,7 +202,7 @@ def as_its_user(pid: int, uid: int | None, user: str | None) -> str:
 
 
 def _is_mapped(uid: int) -> bool:
-    with contextlib.suppress(OSError), open("/proc/self/uid_map", encoding="ascii") as file:
+    with contextlib.suppress(OSError), open("/proc/self/uid_map", encoding="utf-8") as file:
         ranges = [list(map(int, line.split())) for line in file]
         return any(first <= uid < first + count for first, _outside, count in ranges)
     return True

@@ -93,7 +93,7 @@ def keeps_epmd_alone(pid: int, unit: str) -> bool:
         if path.endswith(f"/{unit}"):
             for mounted in CGROUPS:
                 with contextlib.suppress(OSError, ValueError):
-                    with open(f"{mounted}{path}/cgroup.procs", encoding="ascii") as file:
+                    with open(f"{mounted}{path}/cgroup.procs", encoding="utf-8") as file:
                         members = [int(line) for line in file]
                     if pid in members:
                         return all(_name(member) == "epmd" for member in members)

@@ -112,7 +112,7 @@ class TestOneSentence:
         ("failure", "words"),
         [
             (lambda: time.sleep(3600), "did not end within"),
-            (broken(OSError(5, "Input/output error", "/x")), "/x can't be read (Input/output error): run with become"),
+            (broken(OSError(5, "Input/output error", "/x")), "/x can't be read (Input/output error): give cookie"),
             (broken(ValueError("x")), "ValueError: x (at test_ensure.py line "),
         ],
     )
