@@ -56,7 +56,7 @@ def ensure(options: Options, mode: Mode) -> Outcome:
 
 
 def _settle_doubts(findings: list[Finding], options: Options, mode: Mode) -> list[Finding]:
-    """Have nodes that may need no epmd say it themselves. Those that are to be repaired are asked while that is done."""
+    """Have nodes that may need no epmd say so themselves; one that is to be repaired is asked while that is done."""
 
     def doubt(finding: Finding) -> Lost | None:
         is_later = mode is Mode.REPAIR and finding.diagnosis.lost is not None

@@ -11,8 +11,16 @@ from typing import Any
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.kinds import Saw
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose
-from ansible_collections.beamops.epmd.tests.lab import Authority, Epmd, Node, Otp, forget, holders
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, hand_on, life, lose
+from ansible_collections.beamops.epmd.tests.lab import (
+    Authority,
+    Epmd,
+    Node,
+    Otp,
+    forget,
+    holders,
+    overwrite_command_line,
+)
 
 pytestmark = pytest.mark.since(25)
 

@@ -27,11 +27,11 @@ _PROTOCOLS = ("inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
 class CommandLine(NamedTuple):
     """The options that a node was started with; None or empty where one was not given.
 
-    They are hints: other settings stand in a sys.config, and of a flag that is given twice the releases of OTP take one,
-    the other or none.
+    They are hints: other settings stand in a sys.config, and of a flag that is given twice the releases of OTP take
+    one, the other or none.
 
     name: `vic` or `vic@host`. epmd_port: also from ERL_EPMD_PORT. cookie, cookie_source: see `cookies.py`; never to be
-    shown. release_root: the Elixir release that may have its cookie. without_epmd: the flag by which it may use no epmd.
+    shown. release_root: the Elixir release that may have its cookie. without_epmd: a flag by which it may use no epmd.
     erl_epmd_port: also from erl_epmd_node_listen_port, its name since OTP 27. starts_epmd: False with `-start_epmd
     false`. silent: the flag by which it may listen nowhere. tls: whether it is likelier to speak TLS than not.
     is_protocol_sure: whether that, and inet6, is what every release of OTP makes of these flags. tls_optfile,

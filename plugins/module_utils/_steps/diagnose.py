@@ -74,7 +74,7 @@ def _without_listener(seen: Observation) -> Diagnosis:
             "distribution port, give name, port and cookie_file",
         )
     if line.name is None:
-        return Diagnosis(NOT_APPLICABLE, "it was started without a name and listens nowhere, so it is no node")
+        return Diagnosis(NOT_APPLICABLE, "it listens nowhere and was started without a name, so it is no node")
     if line.silent:
         return Diagnosis(
             NOT_APPLICABLE, f"it was started with {line.silent} and listens nowhere, so no other node can connect to it"
@@ -103,7 +103,8 @@ def _may_be_silent(seen: Observation) -> bool:
 def _unanswered(seen: Observation) -> Diagnosis:
     """No port answers as a node."""
     line = seen.vm.command_line
-    also = f"; not asked, since other services use them: port {', '.join(map(str, seen.unasked))}" if seen.unasked else ""
+    ports = ", ".join(map(str, seen.unasked))
+    also = f"; not asked, since other services use it: port {ports}" if ports else ""
     if seen.is_node is not False or (seen.unasked and line.name is None):
         return Diagnosis(UNIDENTIFIED, f"no node answers, {seen.trouble}{also}")
     if line.name is None:
