@@ -80,6 +80,28 @@ def test_certificates_from_the_command_line(
         saw("TLS, certificates by -ssl_dist_opt", otp.release, f"{done.node['verdict']}, registered again")
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["flags", "rewritten"])
+def test_tls_that_no_flag_tells(
+    otp: Otp, epmd: Epmd, authority: Authority, register: Register, saw: Saw, tmp_path: Path, known: bool
+) -> None:
+    """By a -proto_dist that hands on to that of OTP, and where the command line was rewritten."""
+    args = authority.options(authority.issue("vic"), None, mutual=False)
+    if known:
+        args[1] = "my"
+        args += hand_on(otp, "my_dist", "inet_tls_dist", tmp_path)
+    with start(otp, epmd, args) as node:
+        if not known:
+            overwrite_command_line(node, b"my-server: idle")
+        healthy = register()
+        assert (healthy.failed, healthy.node["verdict"], healthy.node["tls"]) == (False, "registered", True)
+        lose(epmd, node)
+        done = register(cookie=COOKIE)
+        assert done.changed, done.output
+        assert epmd.names() == {"vic": node.port}
+        kind = "by a -proto_dist that hands on to inet_tls" if known else "command line replaced by a title"
+        saw(f"TLS, {kind}", otp.release, f"{done.node['verdict']}, registered again")
+
+
 def test_over_ipv6(otp: Otp, epmd: Epmd, authority: Authority, register: Register, saw: Saw) -> None:
     certificate = authority.issue("vic")
     args = authority.options(certificate, certificate)

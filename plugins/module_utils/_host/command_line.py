@@ -124,7 +124,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
         silent="-dist_listen false" if first("dist_listen") == "false" else _lent(name),
         hidden=every("hidden")[:1] == [[]] or first("hidden") == "true",
         inet6=protocol.startswith("inet6"),
-        tls=protocol.endswith("_tls") or (protocol not in _PROTOCOLS and bool(every("ssl_dist_optfile"))),
+        tls=protocol.endswith("_tls")
+        or (protocol not in _PROTOCOLS and bool(every("ssl_dist_optfile") or every("ssl_dist_opt"))),
         # A line with neither may be cut or rewritten. Two flags mean the first or inet_tcp, by release.
         is_protocol_sure=protocol in _PROTOCOLS and len(protocols) < 2 and (name is not None or bool(protocols)),
         tls_optfile=first("ssl_dist_optfile"),

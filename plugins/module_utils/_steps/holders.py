@@ -103,7 +103,7 @@ def _described(pids: Iterable[int]) -> str:
     return ", ".join(vms.describe(pid) for pid in pids)
 
 
-_FORGOTTEN = "a Java or C node that epmd has forgotten can't be found, and registers only when it is started"
+FORGOTTEN = "a Java or C node that epmd has forgotten can't be found, and registers only when it is started"
 
 
 def explain_missing(
@@ -122,7 +122,7 @@ def explain_missing(
     failures = [f"{name}: {sentence}" for name, sentence in found.items() if sentence]
     absent = [name for name in missing if not found.get(name)]
     if absent:
-        failures.append(f"{', '.join(absent)}: no such node runs here; {_listed(running)}; {_FORGOTTEN}")
+        failures.append(f"{', '.join(absent)}: no such node runs here; {_listed(running)}; {FORGOTTEN}")
     return failures
 
 
