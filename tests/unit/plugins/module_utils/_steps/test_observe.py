@@ -251,9 +251,10 @@ def test_a_name_that_epmd_has_is_registered_whatever_flags_say(runs: Runs, flags
 def test_a_node_that_may_need_no_epmd_is_asked(runs: Runs, info: Any, cookie: str, expected: str, mode: Mode) -> None:
     """In every mode the same, and never on more than two connections."""
     runs("-sname", "vic", "-setcookie", cookie, "-proto_dist", "my")
-    with FakeServer(node(rpc(lambda *_call: info), vic())) as peer, FakeServer(epmd({})) as daemon:
-        with mock.patch.object(codec, "DEFAULT_PORT", daemon.port):
-            outcome = ensure(Options([], timeout=60), mode)
+    with FakeServer(node(rpc(lambda *_call: info), vic())) as peer, FakeServer(epmd({})) as daemon, mock.patch.object(
+        codec, "DEFAULT_PORT", daemon.port
+    ):
+        outcome = ensure(Options([], timeout=60), mode)
     assert verdict(outcome)[0] == expected
     assert peer.accepted == 2
     assert bool(outcome.warnings) == (expected == "unidentified")

@@ -98,7 +98,7 @@ def test_a_node_that_is_lost_registers_itself_and_epmd_has_it() -> None:
     assert outcome.diff == {"before": head, "after": f"{head}name vic at port {lost.port}\n"}
 
 
-NOPROC = (Atom("badrpc"), (Atom("EXIT"), (Atom("noproc"), [])))
+NOPROC: Term = (Atom("badrpc"), (Atom("EXIT"), (Atom("noproc"), [])))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_node_that_says_that_it_needs_no_epmd_is_not_registered(info: Term, wo
 
 def test_a_node_of_another_epmd_is_not_registered() -> None:
     lost = Lost()
-    with mock.patch.object(erl_epmd, "epmd_port", lambda _connection: 4711):
+    with mock.patch.object(erl_epmd, "epmd_port", return_value=4711):
         outcome = lost.ensure(known=True)
     assert (outcome.failed, lost.asked) == (True, [])
     assert outcome.msg.endswith(": give epmd_port=4711")
