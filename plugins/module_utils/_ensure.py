@@ -18,7 +18,7 @@ import enum
 from ._errors import in_words
 from ._options import Options, check
 from ._steps import daemons, diagnose, observe, report
-from ._steps.records import Finding
+from ._steps.records import Diagnosis, Finding, Lost, Repair
 from ._steps.report import Outcome
 from ._wire import epmd
 
@@ -48,6 +48,7 @@ def _ensure(options: Options, mode: Mode) -> Outcome:
     wanted = [vm for vm in found if observe.may_be_wanted(vm, options)]
     observations = observe.observe(wanted, options)
     findings = diagnose.diagnose([seen for seen in observations if observe.is_wanted(seen, options)])
+    findings = _settle_doubts(findings, options, mode)
     findings = _name_who_is_in_the_way(findings, options)
     if mode is not Mode.DIAGNOSE:
         findings = _repair(findings, options, mode)
@@ -63,6 +64,22 @@ def _ensure(options: Options, mode: Mode) -> Outcome:
         names = [vm.command_line.name for vm in others] + [seen.known_name for seen in observations]
         why_absent = holders.explain_missing(absent, [name for name in names if name], epmds, options)
     return report.outcome(findings, epmds, absent, why_absent, options, is_prediction=mode is not Mode.REPAIR)
+
+
+def _settle_doubts(findings: list[Finding], options: Options, mode: Mode) -> list[Finding]:
+    """Have nodes that may need no epmd say so themselves; one that is to be repaired is asked while that is done."""
+
+    def doubt(finding: Finding) -> Lost | None:
+        is_later = mode is Mode.REPAIR and finding.diagnosis.lost is not None
+        return None if is_later else finding.diagnosis.doubtful
+
+    doubtful = [node for node in map(doubt, findings) if node]
+    if not doubtful:
+        return findings
+    from ._steps import repair  # noqa: PLC0415
+
+    answers = iter(repair.ask(doubtful, options))
+    return [_told(finding, next(answers)) if doubt(finding) else finding for finding in findings]
 
 
 def _name_who_is_in_the_way(findings: list[Finding], options: Options) -> list[Finding]:
@@ -81,4 +98,20 @@ def _repair(findings: list[Finding], options: Options, mode: Mode) -> list[Findi
 
     act = repair.repair if mode is Mode.REPAIR else repair.predict
     repairs = iter(act(lost, options))
-    return [finding._replace(repair=next(repairs)) if finding.diagnosis.lost else finding for finding in findings]
+    return [_repaired(finding, next(repairs)) if finding.diagnosis.lost else finding for finding in findings]
+
+
+def _repaired(finding: Finding, repair: Repair) -> Finding:
+    """The finding after its repair, or with another verdict after what the node has said itself."""
+    if repair.reason in _VERDICTS_OF_THE_NODE:
+        return finding._replace(diagnosis=Diagnosis(repair.reason, repair.msg))
+    return finding._replace(repair=repair)
+
+
+_VERDICTS_OF_THE_NODE = (diagnose.NOT_APPLICABLE, diagnose.UNIDENTIFIED)
+"""What a node that was asked, or could not be, ends in; errors for one of these have it as their reason."""
+
+
+def _told(finding: Finding, answer: Exception | None) -> Finding:
+    reason = getattr(answer, "reason", "")
+    return finding._replace(diagnosis=Diagnosis(reason, str(answer))) if reason in _VERDICTS_OF_THE_NODE else finding

@@ -61,6 +61,10 @@ class ProtocolError(EpmdError):
     reason = "protocol_error"
 
 
+class SpeaksTls(ProtocolError):
+    """The peer answered a plain handshake with an alert of TLS."""
+
+
 class Unreachable(EpmdError):
     """The peer refused the connection, closed it, or did not answer in time."""
 
@@ -87,10 +91,26 @@ class TlsFailed(EpmdError):
     reason = "tls_failed"
 
 
+class SpeaksNoTls(TlsFailed):
+    """The peer does not speak TLS at all."""
+
+
 class NodeRefused(EpmdError):
     """A node answered, and does not let us connect."""
 
     reason = "node_refused"
+
+
+class NeedsNoEpmd(EpmdError):
+    """A node says itself that it registers at no epmd."""
+
+    reason = "not_applicable"
+
+
+class CannotTell(EpmdError):
+    """A node that may need no epmd could not be asked whether it does."""
+
+    reason = "unidentified"
 
 
 class CannotStart(EpmdError):

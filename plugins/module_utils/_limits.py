@@ -102,6 +102,9 @@ KILL_SECONDS = 1
 FORGET_SECONDS = 0.5
 """How long a node has to forget a dead socket after it was told to; measured: 7 ms."""
 
+MOMENT_SECONDS = 1
+"""How long an unlikely port has to answer as a node; a node in good health takes 2 ms."""
+
 MARGIN_SECONDS = 5
 """What a child has beyond the time for its node."""
 

@@ -203,9 +203,10 @@ nodes:
           another node answers there.
         - V(epmd_unresponsive) something has the port of epmd and gives no table. It does not answer, answers garbage,
           or listens at another address than the one where the node asks. Nothing is done, and the module fails.
-        - V(not_applicable) the node does not use epmd, or the Erlang VM is no node. Nothing is done.
-        - V(unidentified) an Erlang VM whose name can't be learnt. Nothing is done. The module fails if it was asked for
-          this node, or may not see its sockets, and warns otherwise.
+        - V(not_applicable) it was seen that the Erlang VM is no node, or does not use epmd. Nothing is done.
+        - V(unidentified) an Erlang VM whose name can't be learnt, a node that listens nowhere or whose ports don't
+          answer as a node, or one that can't be asked whether it uses epmd. Nothing is done. The module fails if it was
+          asked for this node, or may not see its sockets, and warns otherwise.
       returned: always
       type: str
       sample: missing

@@ -29,6 +29,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     Container,
     Epmd,
     Node,
+    Otp,
     Squatter,
     forget,
     holders,
@@ -267,3 +268,21 @@ def recover(register: Register, epmd: Epmd, node: Node, **options: Any) -> Run:
 def uptime(node: Node) -> int:
     """For how many milliseconds this VM has been running."""
     return int(node.eval("element(1, erlang:statistics(wall_clock))"))
+
+
+HAND_ON = """
+    Exports = [{{F, A}} || {{F, A}} <- {module}:module_info(exports), F =/= module_info, F =/= behaviour_info],
+    Arguments = fun(A) -> lists:join(",", [[$A | integer_to_list(N)] || N <- lists:seq(1, A)]) end,
+    Text = ["-module({name}).\n-compile(export_all).\n" |
+        [io_lib:format("~p(~s) -> {module}:~p(~s).\n", [F, Arguments(A), F, Arguments(A)]) || {{F, A}} <- Exports]],
+    ok = file:write_file("{path}/{name}.erl", Text),
+    {{ok, _}} = compile:file("{path}/{name}", [nowarn_export_all, {{outdir, "{path}"}}])
+"""
+
+
+def hand_on(otp: Otp, name: str, module: str, path: Path) -> list[str]:
+    """Make a module that hands all calls on to another one. Returns the flags by which it is found."""
+    with otp.node(None, epmd_port=1) as compiler:
+        compiler.eval(f"code:ensure_loaded({module})")
+        compiler.eval(HAND_ON.format(name=name, module=module, path=path))
+    return ["-pa", str(path)]

@@ -206,6 +206,36 @@ def test_the_distribution_port_is_recognised_by_its_range(otp: Otp, epmd: Epmd, 
         saw("inet_dist_listen_min and _max", otp.release, words)
 
 
+RANGE = "inet_dist_listen_min {0} inet_dist_listen_max {0}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("a second -kernel with another range", f"-kernel {RANGE.format('PORT')} -kernel {RANGE.format(1)}"),
+        ("a range of a service (8080), in flags", f"-kernel {RANGE.format(8080)}"),
+        ("a range of a service (5222), in flags", f"-kernel {RANGE.format(5222)}"),
+        ("a range of a service (8080), in a sys.config", "-config CONFIG"),
+        ("a backlog of its own", "-kernel inet_dist_listen_options [{backlog,7}]"),
+        ("-proto_dist twice", "-proto_dist inet6_tcp -proto_dist inet6_tcp"),
+    ],
+    ids=["second range", "8080", "5222", "8080 in a file", "backlog", "protocol"],
+)
+def test_a_flag_that_is_not_what_it_looks_like_hides_no_node(
+    otp: Otp, epmd: Epmd, register: Register, saw: Saw, tmp_path: Path, kind: str, args: str
+) -> None:
+    port = 8080 if "CONFIG" in args else free_port()
+    limits = f"[{{kernel, [{{inet_dist_listen_min, {port}}}, {{inet_dist_listen_max, {port}}}]}}].\n"
+    (tmp_path / "sys.config").write_text(limits)
+    flags = args.replace("PORT", str(port)).replace("CONFIG", str(tmp_path / "sys")).split()
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=flags) as node:
+        healthy = register()
+        assert (healthy.failed, healthy.node["verdict"], healthy.node["port"]) == (False, "registered", node.port)
+        done = recover(register, epmd, node)
+        assert not register().changed
+        saw(kind, otp.release, f"{done.node['verdict']}, registered again")
+
+
 @pytest.mark.one_release
 @pytest.mark.parametrize(
     ("kind", "name"),

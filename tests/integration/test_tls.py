@@ -11,8 +11,16 @@ from typing import Any
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, life, lose
-from ansible_collections.beamops.epmd.tests.lab import Authority, Epmd, Node, Otp, forget, holders
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, hand_on, life, lose
+from ansible_collections.beamops.epmd.tests.lab import (
+    Authority,
+    Epmd,
+    Node,
+    Otp,
+    forget,
+    holders,
+    overwrite_command_line,
+)
 
 pytestmark = pytest.mark.since(25)
 
@@ -71,6 +79,28 @@ def test_certificates_from_the_command_line(
         assert epmd.names() == {"vic": node.port}
         assert node.log == ""
         saw("TLS, certificates by -ssl_dist_opt", otp.release, f"{done.node['verdict']}, registered again")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["flags", "rewritten"])
+def test_tls_that_no_flag_tells(
+    otp: Otp, epmd: Epmd, authority: Authority, register: Register, saw: Saw, tmp_path: Path, known: bool
+) -> None:
+    """By a -proto_dist that hands on to that of OTP, and where the command line was rewritten."""
+    args = authority.options(authority.issue("vic"), None, mutual=False)
+    if known:
+        args[1] = "my"
+        args += hand_on(otp, "my_dist", "inet_tls_dist", tmp_path)
+    with start(otp, epmd, args) as node:
+        if not known:
+            overwrite_command_line(node, b"my-server: idle")
+        healthy = register()
+        assert (healthy.failed, healthy.node["verdict"], healthy.node["tls"]) == (False, "registered", True)
+        lose(epmd, node)
+        done = register(cookie=COOKIE)
+        assert done.changed, done.output
+        assert epmd.names() == {"vic": node.port}
+        kind = "by a -proto_dist that hands on to inet_tls" if known else "command line replaced by a title"
+        saw(f"TLS, {kind}", otp.release, f"{done.node['verdict']}, registered again")
 
 
 def test_over_ipv6(otp: Otp, epmd: Epmd, authority: Authority, register: Register, saw: Saw) -> None:

@@ -16,6 +16,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     Register,
     as_nobody,
+    hand_on,
     life,
     lose,
     recover,
@@ -198,3 +199,96 @@ def test_a_c_node(otp: Otp, epmd: Epmd, node: Node, register: Register, saw: Saw
         assert node.eval(f"net_kernel:hidden_connect_node('in_c@{node.name.partition('@')[2]}')") == "true"
         wait_until(lambda: foreign.log == [f"connected {node.name}"], "the C node to say who has connected")
         saw("C node", otp.release, "foreign in the facts; fails by name: not an Erlang VM")
+
+        node.suspend()  # so that it is not registered again meanwhile
+        epmd.kill()
+        epmd.start()
+        lost = register(name="in_c", epmd_port=epmd.port, timeout=2)
+        assert (lost.failed, lost.changed, epmd.names()) == (True, False, {})
+        assert "in_c: no such node runs here" in lost.msg
+        assert (
+            "a Java or C node that epmd has forgotten can't be found, and registers only when it is started" in lost.msg
+        )
+        saw("C node that epmd has forgotten", otp.release, "fails by name: it can't be found")
+        node.resume()
+
+
+ODD_DIST = """
+-module(odd_dist).
+-export([select/1, listen/1, listen/2, accept/1, accept_connection/5, setup/5, close/1, is_node_name/1, address/0]).
+-include_lib("kernel/include/net_address.hrl").
+select(_) -> true.
+address() -> #net_address{host = "host", protocol = odd, family = inet}.
+listen(_) -> listen().
+listen(_, _) -> listen().
+listen() ->
+    {ok, Socket} = gen_tcp:listen(0, [{active, false}, {backlog, 128}]),
+    {ok, Port} = inet:port(Socket),
+    {ok, {Socket, (address())#net_address{address = {{127, 0, 0, 1}, Port}}, 1}}.
+accept(Socket) -> spawn_link(fun() -> loop(Socket) end).
+loop(Socket) ->
+    {ok, One} = gen_tcp:accept(Socket),
+    gen_tcp:send(One, "HTTP/1.1 400 odd\r\n"),
+    gen_tcp:close(One),
+    loop(Socket).
+accept_connection(_, _, _, _, _) -> exit(odd).
+setup(_, _, _, _, _) -> exit(odd).
+close(Socket) -> gen_tcp:close(Socket).
+is_node_name(_) -> true.
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "module", "flags"),
+    [
+        ("-proto_dist that hands on to inet_tcp", "my_dist", "inet_tcp_dist", ["-proto_dist", "my"]),
+        ("-proto_dist that hands on to inet6_tcp", "my_dist", "inet6_tcp_dist", ["-proto_dist", "my"]),
+        ("-epmd_module that hands on to erl_epmd", "my_epmd", "erl_epmd", ["-epmd_module", "my_epmd"]),
+    ],
+    ids=["inet_tcp", "inet6_tcp", "epmd_module"],
+)
+def test_a_module_that_hands_on_to_that_of_otp(
+    otp: Otp,
+    epmd: Epmd,
+    register: Register,
+    saw: Saw,
+    tmp_path: Path,
+    kind: str,
+    name: str,
+    module: str,
+    flags: list[str],
+) -> None:
+    args = [*hand_on(otp, name, module, tmp_path), *flags]
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=args) as node:
+        healthy = register()
+        assert (healthy.failed, healthy.changed, healthy.node["verdict"]) == (False, False, "registered"), healthy.msg
+        done = recover(register, epmd, node)
+        assert not register().changed
+        lose(epmd, node)
+        foretold = register("--check")
+        assert (foretold.changed, foretold.node["verdict"]) == (True, done.node["verdict"])
+        facts = register(module="epmd_facts").result["ansible_facts"]["epmd"]["nodes"]
+        assert [found["verdict"] for found in facts] == [done.node["verdict"]]
+        assert register().changed
+        kept = node.eval("{erlang:system_info(atom_count), nodes(known)}")
+        lose(epmd, node)
+        assert register().changed
+        assert node.eval("{erlang:system_info(atom_count), nodes(known)}") == kept
+        saw(kind, otp.release, f"{done.node['verdict']}, registered again")
+
+
+def test_a_protocol_whose_port_does_not_answer_as_a_node(
+    otp: Otp, epmd: Epmd, register: Register, saw: Saw, tmp_path: Path
+) -> None:
+    with otp.node(None, epmd_port=1) as compiler:
+        (tmp_path / "odd_dist.erl").write_text(ODD_DIST)
+        compiler.eval(f'{{ok, _}} = compile:file("{tmp_path}/odd_dist", [{{outdir, "{tmp_path}"}}])')
+    args = ["-pa", str(tmp_path), "-proto_dist", "odd"]
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=args) as node:
+        before = life(node)
+        done = register()
+        assert (done.failed, done.changed, done.node["verdict"]) == (False, False, "unidentified"), done.output
+        assert f"vic (pid {node.pid}): it was started as vic, and no node answers" in done.output
+        assert register(name="vic").failed
+        assert (epmd.names(), life(node)) == ({}, before)
+        saw("-proto_dist whose port is no node's", otp.release, "unidentified: a warning; fails by name")

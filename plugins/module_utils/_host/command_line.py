@@ -20,17 +20,23 @@ BLANK = "***"
 # What is followed by a cookie: -setcookie, --cookie, --erlang-cookie= (rabbitmqctl), RELEASE_COOKIE= (env).
 _COOKIE = re.compile("(?i)[^=]*cookie[^=]*(=)?")
 
-# The -proto_dist that registers at epmd; any other is a module of its own, which does as it likes.
-_PROTOCOLS = ("", "inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
+_PROTOCOLS = ("inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
+"""The -proto_dist of OTP; any other is a module of its own, which may hand on to one of these, or do as it likes."""
 
 
 class CommandLine(NamedTuple):
     """The options that a node was started with; None or empty where one was not given.
 
+    They are hints: other settings stand in a sys.config, and of a flag that is given twice the releases of OTP take
+    one, the other or none.
+
     name: `vic` or `vic@host`. epmd_port: also from ERL_EPMD_PORT. cookie, cookie_source: see `cookies.py`; never to be
-    shown. release_root: the Elixir release that may have its cookie. no_epmd: the flag by which it uses no epmd.
-    erl_epmd_port: also from erl_epmd_node_listen_port, its name since OTP 27. tls_optfile, tls_options:
-    `-ssl_dist_optfile` and the pairs of `-ssl_dist_opt`. listen_range: the first and last port that it may listen on.
+    shown. release_root: the Elixir release that may have its cookie. without_epmd: a flag by which it may use no epmd.
+    erl_epmd_port: also from erl_epmd_node_listen_port, its name since OTP 27. starts_epmd: False with `-start_epmd
+    false`. silent: the flag by which it may listen nowhere. tls: whether it is likelier to speak TLS than not.
+    is_protocol_sure: whether that, and inet6, is what every release of OTP makes of these flags. tls_optfile,
+    tls_options: `-ssl_dist_optfile` and the pairs of `-ssl_dist_opt`. listen_range: the first and last port that it may
+    listen on.
     """
 
     name: str | None
@@ -41,15 +47,15 @@ class CommandLine(NamedTuple):
     release_root: str | None
     bindir: str | None
     epmd_port: int | None
-    epmd_module: str | None
-    no_epmd: str
+    without_epmd: str
     erl_epmd_port: str | None
-    epmd_environment: dict[str, str]
     starts_epmd: bool
-    listens: bool
+    epmd_environment: dict[str, str]
+    silent: str
     hidden: bool
     inet6: bool
     tls: bool
+    is_protocol_sure: bool
     tls_optfile: str | None
     tls_options: dict[str, str]
     listen_range: tuple[int, int] | None
@@ -102,9 +108,11 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
     cookies = [values for values in every("setcookie") if len(values) < 2]
     # The script of a release gives its cookie on the command line, which may be cut or rewritten since then.
     release = environment if _is_release(name, environment) and not cookies else {}
-    kernel = {key: value for values in every("kernel") for key, value in zip(values[::2], values[1::2])}
+    # Of several flags the first counts, and inside one flag the last value (init.erl, application_controller.erl).
+    kernel = {key: value for values in reversed(every("kernel")) for key, value in zip(values[::2], values[1::2])}
     cookie, source = _cookie(cookies, release)
-    protocol = first("proto_dist") or ""
+    protocols = every("proto_dist")
+    protocol = first("proto_dist") or "inet_tcp"
     low, high = _number(kernel.get("inet_dist_listen_min")), _number(kernel.get("inet_dist_listen_max"))
     return CommandLine(
         name=name,
@@ -115,19 +123,34 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
         release_root=release.get("RELEASE_ROOT"),
         bindir=first("bindir") or environment.get("BINDIR"),
         epmd_port=_number(first("epmd_port")) or _number(environment.get("ERL_EPMD_PORT")),
-        epmd_module=first("epmd_module") or kernel.get("epmd_module"),
-        no_epmd="-no_epmd" if every("no_epmd") else f"-proto_dist {protocol}" if protocol not in _PROTOCOLS else "",
+        without_epmd=_without_epmd(first("epmd_module") or kernel.get("epmd_module"), bool(every("no_epmd")), protocol),
         erl_epmd_port=first("erl_epmd_port") or kernel.get("erl_epmd_node_listen_port"),
-        epmd_environment={key: value for key, value in environment.items() if key.startswith("ERL_EPMD_")},
         starts_epmd=first("start_epmd") != "false",
-        listens=first("dist_listen") != "false" and (name or "").partition("@")[0] != "undefined",
+        epmd_environment={key: value for key, value in environment.items() if key.startswith("ERL_EPMD_")},
+        silent="-dist_listen false" if first("dist_listen") == "false" else _lent(name),
         hidden=every("hidden")[:1] == [[]] or first("hidden") == "true",
         inet6=protocol.startswith("inet6"),
-        tls=protocol.endswith("_tls"),
+        tls=protocol.endswith("_tls")
+        or (protocol not in _PROTOCOLS and bool(every("ssl_dist_optfile") or every("ssl_dist_opt"))),
+        # A line with neither may be cut or rewritten. Two flags mean the first or inet_tcp, by release.
+        is_protocol_sure=protocol in _PROTOCOLS and len(protocols) < 2 and (name is not None or bool(protocols)),
         tls_optfile=first("ssl_dist_optfile"),
         tls_options={key: value for values in every("ssl_dist_opt") for key, value in zip(values[::2], values[1::2])},
         listen_range=(low, high or low) if low else None,
     )
+
+
+def _without_epmd(module: str | None, no_epmd: bool, protocol: str) -> str:
+    if module not in (None, "erl_epmd"):
+        return f"-epmd_module {module}"
+    if protocol not in _PROTOCOLS:
+        return f"-proto_dist {protocol}"
+    return "-no_epmd" if no_epmd else ""
+
+
+def _lent(name: str | None) -> str:
+    """The flag of a node that asks the first node it connects to for a name, and till then is called `undefined`."""
+    return "-sname undefined" if name is not None and name.partition("@")[0] == "undefined" else ""
 
 
 def _is_release(name: str | None, environment: Mapping[str, str]) -> bool:

@@ -86,6 +86,17 @@ def user_of(pid: int) -> str | None:
     return None
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended: it is gone, or nobody has waited for it yet."""
+    try:
+        process = reader().process(pid)
+    except ProcessLookupError:
+        return True
+    except (OSError, PsutilMissing):
+        return False
+    return not process.arguments and process.executable is None
+
+
 def hidden() -> str:
     """Why there may be more processes than can be seen, as the end of a sentence; empty where there are not."""
     try:

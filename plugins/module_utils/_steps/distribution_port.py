@@ -1,17 +1,17 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which of a VM's listening ports is the one for other nodes. Pure.
+"""In which order to ask a VM's listening ports for a node. Pure.
 
-Standard: `inet_tcp_dist.erl` of kernel listens with a backlog of 128 (`listen_options`), and is
-started before every application, so its socket is the oldest. A handshake that meets another
-service can leave an error in that service's log, so ports that are known to be something else
-are never asked.
+Standard: `inet_tcp_dist.erl` of kernel listens with a backlog of 128 (`listen_options`), and is started before every
+application, so its socket is the oldest. All of that can be set otherwise, in files and by flags that are not what they
+look like, so it tells the order alone. A handshake that meets another service can leave an error in that service's log:
+ports of such services are asked only if flags or epmd say that they are the node's.
 """
 
 from __future__ import annotations
 
-from typing import Collection, Sequence
+from typing import Collection, NamedTuple, Sequence
 
 from .._host.owners import Listener
 
@@ -19,8 +19,7 @@ DISTRIBUTION_BACKLOG = 128
 
 KNOWN_SERVICES = frozenset(
     [
-        *(22, 25, 80, 443, 465, 587, 4369, 8080, 8443),  # the web, mail, epmd
-        *(4000, 4001),  # Phoenix
+        *(22, 25, 465, 587, 4369),  # mail, epmd
         *(1883, 8083, 8084, 8883, 14567, 18083, 18084),  # MQTT, and EMQX's dashboard
         *(5222, 5223, 5269, 5270, 5280, 5281, 5443, 3478, 5349, 7777),  # XMPP, STUN and TURN, as in ejabberd
         *(5671, 5672, 15671, 15672, 15674, 15675, 15691, 15692, 61613, 61614, 5551, 5552),  # AMQP, RabbitMQ's plugins
@@ -30,28 +29,54 @@ KNOWN_SERVICES = frozenset(
 )
 """Ports of services that Erlang is used for, none of them for distribution."""
 
+WEB = frozenset([80, 443, 4000, 4001, 8080, 8443])
+"""Ports that web servers use, and that people like for anything else. Web servers in Erlang log no bad request."""
+
+
+class Candidates(NamedTuple):
+    """Listeners to ask, in this order: those that hints point to, then those that nothing else explains.
+
+    unasked: those that belong to another service for all that is known.
+    """
+
+    likely: list[Listener]
+    unlikely: list[Listener]
+    unasked: list[Listener]
+
 
 def candidates(
     listeners: Sequence[Listener],
     listen_range: tuple[int, int] | None,
+    own: Collection[int],
     registered: Collection[int],
     largest_backlog: int,
-    named: bool,
-) -> list[Listener]:
-    """The listeners that may be the distribution port, likeliest first.
+    is_node: bool,
+) -> Candidates:
+    """Sort the listeners of a VM.
 
-    listeners: in the order of their descriptors. listen_range: `inet_dist_listen_min` and `_max`.
-    registered: the ports that epmd has for this node's name, or for any where that is not known.
-    largest_backlog: what the kernel cuts a backlog down to (net.core.somaxconn). named: whether the
-    VM was started as a node; one that was not may be no node at all, so only the likeliest counts.
+    listeners: in the order of their descriptors. listen_range: `inet_dist_listen_min` and `_max`. own: the ports that
+    epmd has for this node's name. registered: those that it has for any name. largest_backlog: what the kernel cuts a
+    backlog down to (net.core.somaxconn). is_node: whether the VM was started as a node that listens; one that was not
+    may be no node at all, so only the likeliest gets more than a moment.
     """
-    if listen_range is not None:
-        low, high = listen_range
-        return [found for found in listeners if low <= found.port <= high]
-    unknown = [found for found in listeners if found.port not in KNOWN_SERVICES]
+    low, high = listen_range or (0, 0)
     backlog = min(DISTRIBUTION_BACKLOG, largest_backlog)
-    likely = [found for found in unknown if found.backlog in (None, backlog)]
-    if not named:
-        return likely[:1]
-    # `inet_dist_listen_options` may have set another backlog.
-    return sorted(likely or unknown, key=lambda found: found.port not in registered)
+
+    def rank(found: Listener) -> int:
+        if found.port in own:
+            return 0
+        if low <= found.port <= high:
+            return 1
+        fits = found.backlog in (None, backlog)
+        if found.port in KNOWN_SERVICES or (found.port in WEB and not fits):
+            return 6 if found.port in registered else 7
+        if found.port in WEB:
+            return 5
+        return 2 if found.port in registered else 3 if fits else 4
+
+    ranked = sorted(listeners, key=rank)
+    likely = [found for found in ranked if rank(found) < 4]
+    unlikely = [found for found in ranked if 4 <= rank(found) < 7]
+    if not is_node:
+        likely, unlikely = likely[:1], likely[1:] + unlikely
+    return Candidates(likely, unlikely, [found for found in ranked if rank(found) == 7])

@@ -160,6 +160,9 @@ def _described(pids: Iterable[int]) -> str:
     return ", ".join(vms.describe(pid) for pid in pids)
 
 
+FORGOTTEN = "a Java or C node that epmd has forgotten can't be found, and registers only when it is started"
+
+
 def explain_missing(
     missing: Sequence[str], running: Sequence[str], epmds: Iterable[Epmd], options: Options
 ) -> list[str]:
@@ -176,7 +179,7 @@ def explain_missing(
     failures = [f"{name}: {sentence}" for name, sentence in found.items() if sentence]
     absent = [name for name in missing if not found.get(name)]
     if absent:
-        failures.append(f"{', '.join(absent)}: no such node runs here; {_listed(running)}")
+        failures.append(f"{', '.join(absent)}: no such node runs here; {_listed(running)}; {FORGOTTEN}")
     return failures
 
 

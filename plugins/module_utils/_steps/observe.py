@@ -9,20 +9,32 @@ Standard: "Observe" in the way of the data. What is seen goes to `diagnose.py`.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence
 
 from .._deadline import Deadline
-from .._errors import Closed, Ended, EpmdError, NodeRefused, NotPermitted, ProtocolError, TlsFailed, in_words
+from .._errors import (
+    Closed,
+    Ended,
+    EpmdError,
+    NodeRefused,
+    NotPermitted,
+    ProtocolError,
+    SpeaksNoTls,
+    SpeaksTls,
+    TlsFailed,
+    in_words,
+)
 from .._host import owners, vms
 from .._host.owners import Listener, Sockets
 from .._host.vms import Vm
-from .._limits import MARGIN_SECONDS
+from .._limits import MARGIN_SECONDS, MOMENT_SECONDS
 from .._options import Options, agrees
 from .._wire import epmd, epmd_client
 from .._wire.epmd_client import Daemon, Table
 from .._wire.node import NodeConnection
-from . import diagnose, distribution_port, tables
+from . import distribution_port, tables
 from .at_once import at_once
+from .distribution_port import Candidates
 from .records import EpmdKey, Observation
 
 if TYPE_CHECKING:
@@ -35,13 +47,15 @@ LOOPBACK = ["127.0.0.1", "::1"]
 class Answer(NamedTuple):
     """Which listener is the distribution port, and the name in its challenge.
 
-    Without a name, trouble says why, and is_node whether it is a node at all (None: it is silent).
+    Without a name, trouble says why, and is_node whether it is a node at all (None: it is silent). tls: whether that
+    was spoken.
     """
 
     listener: Listener | None
     name: str | None
     trouble: EpmdError | None
     is_node: bool | None
+    tls: bool = False
 
 
 def find(options: Options) -> list[Vm]:
@@ -94,9 +108,14 @@ def is_wanted(observation: Observation, options: Options) -> bool:
 
 
 def daemon_of(vm: Vm, epmd_port: int | None) -> Daemon:
-    """Where this node asks for its epmd (`get_epmd_port` in erl_epmd.erl); `epmd_port` if nothing is known of it."""
-    port = vm.command_line.epmd_port or (epmd_port if vm.pid is None else None) or epmd.DEFAULT_PORT
-    return Daemon("::1" if vm.command_line.inet6 else "127.0.0.1", port)
+    """Where this node asks for its epmd (`get_epmd_port` in erl_epmd.erl); `epmd_port` if nothing is known of it.
+
+    Its address is that of the node's own family: what its flags say, until its listener was found.
+    """
+    line = vm.command_line
+    # A line without a name may be cut or rewritten, and have lost its port as well.
+    port = line.epmd_port or (epmd_port if vm.pid is None or line.name is None else None) or epmd.DEFAULT_PORT
+    return Daemon("::1" if line.inet6 else "127.0.0.1", port)
 
 
 def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
@@ -114,7 +133,8 @@ def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
     return [
         outcome if isinstance(outcome, Observation) else _unseen(vm, options, outcome)._replace(entered=False)
         for vm, outcome in zip(found, outcomes)
-        if not isinstance(outcome.obstacle if isinstance(outcome, Observation) else outcome, Ended)
+        if outcome is not None
+        and not isinstance(outcome.obstacle if isinstance(outcome, Observation) else outcome, Ended)
     ]
 
 
@@ -127,7 +147,7 @@ class _Asked(NamedTuple):
 
 def _tables(found: Sequence[Vm], options: Options) -> dict[EpmdKey, _Asked]:
     """The table of each epmd that these nodes use, as far as it could be asked."""
-    nodes = {EpmdKey(vm.namespace, daemon_of(vm, options.epmd_port)): vm for vm in found if _uses_epmd(vm)}
+    nodes = {EpmdKey(vm.namespace, daemon_of(vm, options.epmd_port)): vm for vm in found}
 
     def ask(key: EpmdKey) -> _Asked:
         start = time.monotonic()
@@ -139,16 +159,12 @@ def _tables(found: Sequence[Vm], options: Options) -> dict[EpmdKey, _Asked]:
     return {key: outcome for key, outcome in zip(nodes, outcomes) if isinstance(outcome, _Asked)}
 
 
-def _uses_epmd(vm: Vm) -> bool:
-    return not diagnose.exemption(vm.command_line)
-
-
 def _unseen(vm: Vm, options: Options, obstacle: Exception) -> Observation:
     return Observation(vm, daemon_of(vm, options.epmd_port), vm.command_line.tls, obstacle=obstacle)
 
 
-def _observe(vm: Vm, options: Options, asked: _Asked | None) -> Observation:
-    """Look at one node. asked: its epmd's table, if that could be asked before."""
+def _observe(vm: Vm, options: Options, asked: _Asked | None) -> Observation | None:
+    """Look at one node; None if it has ended. asked: its epmd's table, if that could be asked before."""
     deadline = Deadline(options.timeout - (asked.seconds if asked else 0))
     try:
         return _look(vm, options, asked.table if asked else None, deadline)
@@ -156,23 +172,30 @@ def _observe(vm: Vm, options: Options, asked: _Asked | None) -> Observation:
         return _unseen(vm, options, in_words(error))
 
 
-def _look(vm: Vm, options: Options, table: Table | None, deadline: Deadline) -> Observation:
+def _look(vm: Vm, options: Options, table: Table | None, deadline: Deadline) -> Observation | None:
     daemon = daemon_of(vm, options.epmd_port)
-    tls = vm.command_line.tls or (vm.pid is None and bool(options.tls_certfile or options.tls_cafile))
-    observation = Observation(vm, daemon, tls, left=deadline.unused())
-    if not _uses_epmd(vm):
-        owners.sockets_of(vm, daemon.port)  # too few rights are an error for every node, this one included
-        return observation
     if table is None:
         table = tables.ask(daemon, deadline.share(2))
     sockets = _sockets(vm, daemon, options.port)
-    answer = _ask(vm, tls, sockets.listeners, table, options, deadline)
-    observation = observation._replace(
+    if vm.pid is not None and not sockets.listeners and vms.has_ended(vm.pid):
+        return None
+    found = _candidates(vm, sockets.listeners, table, options)
+    answer = _first_challenge(found, _own_ports(vm, table), _Dialer(vm, options, deadline), deadline)
+    if answer.name is not None and answer.listener is not None:
+        own = daemon._replace(address="::1" if ":" in answer.listener.address else "127.0.0.1")
+        if own != daemon:
+            daemon, table = own, tables.ask(own, deadline.share(2))
+    observation = Observation(
+        vm,
+        daemon,
+        answer.tls,
         listener=answer.listener,
+        unasked=tuple(sorted({listener.port for listener in found.unasked})),
         name=answer.name,
         trouble=answer.trouble,
         # Behind a port that the user gives is a node, or the user is wrong.
         is_node=answer.is_node if vm.pid is not None else None,
+        connected=bool(sockets.to_epmd),
     )
     table = epmd_client.confirm(daemon, table, observation.alive or "", deadline)
     observation = observation._replace(table=table)
@@ -215,33 +238,24 @@ def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
     return sockets._replace(listeners=[found for found in sockets.listeners if found.port == port])
 
 
-def _registered(vm: Vm, table: Table) -> list[int]:
-    """The port that epmd has for its name; for all names where that is not known."""
+def _own_ports(vm: Vm, table: Table) -> list[int]:
+    """The port that epmd has for the name on its command line."""
     alive = (vm.command_line.name or "").partition("@")[0]
-    return [port for name, port in table.names.items() if not alive or name == alive]
+    return [port for name, port in table.names.items() if name == alive]
 
 
-def _ask(vm: Vm, tls: bool, listeners: list[Listener], table: Table, options: Options, deadline: Deadline) -> Answer:
-    """Find the distribution port among these listeners, and ask there for the name."""
-    candidates = listeners
-    if options.port is None:
-        candidates = distribution_port.candidates(
-            listeners,
-            vm.command_line.listen_range,
-            _registered(vm, table),
-            owners.largest_backlog(),
-            named=vm.command_line.name is not None,
-        )
-    if not candidates:
-        ports = ", ".join(str(port) for port in sorted({listener.port for listener in listeners}))
-        others = EpmdError(f"it listens only for other services (port {ports})")
-        return Answer(None, None, others if ports else None, None)
-    try:
-        # A file system may hang, and leaves half of the time for epmd and for saying so.
-        context = tls_context(vm, options, deadline.share(2)) if tls else None
-    except EpmdError as error:
-        return Answer(candidates[0], None, error, None)
-    return _first_challenge(candidates, context, deadline)
+def _candidates(vm: Vm, listeners: list[Listener], table: Table, options: Options) -> Candidates:
+    if options.port is not None:
+        return Candidates(listeners, [], [])
+    line = vm.command_line
+    return distribution_port.candidates(
+        listeners,
+        line.listen_range,
+        _own_ports(vm, table),
+        table.names.values(),
+        owners.largest_backlog(),
+        is_node=line.name is not None and not line.silent,
+    )
 
 
 def tls_context(vm: Vm, options: Options, deadline: Deadline) -> Tls:
@@ -252,28 +266,86 @@ def tls_context(vm: Vm, options: Options, deadline: Deadline) -> Tls:
     return certificates.prepare(vm, files, deadline)
 
 
-def _first_challenge(candidates: list[Listener], tls: Tls | None, deadline: Deadline) -> Answer:
+class _Dialer:
+    """Connects to ports of one VM up to the challenge, in TLS or not: as its flags say, and then as it answers."""
+
+    def __init__(self, vm: Vm, options: Options, deadline: Deadline) -> None:
+        self.tls = vm.command_line.tls or (vm.pid is None and bool(options.tls_certfile or options.tls_cafile))
+        # Of a port that the user gives, the user's options say it.
+        self._is_sure = vm.pid is None or vm.command_line.is_protocol_sure
+        self._vm = vm
+        self._options = options
+        self._deadline = deadline
+        self._context: Tls | None = None
+
+    def ask(self, listener: Listener, patience: Deadline) -> tuple[str, bool]:
+        """The name of the node that answers there, and whether it speaks TLS. Errors: EpmdError."""
+        if self._is_sure:
+            return self._name(listener, patience, self.tls), self.tls
+        try:
+            # A node that waits for plain bytes says nothing to TLS.
+            return self._name(listener, patience.share(2) if self.tls else patience, self.tls), self.tls
+        except NodeRefused:
+            raise
+        except EpmdError as error:
+            if not self.tls and not isinstance(error, SpeaksTls):
+                raise
+            first = error
+        try:
+            return self._name(listener, patience, not self.tls), not self.tls
+        except NodeRefused:
+            raise
+        except EpmdError:
+            raise first from None
+
+    def _name(self, listener: Listener, patience: Deadline, tls: bool) -> str:
+        if tls and self._context is None:
+            # A file system may hang, and leaves half of the time for epmd and for saying so.
+            self._context = tls_context(self._vm, self._options, self._deadline.share(2))
+        context = self._context if tls else None
+        connection = NodeConnection.open(listener.reachable, listener.port, patience, self._deadline, context)
+        connection.close()
+        return connection.peer.name
+
+
+def _turns(found: Candidates, deadline: Deadline) -> Iterator[tuple[Listener, Deadline]]:
+    """Whom to ask, and how long to wait. One that hangs must leave time for the others, and for saying so."""
+    for place, listener in enumerate(found.likely):
+        yield listener, deadline.share(len(found.likely) - place + 1)
+    if found.unlikely:
+        ending = deadline.share(2)
+        for place, listener in enumerate(found.unlikely):
+            yield listener, Deadline(min(MOMENT_SECONDS, ending.unused() / (len(found.unlikely) - place)))
+
+
+def _first_challenge(found: Candidates, own: Sequence[int], dialer: _Dialer, deadline: Deadline) -> Answer:
     """Ask one after the other, and stop at the first that answers as a node."""
     troubles: list[EpmdError] = []
     silent: EpmdError | None = None
-    for place, listener in enumerate(candidates):
-        # One that hangs must leave time for the others, and for saying so.
-        patience = deadline.share(len(candidates) - place + 1)
+    first = next(iter(found.likely + found.unlikely), None)
+    for listener, patience in _turns(found, deadline):
         where = f"{listener.reachable} port {listener.port}"
         try:
-            connection = NodeConnection.open(listener.reachable, listener.port, patience, deadline, tls)
+            name, tls = dialer.ask(listener, patience)
         except NodeRefused as error:
-            return Answer(listener, None, NodeRefused(f"{where}: {error}"), True)
+            return Answer(listener, None, NodeRefused(f"{where}: {error}"), True, dialer.tls)
         except (ProtocolError, Closed) as error:
             troubles.append(type(error)(f"{where}: {error}"))
+        except SpeaksNoTls as error:
+            # Another service, or a node whose own TLS options don't work.
+            silent = silent or SpeaksNoTls(f"{where}: {error}")
+            troubles.append(SpeaksNoTls(f"{where}: {error}"))
         except TlsFailed as error:
             # A refusal of a certificate is one for all ports, and other services must not be bothered.
-            return Answer(listener, None, TlsFailed(f"{where}: {error}"), None)
+            return Answer(listener, None, TlsFailed(f"{where}: {error}"), None, dialer.tls)
         except EpmdError as error:
-            silent = type(error)(f"{where}: {error}")
-            troubles.append(silent)
+            silent = silent or type(error)(f"{where}: {error}")
+            troubles.append(type(error)(f"{where}: {error}"))
+            if listener.port in own:
+                return Answer(listener, None, silent, None, dialer.tls)  # the node itself, which hangs
         else:
-            connection.close()
-            return Answer(listener, connection.peer.name, None, True)
+            return Answer(listener, name, None, True, tls)
+    if not troubles:
+        return Answer(None, None, None, None, dialer.tls)
     trouble = type(silent or troubles[0])("; ".join(map(str, troubles)))
-    return Answer(candidates[0], None, trouble, None if silent else False)
+    return Answer(first, None, trouble, None if silent else False, dialer.tls)

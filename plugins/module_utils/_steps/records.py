@@ -33,8 +33,10 @@ class Observation(NamedTuple):
     """What was seen of one node.
 
     tls: whether it is spoken to in TLS. listener: its distribution port, or the likeliest one where it did not answer;
-    None where no listener can be it. name: the full name from its challenge. trouble: why there was no challenge.
-    is_node: whether what answers is a node, None where nothing does. table: what its epmd has.
+    None where none was asked. unasked: the ports of its other listeners that were not asked, since they belong to other
+    services for all that is known. name: the full name from its challenge. trouble: why there was no challenge.
+    is_node: whether what answers is a node, None where nothing does. table: what its epmd has. connected: whether it
+    holds any connection to an epmd.
     holds: whether its registration is on a connection of the node itself, None where there is no registration or that
     can't be seen. left: seconds of its time that were not used. obstacle: why it could not be looked at.
     entered: whether its network namespace could be entered.
@@ -44,10 +46,12 @@ class Observation(NamedTuple):
     daemon: Daemon
     tls: bool
     listener: Listener | None = None
+    unasked: tuple[int, ...] = ()
     name: str | None = None
     trouble: EpmdError | None = None
     is_node: bool | None = None
     table: Table = DOWN
+    connected: bool = False
     holds: bool | None = None
     left: float = 0
     obstacle: Exception | None = None
@@ -80,12 +84,16 @@ class Observation(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A node that can be registered again: its name as epmd knows it, where it listens, and what epmd lacks."""
+    """A node that can be registered again: its name as epmd knows it, where it listens, and what epmd lacks.
+
+    doubt: the flag by which it may need no epmd, which only the node itself can tell; empty without such a flag.
+    """
 
     observation: Observation
     alive: str
     listener: Listener
     why: str
+    doubt: str = ""
 
     @property
     def where(self) -> str:
@@ -94,11 +102,15 @@ class Lost(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """A verdict, and what was seen in a few words. lost: only where the verdict calls for a repair."""
+    """A verdict, and what was seen in a few words. lost: only where the verdict calls for a repair.
+
+    doubtful: the node, where it has to be asked whether it needs an epmd before that verdict is one.
+    """
 
     verdict: str
     msg: str
     lost: Lost | None = None
+    doubtful: Lost | None = None
 
 
 class Repair(NamedTuple):

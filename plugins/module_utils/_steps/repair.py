@@ -9,12 +9,15 @@ belongs to its own connection. What epmd has afterwards, `prove.py` finds out.
 
 from __future__ import annotations
 
-from typing import Sequence
+import contextlib
+from typing import Iterator, Sequence
 
 from .._deadline import Deadline
 from .._errors import (
     CannotStart,
+    CannotTell,
     EpmdError,
+    NeedsNoEpmd,
     NotRegistered,
     ProtocolError,
     StillSilent,
@@ -69,8 +72,50 @@ def predict(lost: Sequence[Lost], options: Options) -> list[Repair]:
     ]
 
 
+def ask(doubtful: Sequence[Lost], options: Options) -> list[Exception | None]:
+    """Ask nodes that may need no epmd whether they do. None for one that does, else NeedsNoEpmd or what went wrong."""
+    outcomes = at_once(
+        lambda node: _ask(node, options),
+        doubtful,
+        lambda node: node.observation.vm,
+        options.timeout + MARGIN_SECONDS,
+    )
+    return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
+
+
+def _ask(node: Lost, options: Options) -> None:
+    deadline = Deadline(node.observation.left)
+    with _authenticated(node, options, deadline) as connection:
+        _check_epmd(node, connection)
+
+
+@contextlib.contextmanager
+def _authenticated(node: Lost, options: Options, deadline: Deadline) -> Iterator[NodeConnection]:
+    """A connection to the node with which it can be asked. Errors: EpmdError; CannotTell where there is a doubt."""
+    try:
+        cookie = cookies.find(node.observation.vm, options.cookie, options.cookie_file, deadline)
+        connection = _connect(node, options, deadline)
+    except EpmdError as error:
+        raise _unclear(node, error) from None
+    try:
+        try:
+            _authenticate(node, connection, cookie)
+        except EpmdError as error:
+            raise _unclear(node, error) from None
+        yield connection
+    finally:
+        connection.close()
+
+
+def _unclear(node: Lost, error: EpmdError) -> EpmdError:
+    if not node.doubt:
+        return error
+    return CannotTell(f"it runs with {node.doubt}, {node.why}, and it can't be asked whether it needs one: {error}")
+
+
 def _predict(node: Lost, options: Options) -> Repair:
-    _cookie(node, options, Deadline(node.observation.left))
+    _check(node, options)
+    cookies.find(node.observation.vm, options.cookie, options.cookie_file, Deadline(node.observation.left))
     table = node.observation.table
     starts = table.state is State.DOWN
     wrong = table.names.get(node.alive)
@@ -84,8 +129,8 @@ def _predict(node: Lost, options: Options) -> Repair:
     )
 
 
-def _cookie(node: Lost, options: Options, deadline: Deadline) -> Cookie:
-    """The cookie, after everything that can be known to fail before anything is touched. Errors: EpmdError."""
+def _check(node: Lost, options: Options) -> None:
+    """Everything that can be known to fail before anything is touched. Errors: EpmdError."""
     observation = node.observation
     port = observation.daemon.port
     if options.epmd_port not in (None, port):
@@ -98,7 +143,6 @@ def _cookie(node: Lost, options: Options, deadline: Deadline) -> Cookie:
         kind = type(observation.trouble) if observation.trouble else EpmdError
         raise kind(f"{node.why}, but the node does not answer: {observation.trouble}")
     handshake.digest(b"", 0)  # a Python may have no MD5
-    return cookies.find(observation.vm, options.cookie, options.cookie_file, deadline)
 
 
 def _attempt(node: Lost, options: Options) -> Attempt:
@@ -109,16 +153,16 @@ def _attempt(node: Lost, options: Options) -> Attempt:
     deadline = Deadline(node.observation.left)
     attempt = Attempt(node, node.observation.table)
     try:
-        cookie = _cookie(node, options, deadline)
-        connection = _connect(node, options, deadline)
-        try:
-            _authenticate(node, connection, cookie)
+        if not node.doubt:
+            _check(node, options)
+        with _authenticated(node, options, deadline) as connection:
+            _check_epmd(node, connection)
+            if node.doubt:
+                _check(node, options)
             if attempt.table.state is State.DOWN:
-                attempt = _start_epmd(attempt, connection, deadline)
+                attempt = _start_epmd(attempt, deadline)
             if attempt.table.names.get(node.alive) != node.listener.port:
                 attempt = _register(attempt, connection, deadline)
-        finally:
-            connection.close()
     except Exception as error:  # also a defect of ours: what was started by then has to be told
         attempt = attempt._replace(error=in_words(error), started=attempt.started or isinstance(error, StillSilent))
     return attempt._replace(left=deadline.unused())
@@ -158,10 +202,9 @@ def _authenticate(node: Lost, connection: NodeConnection, cookie: Cookie) -> Non
         raise type(error)(f"{error} ({where}): give the node's own cookie or cookie_file") from None
 
 
-def _start_epmd(attempt: Attempt, connection: NodeConnection, deadline: Deadline) -> Attempt:
+def _start_epmd(attempt: Attempt, deadline: Deadline) -> Attempt:
     """Start the epmd that the node asks, after the node itself has said that it does. Errors: EpmdError."""
     observation = attempt.node.observation
-    _check_epmd(attempt.node, connection)
     from . import start_epmd  # noqa: PLC0415
 
     table, by_us, how = start_epmd.start(observation.vm, observation.daemon, observation.key.number, deadline)
@@ -169,25 +212,37 @@ def _start_epmd(attempt: Attempt, connection: NodeConnection, deadline: Deadline
 
 
 def _check_epmd(node: Lost, connection: NodeConnection) -> None:
-    """See that the node uses this epmd, before it is started. Errors: EpmdError."""
+    """Ask the node itself whether it uses this epmd: settings may stand in files that no command line mentions.
+
+    Errors: NeedsNoEpmd, EpmdError.
+    """
     observation = node.observation
     try:
-        module = erl_epmd.epmd_module(connection)
-        # That of a process that is known stands on its command line.
-        port = erl_epmd.epmd_port(connection) if observation.vm.pid is None else None
+        if erl_epmd.registers(connection) is False:
+            module = erl_epmd.epmd_module(connection)
+            own = f"it finds other nodes with its own epmd_module {module}, and " if module != "erl_epmd" else ""
+            raise NeedsNoEpmd(f"{own}it says itself that it registers at no epmd")
+        port = erl_epmd.epmd_port(connection)
+        # A node that starts no epmd and holds no connection to one came up without one, and will do.
+        optional = observation.table.state is State.DOWN or not (
+            observation.vm.command_line.starts_epmd or observation.connected
+        )
+        fixed = optional and erl_epmd.has_fixed_port(connection)
+    except NeedsNoEpmd:
+        raise
     except EpmdError as error:
         raise type(error)(f"{error} (at {node.where}, asked which epmd it uses): run again") from None
-    if module not in (None, "erl_epmd"):
-        raise EpmdError(f"the node finds other nodes with its own epmd_module {module}, and needs no epmd")
     if port not in (None, observation.daemon.port):
         raise EpmdError(f"the node uses the epmd on port {port}, not {observation.daemon.port}: give epmd_port={port}")
+    if fixed:
+        raise NeedsNoEpmd("it has a fixed port for other nodes (erl_epmd_node_listen_port), and needs no epmd")
 
 
 def _register(attempt: Attempt, connection: NodeConnection, deadline: Deadline) -> Attempt:
     """Have the node register itself, without the socket that it may hold for nothing. Errors: EpmdError."""
     node = attempt.node
     observation = node.observation
-    arguments = (node.alive, node.listener.port, observation.vm.command_line.inet6)
+    arguments = (node.alive, node.listener.port, ":" in observation.daemon.address)
     try:
         reply = erl_epmd.register(connection, *arguments)
         if reply == erl_epmd.DUPLICATE_NAME and node.alive in observation.table.names:

@@ -40,11 +40,12 @@ class _Failure(NamedTuple):
 def missing(findings: Sequence[Finding], options: Options) -> list[str]:
     """The names that the user gave and no node has."""
     running = [name for name in (_name(finding.observation, options) for finding in findings) if name]
-    return [
-        wanted
-        for wanted in options.name
-        if not any(agrees(wanted, name) or name == wanted.partition("@")[0] for name in running)
-    ]
+    return [wanted for wanted in options.name if not any(_is_meant(wanted, name) for name in running)]
+
+
+def _is_meant(wanted: str, name: str) -> bool:
+    """Whether the user means the node of this name, whose host may not be known."""
+    return agrees(wanted, name) or name == wanted.partition("@")[0]
 
 
 def outcome(
@@ -108,7 +109,7 @@ def _must_be_known(observation: Observation, options: Options, any_absent: bool)
         # It may be one that the user named, as long as one of those is absent.
         return any_absent
     if observation.obstacle is None:
-        return bool(options.name) and options.wants(str(name))
+        return any(_is_meant(wanted, str(name)) for wanted in options.name)
     # A network namespace that can't be entered is a failure only for a user who named a node.
     return observation.entered or observation.vm.namespace is None or bool(options.name)
 

@@ -29,6 +29,34 @@ POLL_SECONDS = 0.01
 _PROTOCOLS = ("", "inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
 
 
+def registers(connection: NodeConnection) -> bool | None:
+    """Whether the node registers at an epmd: its erl_epmd runs, and was asked to register a name. None: can't tell.
+
+    That stays so when the registration is lost. Where the node's own epmd_module or proto_dist hands on to OTP's, it is
+    so too; where they do not, erl_epmd has no name or does not run. Errors: Unreachable, ProtocolError.
+    """
+    reply = etf.decode(connection.call("gen_server", "call", [Atom("erl_epmd"), Atom("client_info_req")]))
+    if not isinstance(reply, tuple) or len(reply) != 2:
+        return None
+    kind, answer = reply
+    if kind == "badrpc":
+        reason = answer[1] if isinstance(answer, tuple) and answer[:1] == ("EXIT",) and len(answer) == 2 else None
+        return False if isinstance(reason, tuple) and reason[:1] == ("noproc",) else None
+    if kind == "ok" and isinstance(answer, tuple) and answer[:1] == ("r4",) and len(answer) == 3:
+        return bool(answer[1])
+    return None
+
+
+def has_fixed_port(connection: NodeConnection) -> bool:
+    """Whether the nodes of this cluster know their ports without epmd: -erl_epmd_port, or the same in a sys.config.
+
+    Errors: Unreachable, ProtocolError.
+    """
+    empty: Term = []
+    reply = etf.decode(connection.call("erl_epmd", "listen_port_please", [empty, empty]))
+    return isinstance(reply, tuple) and reply[:1] == ("ok",) and reply != ("ok", 0)
+
+
 def epmd_module(connection: NodeConnection) -> str | None:
     """The module with which the node finds others, None for an answer without one. Errors: Unreachable, ProtocolError.
 

@@ -12,7 +12,7 @@ import contextlib
 import ssl
 from typing import Callable, TypeVar
 
-from .._errors import Closed, EpmdError
+from .._errors import Closed, EpmdError, SpeaksNoTls, TlsFailed
 
 T = TypeVar("T")
 
@@ -112,11 +112,14 @@ class Tls:
         """TLS on a connection, after its handshake. Errors: as those of the tunnel."""
         return Tunnel(self._context, send, receive)
 
-    def explain(self, error: OSError) -> str:
+    def explain(self, error: OSError) -> TlsFailed:
         """An error of TLS in words for an operator."""
         reason = getattr(error, "reason", None) or "UNKNOWN"
         if reason in _NO_TLS or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            return "it does not speak TLS, or can't with its own TLS options"
+            return SpeaksNoTls("it does not speak TLS, or can't with its own TLS options")
+        return TlsFailed(self._words(error, reason))
+
+    def _words(self, error: OSError, reason: str) -> str:
         if reason == "CERTIFICATE_VERIFY_FAILED":
             return f"its certificate does not pass tls_cafile: {getattr(error, 'verify_message', 'it is not valid')}"
         if reason in _NO_CERTIFICATE and not self._certificate:

@@ -15,7 +15,7 @@ import struct
 from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from .._deadline import Deadline
-from .._errors import Closed, EpmdError, ProtocolError, Refused, TimedOut, TlsFailed, Unreachable
+from .._errors import Closed, EpmdError, ProtocolError, Refused, SpeaksTls, TimedOut, Unreachable
 from .._limits import HANG_UP_SECONDS
 from .cursor import U16, U32
 
@@ -104,7 +104,7 @@ class Connection:
         if isinstance(error, socket.timeout):
             return TimedOut(f"no answer within {self.deadline.seconds:.3g} s")
         if self._tls and type(error).__module__ == "ssl":  # named so that ssl is not imported without TLS
-            return TlsFailed(self._tls.explain(error))
+            return self._tls.explain(error)
         if isinstance(error, ConnectionRefusedError):
             return Refused("nothing listens there")
         if isinstance(error, (ConnectionResetError, BrokenPipeError)):
@@ -185,7 +185,7 @@ class Connection:
         first = self.receive_exactly(length.size)
         size = length.unpack(first)[0]
         if first == _TLS_ALERT:
-            raise ProtocolError("a TLS alert: it speaks TLS distribution (for a port that you give: give tls_certfile)")
+            raise SpeaksTls("a TLS alert: it speaks TLS distribution (for a port that you give: give tls_certfile)")
         if size > limit:
             raise ProtocolError(f"a packet of {size} bytes (its first bytes: {first!r}), more than {limit}")
         return self.receive_exactly(size)

@@ -22,9 +22,11 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host import command_
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons, report
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons, holders, report
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd as codec
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, hang, node
+
+HINT = f"; {holders.FORGOTTEN}"
 
 
 @pytest.fixture
@@ -33,6 +35,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[Vm]:
     found: list[Vm] = []
     monkeypatch.setattr(vms, "find", lambda: found)
     monkeypatch.setattr(owners, "sockets_of", lambda _vm, _port: Sockets([], set()))
+    monkeypatch.setattr(vms, "has_ended", lambda _pid: False)
     return found
 
 
@@ -41,7 +44,7 @@ def test_a_silent_epmd_is_asked_once_for_all_names_that_are_missing() -> None:
     with FakeServer(hang) as epmd:
         outcome = ensure(Options(["one", "two", "three"], epmd_port=epmd.port, timeout=0.1), Mode.PREDICT)
         assert epmd.accepted == 1
-    assert outcome.msg == "one, two, three: no such node runs here; no Erlang node is running"
+    assert outcome.msg == f"one, two, three: no such node runs here; no Erlang node is running{HINT}"
 
 
 def test_a_name_cannot_reach_the_terminal(running: list[Vm]) -> None:
@@ -49,8 +52,8 @@ def test_a_name_cannot_reach_the_terminal(running: list[Vm]) -> None:
     running.append(vms.UNKNOWN._replace(pid=os.getpid(), uid=0, user="root", command_line=line))
     with FakeServer(hang) as epmd:
         outcome = ensure(Options(["vic"], epmd_port=epmd.port, timeout=0.1), Mode.PREDICT)
-    assert outcome.msg == "vic: no such node runs here; running: evil?[2J?changed=0"
-    line = line._replace(epmd_module="x\x1b[2J\n" + "y" * 10_000)
+    assert outcome.msg == f"vic: no such node runs here; running: evil?[2J?changed=0{HINT}"
+    line = line._replace(silent="x\x1b[2J\n" + "y" * 10_000)
     running[:] = [running[0]._replace(command_line=line)]
     (found,) = ensure(Options([], timeout=0.1), Mode.DIAGNOSE).nodes
     assert found["verdict"] == "not_applicable"
@@ -218,7 +221,7 @@ class TestNamespaces:
             outcome = self.check(daemon.port)
         assert entered() == {11}
         assert [(found["name"], found["namespace"], found["verdict"]) for found in outcome.nodes] == [
-            ("wim", None, "not_applicable"),
+            ("wim", None, "unidentified"),
             ("vic@web1", 7, "missing"),
         ]
         assert outcome.msg == "would register: vic@web1"
@@ -260,7 +263,7 @@ class TestNamespaces:
         with FakeServer(epmd({})) as daemon:
             outcome = self.check(daemon.port)
         assert [(found["name"], found["tls"], found["verdict"]) for found in outcome.nodes] == [
-            ("wim", False, "not_applicable"),
+            ("wim", False, "unidentified"),
             ("vic", True, "missing"),
         ]
         assert "/no/such/file can't be read (No such file or directory): give tls_certfile" in outcome.msg
@@ -302,4 +305,4 @@ class TestNamespaces:
         with FakeServer(epmd({})) as daemon:
             outcome = self.check(daemon.port, "wim")
         assert entered() == set()
-        assert outcome.msg == "wim: no such node runs here; running: vic"
+        assert outcome.msg == f"wim: no such node runs here; running: vic{HINT}"

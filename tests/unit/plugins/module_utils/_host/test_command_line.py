@@ -53,15 +53,15 @@ def test_erl_sname() -> None:
         release_root=None,
         bindir=ERTS,
         epmd_port=None,
-        epmd_module=None,
-        no_epmd="",
+        without_epmd="",
         erl_epmd_port=None,
         starts_epmd=True,
         epmd_environment={},
-        listens=True,
+        silent="",
         hidden=False,
         inet6=False,
         tls=False,
+        is_protocol_sure=True,
         tls_optfile=None,
         tls_options={},
         listen_range=None,
@@ -72,6 +72,10 @@ def test_erl_sname() -> None:
     ("more", "flag"),
     [
         ("-no_epmd", "-no_epmd"),
+        ("-epmd_module my_epmd", "-epmd_module my_epmd"),
+        ("-epmd_module erl_epmd", ""),
+        ("-kernel epmd_module my_epmd", "-epmd_module my_epmd"),
+        ("-epmd_module one -kernel epmd_module two", "-epmd_module one"),
         ("-proto_dist nopmd_inet_tcp", "-proto_dist nopmd_inet_tcp"),
         ("-proto_dist inet_tcp", ""),
         ("-proto_dist inet6_tcp", ""),
@@ -80,14 +84,12 @@ def test_erl_sname() -> None:
         ("-start_epmd false", ""),
     ],
 )
-def test_a_node_that_uses_no_epmd_says_so(more: str, flag: str) -> None:
-    assert flags(more).no_epmd == flag
+def test_a_node_that_may_use_no_epmd_has_a_flag(more: str, flag: str) -> None:
+    assert flags(more).without_epmd == flag
 
 
 def test_what_is_a_flag_may_be_a_parameter_of_kernel() -> None:
-    assert flags("-kernel epmd_module my_epmd").epmd_module == "my_epmd"
     assert flags("-kernel erl_epmd_node_listen_port 4711").erl_epmd_port == "4711"
-    assert flags("-epmd_module one -kernel epmd_module two").epmd_module == "one"
     assert flags("-erl_epmd_port 1 -kernel erl_epmd_node_listen_port 2").erl_epmd_port == "1"
 
 
@@ -128,7 +130,7 @@ def test_ejabberd() -> None:
 
 def test_rabbitmq_has_no_name_on_its_command_line() -> None:
     line = parse(RABBITMQ, RABBITMQ_NODENAME="rabbit@web1")
-    assert (line.name, line.home, line.listens) == (None, "/var/lib/rabbitmq", True)
+    assert (line.name, line.home, line.silent) == (None, "/var/lib/rabbitmq", "")
 
 
 def test_an_elixir_release() -> None:
@@ -139,7 +141,8 @@ def test_an_elixir_release() -> None:
 def test_a_hidden_command_line_says_nothing() -> None:
     for arguments in ([], ["beam.smp"], ["beam.smp", "--"], ["beam.smp", ""]):
         line = command_line.parse(arguments, {})
-        assert (line.name, line.cookie, line.home, line.listens) == (None, None, None, True)
+        assert (line.name, line.cookie, line.home, line.silent) == (None, None, None, "")
+        assert not line.is_protocol_sure
 
 
 def test_flags_of_the_emulator_and_of_the_application_are_not_those_of_the_node() -> None:
@@ -237,6 +240,9 @@ def test_the_port_of_epmd(more: str, environment: dict[str, str], port: int | No
         ("-kernel inet_dist_listen_min x", None),
         ("-kernel shell_history enabled inet_dist_listen_min 1 inet_dist_listen_max 65535", (1, 65535)),
         ("-other inet_dist_listen_min 9100", None),
+        # Of several flags the first counts, inside one the last value.
+        ("-kernel inet_dist_listen_min 1 inet_dist_listen_max 2 -kernel inet_dist_listen_min 3", (1, 2)),
+        ("-kernel inet_dist_listen_min 1 inet_dist_listen_min 3 inet_dist_listen_max 4", (3, 4)),
     ],
 )
 def test_the_range_of_ports_to_listen_on(more: str, range_: tuple[int, int] | None) -> None:
@@ -244,35 +250,51 @@ def test_the_range_of_ports_to_listen_on(more: str, range_: tuple[int, int] | No
 
 
 @pytest.mark.parametrize(
-    ("more", "inet6", "tls"),
+    ("more", "inet6", "tls", "sure"),
     [
-        ("", False, False),
-        ("-proto_dist inet_tcp", False, False),
-        ("-proto_dist inet6_tcp", True, False),
-        ("-proto_dist inet_tls", False, True),
-        ("-proto_dist inet6_tls", True, True),
-        ("-proto_dist", False, False),
+        ("", False, False, True),
+        ("-proto_dist inet_tcp", False, False, True),
+        ("-proto_dist inet6_tcp", True, False, True),
+        ("-proto_dist inet_tls", False, True, True),
+        ("-proto_dist inet6_tls", True, True, True),
+        ("-proto_dist", False, False, True),
+        ("-proto_dist inet_tls -proto_dist inet_tls", False, True, False),
+        ("-proto_dist my", False, False, False),
+        ("-proto_dist my_tls", False, True, False),
+        ("-proto_dist my -ssl_dist_optfile /x", False, True, False),
+        ("-proto_dist my -ssl_dist_opt server_certfile /x", False, True, False),
+        ("-ssl_dist_optfile /x", False, False, True),
     ],
 )
-def test_the_protocol_of_the_distribution(more: str, inet6: bool, tls: bool) -> None:
+def test_the_protocol_of_the_distribution(more: str, inet6: bool, tls: bool, sure: bool) -> None:
     line = flags(more)
-    assert (line.inet6, line.tls) == (inet6, tls)
+    assert (line.inet6, line.tls, line.is_protocol_sure) == (inet6, tls, sure)
+
+
+def test_the_protocol_of_a_node_without_a_name_is_only_told_by_its_own_flag() -> None:
+    assert not parse(START).is_protocol_sure
+    assert parse(f"{START} -proto_dist inet_tls").is_protocol_sure
+
+
+@pytest.mark.parametrize(("more", "starts"), [("", True), ("-start_epmd true", True), ("-start_epmd false", False)])
+def test_whether_a_node_starts_an_epmd(more: str, starts: bool) -> None:
+    assert flags(more).starts_epmd is starts
 
 
 @pytest.mark.parametrize(
-    ("line", "listens"),
+    ("line", "flag"),
     [
-        (ERL, True),
-        (f"{ERL} -dist_listen true", True),
-        (f"{ERL} -dist_listen false", False),
-        (f"{START} -sname undefined", False),
-        (f"{START} -name undefined", False),
-        (f"{START} -name undefined@web1", False),
-        (f"{START} -name undefined1@web1", True),
+        (ERL, ""),
+        (f"{ERL} -dist_listen true", ""),
+        (f"{ERL} -dist_listen false", "-dist_listen false"),
+        (f"{START} -sname undefined", "-sname undefined"),
+        (f"{START} -name undefined", "-sname undefined"),
+        (f"{START} -name undefined@web1", "-sname undefined"),
+        (f"{START} -name undefined1@web1", ""),
     ],
 )
-def test_a_node_without_a_listener_is_known_by_its_flags(line: str, listens: bool) -> None:
-    assert parse(line).listens is listens
+def test_a_node_that_may_listen_nowhere_has_a_flag(line: str, flag: str) -> None:
+    assert parse(line).silent == flag
 
 
 @pytest.mark.parametrize(
@@ -285,7 +307,7 @@ def test_a_hidden_node_is_known_by_its_flag(more: str, hidden: bool) -> None:
 
 def test_other_flags_about_epmd() -> None:
     line = flags("-epmd_module my_epmd -erl_epmd_port 9100", ERL_EPMD_ADDRESS="127.0.0.1", ERL_EPMD_PORT="4", PATH="/")
-    assert (line.epmd_module, line.erl_epmd_port) == ("my_epmd", "9100")
+    assert (line.without_epmd, line.erl_epmd_port) == ("-epmd_module my_epmd", "9100")
     assert line.epmd_environment == {"ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": "4"}
 
 

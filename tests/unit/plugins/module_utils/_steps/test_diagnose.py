@@ -26,6 +26,7 @@ CASED = Table(State.UP, {"VIC": 25672, "vic@web1": 25672})
 AT = Listener(3, "0.0.0.0", 25672, 128)
 EXEMPT = ["-epmd_module", "x"]
 OPTIONAL = ["-erl_epmd_port", "4711"]
+FIXED = [*OPTIONAL, "-start_epmd", "false"]
 
 
 def started(observation: Observation, name: str | None, flags: list[str] | None = None) -> Observation:
@@ -83,11 +84,40 @@ NAMELESS = started(UNHEARD, None)
             started(SEEN._replace(table=DOWN), "vic", OPTIONAL), "not_applicable", ["needs none"], id="optional, down"
         ),
         pytest.param(started(SEEN._replace(table=EMPTY), "vic", OPTIONAL), "missing", ["vic"], id="optional, up"),
-        pytest.param(started(SEEN, "vic", EXEMPT), "not_applicable", ["-epmd_module x"], id="exempt"),
+        pytest.param(started(SEEN, "vic", EXEMPT), "registered", ["vic"], id="registered, whatever its flags say"),
+        pytest.param(started(SEEN._replace(table=EMPTY), "vic", EXEMPT), "missing", ["vic"], id="doubtful, missing"),
+        pytest.param(
+            started(UNHEARD._replace(table=EMPTY), "vic", EXEMPT),
+            "unidentified",
+            ["no node answers"],
+            id="doubtful, unheard",
+        ),
+        pytest.param(
+            started(SEEN._replace(table=EMPTY), "vic", FIXED),
+            "not_applicable",
+            ["no connection to an epmd"],
+            id="beside others",
+        ),
+        pytest.param(
+            started(SEEN._replace(table=EMPTY, connected=True), "vic", FIXED), "missing", ["vic"], id="was registered"
+        ),
+        pytest.param(started(SEEN, "vic", FIXED), "registered", ["vic"], id="needs none, registered"),
         pytest.param(
             SEEN._replace(obstacle=NotPermitted("run with become")), "unidentified", ["run with become"], id="hidden"
         ),
-        pytest.param(SEEN._replace(listener=None), "not_applicable", ["listens nowhere"], id="no listener"),
+        pytest.param(SEEN._replace(listener=None), "unidentified", ["listens nowhere", "crash dump"], id="no listener"),
+        pytest.param(
+            started(SEEN._replace(listener=None), "vic", ["-dist_listen", "false"]),
+            "not_applicable",
+            ["-dist_listen false", "listens nowhere"],
+            id="no listener, as it was told",
+        ),
+        pytest.param(
+            started(UNHEARD._replace(is_node=False), "vic", ["-dist_listen", "false"])._replace(table=EMPTY),
+            "not_applicable",
+            ["-dist_listen false"],
+            id="no node at its ports, as it was told",
+        ),
         pytest.param(
             NAMELESS._replace(listener=None, trouble=None),
             "not_applicable",
@@ -95,14 +125,25 @@ NAMELESS = started(UNHEARD, None)
             id="neither name nor port",
         ),
         pytest.param(
-            NAMELESS._replace(listener=None, trouble=EpmdError("it listens only for other services")),
-            "not_applicable",
-            ["only for other services"],
-            id="no listener that can be it",
+            NAMELESS._replace(listener=None, trouble=None, unasked=(5222,)),
+            "unidentified",
+            ["port 5222", "not asked"],
+            id="no listener that was asked",
+        ),
+        pytest.param(
+            NAMELESS._replace(is_node=False, unasked=(5222,)),
+            "unidentified",
+            ["not asked", "port 5222"],
+            id="not all were asked",
         ),
         pytest.param(NAMELESS._replace(is_node=False), "not_applicable", ["without a name"], id="no node at all"),
         pytest.param(NAMELESS._replace(is_node=True), "unidentified", ["no node answers"], id="a node that refuses"),
-        pytest.param(UNHEARD._replace(is_node=False, table=EMPTY), "missing", ["vic"], id="named, yet something else"),
+        pytest.param(
+            UNHEARD._replace(is_node=False, table=EMPTY),
+            "unidentified",
+            ["started as vic"],
+            id="named, yet something else",
+        ),
         pytest.param(NAMELESS, "unidentified", ["no answer within 3 s"], id="nameless"),
         pytest.param(NAMELESS._replace(table=DOWN), "unidentified", ["no answer within 3 s"], id="nameless, no epmd"),
         pytest.param(started(SEEN, "eve"), "registered", ["vic"], id="renamed after its start"),
@@ -170,7 +211,8 @@ def test_only_what_epmd_does_not_have_is_ever_repaired() -> None:
             lost = diagnosis.lost
             assert lost.alive == "vic" or seen.vm.command_line.name == "eve"
             assert (lost.observation, lost.listener, lost.why) == (seen, AT, diagnosis.msg)
-            assert seen.vm.command_line.epmd_module is None
+            assert lost.doubt == seen.vm.command_line.without_epmd
+            assert not lost.doubt or diagnosis.doubtful == lost
             assert seen.obstacle is None
             assert seen.table.state is not State.MUTE
             assert lost.alive not in seen.table.names

@@ -279,7 +279,7 @@ def test_a_port_of_somebody_else_is_said_with_what_runs() -> None:
 
 def test_a_name_that_runs_at_another_host_is_not_looked_for_at_epmd() -> None:
     said = explain_missing(["vic@far"], ["vic@near"], [], Options(["vic@far"], epmd_port=1))
-    assert said == ["vic@far: no such node runs here; running: vic@near"]
+    assert said == [f"vic@far: no such node runs here; running: vic@near; {holders.FORGOTTEN}"]
 
 
 def test_who_has_a_name_that_no_vm_goes_by_is_said() -> None:
@@ -289,7 +289,7 @@ def test_who_has_a_name_that_no_vm_goes_by_is_said() -> None:
     start = f"vic@h: epmd has this name with port {port}, which belongs to pid {os.getpid()} of user "
     assert said[0].startswith(start)
     assert said[0].endswith("; no Erlang VM here has this name")
-    assert said[1:] == ["wim: no such node runs here; no Erlang node is running"]
+    assert said[1:] == [f"wim: no such node runs here; no Erlang node is running; {holders.FORGOTTEN}"]
 
 
 def test_a_name_whose_port_nobody_listens_on_belongs_to_nobody() -> None:

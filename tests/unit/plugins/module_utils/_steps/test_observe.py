@@ -218,7 +218,9 @@ def test_the_process_of_the_node_gets_it_and_registers(runs: Runs) -> None:
     names: dict[str, int] = {}
     held: list[socket.socket] = []
 
-    def register(_module: str, _function: str, arguments: list[Any]) -> Any:
+    def register(_module: str, function: str, arguments: list[Any]) -> Any:
+        if function != "register_node":
+            return Atom("ok")
         names["vic"] = arguments[1]
         held.append(socket.create_connection(("127.0.0.1", daemon.port)))
         return (Atom("ok"), 1)
@@ -231,20 +233,44 @@ def test_the_process_of_the_node_gets_it_and_registers(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    "flags",
     [
-        (["-epmd_module", "my_epmd"], "it finds other nodes with its own -epmd_module my_epmd"),
-        (["-dist_listen", "false"], "no other node can connect to it"),
-        (["-name", "undefined"], "no other node can connect to it"),
+        ["-epmd_module", "my_epmd"],
+        ["-proto_dist", "my"],
+        ["-dist_listen", "false"],
+        ["-erl_epmd_port", "4711", "-start_epmd", "false"],
+        ["-kernel", "inet_dist_listen_min", "1"],
     ],
 )
-def test_a_node_without_use_for_epmd_is_not_even_connected_to(runs: Runs, flags: list[str], words: str) -> None:
-    runs(*flags)
-    with FakeServer(hang) as peer, FakeServer(epmd({})) as daemon:
-        kind, msg = verdict(check(daemon.port))
-    assert kind == "not_applicable"
-    assert words in msg
-    assert (peer.accepted, daemon.accepted) == (0, 0)
+def test_a_name_that_epmd_has_is_registered_whatever_flags_say(runs: Runs, flags: list[str]) -> None:
+    runs(*SAID, *flags)
+    names: dict[str, int] = {}
+    with FakeServer(hang) as other, FakeServer(node(hang, vic())) as peer, FakeServer(epmd(names)) as daemon:
+        names["vic"] = peer.port
+        with socket.create_connection(("127.0.0.1", daemon.port)):
+            assert verdict(check(daemon.port))[0] == "registered"
+    assert (other.accepted, peer.accepted) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("info", "cookie", "expected"),
+    [
+        ((Atom("ok"), (Atom("r4"), Atom("vic"), 1)), "MonsterCookie", "missing"),
+        ((Atom("ok"), (Atom("r4"), [], -1)), "MonsterCookie", "not_applicable"),
+        (Atom("ok"), "wrong", "unidentified"),
+    ],
+)
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_node_that_may_need_no_epmd_is_asked(runs: Runs, info: Any, cookie: str, expected: str, mode: Mode) -> None:
+    """In every mode the same, and never on more than two connections."""
+    runs("-sname", "vic", "-setcookie", cookie, "-proto_dist", "my")
+    with FakeServer(node(rpc(lambda *_call: info), vic())) as peer, FakeServer(epmd({})) as daemon, mock.patch.object(
+        codec, "DEFAULT_PORT", daemon.port
+    ):
+        outcome = ensure(Options([], timeout=60), mode)
+    assert verdict(outcome)[0] == expected
+    assert peer.accepted == 2
+    assert bool(outcome.warnings) == (expected == "unidentified")
 
 
 def test_a_node_that_needs_no_epmd_is_none_of_ours_while_there_is_none(runs: Runs) -> None:
@@ -267,8 +293,8 @@ def test_other_services_are_not_asked(runs: Runs, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(distribution_port, "KNOWN_SERVICES", distribution_port.KNOWN_SERVICES | services)
         kind, msg = verdict(check(daemon.port))
         assert service.accepted == 0
-    assert kind == "not_applicable"
-    assert msg.startswith("it listens only for other services (port ")
+    assert kind == "unidentified"
+    assert msg.startswith("it listens only on ports that other services use (port ")
     assert str(service.port) in msg
 
 
@@ -356,13 +382,13 @@ def test_a_node_that_speaks_tls_needs_files_that_can_be_used(runs: Runs) -> None
     assert verdict(outcome)[1].endswith("/no/such/file can't be read (No such file or directory): give tls_certfile")
 
 
-def test_a_node_of_tls_that_speaks_none_is_asked_once(runs: Runs) -> None:
+def test_a_node_of_tls_that_speaks_none_fails(runs: Runs) -> None:
     runs(*SAID, "-proto_dist", "inet_tls")
-    with FakeServer(WEB) as first, FakeServer(hang) as second, FakeServer(epmd({})) as daemon:
+    with FakeServer(WEB) as first, FakeServer(WEB) as second, FakeServer(epmd({})) as daemon:
         kind, msg = verdict(check(daemon.port))
     assert kind == "missing"
     assert f"127.0.0.1 port {first.port}: it does not speak TLS" in msg
-    assert (first.accepted, second.accepted) == (1, 0)
+    assert (first.accepted, second.accepted) == (1, 1)
 
 
 def test_a_port_that_is_given_is_the_only_one_that_is_asked(runs: Runs) -> None:
@@ -435,7 +461,7 @@ def test_a_node_that_nobody_asked_for_is_only_listed(runs: Runs, flags: list[str
         outcome = check(daemon.port, "vic")
     name = "other" if "other" in flags else "other@web1"
     assert (outcome.failed, outcome.nodes) == (True, [])
-    assert outcome.msg == f"vic: no such node runs here; running: {name}"
+    assert outcome.msg == f"vic: no such node runs here; running: {name}; {holders.FORGOTTEN}"
     assert peer.accepted == (name == "other@web1")
 
 

@@ -42,11 +42,17 @@ class Lost:
         self.asked: list[str] = []
         self.port = 0
         self.epmd_port = 0
+        self.info: Term = (Atom("ok"), (Atom("r4"), Atom("vic"), 1))
+        self.fixed: Term = (Atom("ok"), 0)
         self._replies = list(replies)
         self._held = held
         self._connections: list[socket.socket] = []
 
     def _answer(self, _module: str, function: str, arguments: list[Any]) -> Term:
+        if function in ("call", "get_argument", "listen_port_please", "epmd_module"):
+            port = (Atom("ok"), [[[ord(digit) for digit in str(self.epmd_port)]]])
+            of: dict[str, Term] = {"call": self.info, "get_argument": port, "listen_port_please": self.fixed}
+            return of.get(function, Atom("my_epmd"))
         self.asked.append(function)
         if function == "get_state":
             return (Atom("state"), self._held, 4711)
@@ -97,6 +103,30 @@ def test_a_node_that_is_lost_registers_itself_and_epmd_has_it() -> None:
     assert (daemon["port"], daemon["started"], daemon["names"]) == (lost.epmd_port, False, lost.names)
     head = f"epmd: up and running on port {lost.epmd_port} with data:\nname other at port 1\n"
     assert outcome.diff == {"before": head, "after": f"{head}name vic at port {lost.port}\n"}
+
+
+NOPROC: Term = (Atom("badrpc"), (Atom("EXIT"), (Atom("noproc"), [])))
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [(NOPROC, "its own epmd_module my_epmd"), ((Atom("ok"), (Atom("r4"), [], -1)), "registers at no epmd")],
+)
+def test_a_node_that_says_that_it_needs_no_epmd_is_not_registered(info: Term, words: str) -> None:
+    lost = Lost()
+    lost.info = info
+    outcome = lost.ensure(known=True)
+    assert (outcome.failed, outcome.changed, lost.asked) == (False, False, [])
+    assert ended(outcome)[0] == "not_applicable"
+    assert words in outcome.nodes[0]["msg"]
+
+
+def test_a_node_of_another_epmd_is_not_registered() -> None:
+    lost = Lost()
+    with mock.patch.object(erl_epmd, "epmd_port", return_value=4711):
+        outcome = lost.ensure(known=True)
+    assert (outcome.failed, lost.asked) == (True, [])
+    assert outcome.msg.endswith(": give epmd_port=4711")
 
 
 def test_check_mode_tells_the_same_and_asks_the_node_for_nothing() -> None:
@@ -225,7 +255,7 @@ class TestGivenUp:
         listener = Listener(3, "127.0.0.1", 4711)
         vm, daemon = vms.UNKNOWN._replace(pid=1), Daemon("127.0.0.1", 4369)
         table = Table(State.UP, seen or {})
-        observation = Observation(vm, daemon, False, listener, "vic@web1", table=table)
+        observation = Observation(vm, daemon, False, listener, name="vic@web1", table=table)
         at_port = holders.AtPort("nothing listens on it", is_another=2 not in held)
         asked = mock.patch.object(erl_epmd, "may_choose_its_name", return_value=chooses)
         with mock.patch.object(holders, "what_is_at", return_value=at_port), asked:

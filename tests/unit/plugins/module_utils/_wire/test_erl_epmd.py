@@ -153,6 +153,38 @@ def test_the_port_of_its_epmd_is_that_of_its_flags(reply: Term, port: int | None
     assert node.calls == [("init", "get_argument", ["epmd_port"])]
 
 
+def failed(reason: Term) -> Term:
+    return (Atom("badrpc"), (Atom("EXIT"), reason))
+
+
+@pytest.mark.parametrize(
+    ("reply", "registers"),
+    [
+        ((Atom("ok"), (Atom("r4"), Atom("vic"), 4711)), True),
+        ((Atom("ok"), (Atom("r4"), [118, 105, 99], 4711)), True),
+        ((Atom("ok"), (Atom("r4"), [], -1)), False),
+        (failed((Atom("noproc"), [])), False),
+        (failed((Atom("timeout"), [])), None),
+        (failed(Atom("undef")), None),
+        ((Atom("badrpc"), Atom("nodedown")), None),
+        ((Atom("ok"), Atom("r4")), None),
+        (Atom("ok"), None),
+    ],
+)
+def test_a_node_registers_whose_erl_epmd_was_asked_for_a_name(reply: Term, registers: bool | None) -> None:
+    node = FakeNode(replies={"call": reply})
+    assert erl_epmd.registers(node.connection) is registers
+    assert node.calls == [("gen_server", "call", ["erl_epmd", "client_info_req"])]
+
+
+@pytest.mark.parametrize(
+    ("reply", "fixed"),
+    [((Atom("ok"), 0), False), ((Atom("ok"), 4711), True), (failed(Atom("undef")), False), (Atom("ok"), False)],
+)
+def test_a_fixed_port_is_one_that_others_know(reply: Term, fixed: bool) -> None:
+    assert erl_epmd.has_fixed_port(FakeNode(replies={"listen_port_please": reply}).connection) is fixed
+
+
 @pytest.mark.parametrize(("reply", "module"), [(Atom("my_epmd"), "my_epmd"), ((Atom("badrpc"), Atom("x")), None)])
 def test_the_module_that_finds_others_is_that_of_net_kernel(reply: Term, module: str | None) -> None:
     node = FakeNode(replies={"epmd_module": reply})

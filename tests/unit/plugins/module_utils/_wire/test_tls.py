@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import Closed, TlsFailed
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import Closed, SpeaksNoTls, TlsFailed
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import tls
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Connection
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, answer
@@ -92,4 +92,6 @@ def test_a_refusal_is_read_where_the_peer_has_closed_before_we_send() -> None:
 def test_errors_of_tls_in_words(reason: str | None, certificate: str, words: str) -> None:
     error = ssl.SSLError(1, "[SSL] text of the library")
     error.reason = reason  # type: ignore[assignment]
-    assert words in tls.Tls(ssl.create_default_context(), certificate).explain(error)
+    explained = tls.Tls(ssl.create_default_context(), certificate).explain(error)
+    assert words in str(explained)
+    assert isinstance(explained, SpeaksNoTls) == (reason == "WRONG_VERSION_NUMBER")
