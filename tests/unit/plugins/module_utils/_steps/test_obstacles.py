@@ -1,7 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What keeps a node from its epmd, and that a look asks no epmd that would be started by it."""
+"""What keeps a node from its epmd, and that a look asks no epmd that would be started by it.
+
+Tests `_steps/tables.py` and `_host/loopback.py`, too.
+"""
 
 from __future__ import annotations
 
