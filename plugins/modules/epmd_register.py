@@ -191,9 +191,9 @@ nodes:
         - V(conflict) epmd has the name with another port. Nothing is done, and the module fails.
         - V(epmd_unresponsive) epmd does not answer, or answers garbage. Nothing is done, and the module fails.
         - V(not_applicable) it was seen that the Erlang VM is no node, or does not use epmd. Nothing is done.
-        - V(unidentified) an Erlang VM whose name can't be learnt, a node that listens nowhere or whose ports don't answer as
-          a node, or one that can't be asked whether it uses epmd. Nothing is done. The module fails if it was asked for
-          this node, or may not see its sockets, and warns otherwise.
+        - V(unidentified) an Erlang VM whose name can't be learnt, a node that listens nowhere or whose ports don't
+          answer as a node, or one that can't be asked whether it uses epmd. Nothing is done. The module fails if it was
+          asked for this node, or may not see its sockets, and warns otherwise.
       returned: always
       type: str
       sample: missing
