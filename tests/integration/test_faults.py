@@ -633,7 +633,7 @@ def test_many_runs_at_once(scene: Scene, count: int) -> None:
 @pytest.mark.parametrize(
     ("owner", "function"),
     [
-        (observe, "_ask"),
+        (observe, "_first_challenge"),
         (observe, "_holds"),
         (cookies, "find"),
         (repair, "_authenticate"),

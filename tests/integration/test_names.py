@@ -133,7 +133,9 @@ def test_the_wrong_epmd_port_changes_nothing(otp: Otp, epmd: Epmd, node: Node, r
         unknown = register(name="vic", port=node.port, cookie=COOKIE, epmd_port=other.port)
         assert unknown.failed
         assert not unknown.changed
-        assert "run without port, on its own host" in unknown.msg
+        assert (
+            f"the node uses the epmd on port {epmd.port}, not {other.port}: give epmd_port={epmd.port}" in unknown.msg
+        )
         assert (life(node), holders(epmd.port)) == (before, connection)
 
         lose(epmd, node)

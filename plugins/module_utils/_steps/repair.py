@@ -218,10 +218,12 @@ def _check_epmd(node: Lost, connection: NodeConnection) -> None:
     """
     observation = node.observation
     try:
-        if erl_epmd.registers(connection) is False:
-            module = erl_epmd.epmd_module(connection)
-            own = f"it finds other nodes with its own epmd_module {module}, and " if module != "erl_epmd" else ""
-            raise NeedsNoEpmd(f"{own}it says itself that it registers at no epmd")
+        registers = erl_epmd.registers(connection)
+        module = None if registers else erl_epmd.epmd_module(connection)
+        if module not in (None, "erl_epmd"):
+            raise NeedsNoEpmd(f"it finds other nodes with its own epmd_module {module}, and needs no epmd")
+        if registers is False:
+            raise NeedsNoEpmd("it says itself that it registers at no epmd")
         port = erl_epmd.epmd_port(connection)
         # A node that starts no epmd and holds no connection to one came up without one, and will do.
         optional = observation.table.state is State.DOWN or not (

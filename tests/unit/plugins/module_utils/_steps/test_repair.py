@@ -44,6 +44,7 @@ class Lost:
         self.epmd_port = 0
         self.info: Term = (Atom("ok"), (Atom("r4"), Atom("vic"), 1))
         self.fixed: Term = (Atom("ok"), 0)
+        self.module = "erl_epmd"
         self._replies = list(replies)
         self._held = held
         self._connections: list[socket.socket] = []
@@ -52,7 +53,7 @@ class Lost:
         if function in ("call", "get_argument", "listen_port_please", "epmd_module"):
             port = (Atom("ok"), [[[ord(digit) for digit in str(self.epmd_port)]]])
             of: dict[str, Term] = {"call": self.info, "get_argument": port, "listen_port_please": self.fixed}
-            return of.get(function, Atom("my_epmd"))
+            return of.get(function, Atom(self.module))
         self.asked.append(function)
         if function == "get_state":
             return (Atom("state"), self._held, 4711)
@@ -109,12 +110,17 @@ NOPROC: Term = (Atom("badrpc"), (Atom("EXIT"), (Atom("noproc"), [])))
 
 
 @pytest.mark.parametrize(
-    ("info", "words"),
-    [(NOPROC, "its own epmd_module my_epmd"), ((Atom("ok"), (Atom("r4"), [], -1)), "registers at no epmd")],
+    ("info", "module", "words"),
+    [
+        (NOPROC, "my_epmd", "its own epmd_module my_epmd"),
+        (NOPROC, "erl_epmd", "registers at no epmd"),
+        ((Atom("ok"), (Atom("r4"), [], -1)), "erl_epmd", "registers at no epmd"),
+        (Atom("ok"), "my_epmd", "its own epmd_module my_epmd"),
+    ],
 )
-def test_a_node_that_says_that_it_needs_no_epmd_is_not_registered(info: Term, words: str) -> None:
+def test_a_node_that_says_that_it_needs_no_epmd_is_not_registered(info: Term, module: str, words: str) -> None:
     lost = Lost()
-    lost.info = info
+    lost.info, lost.module = info, module
     outcome = lost.ensure(known=True)
     assert (outcome.failed, outcome.changed, lost.asked) == (False, False, [])
     assert ended(outcome)[0] == "not_applicable"
