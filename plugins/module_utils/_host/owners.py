@@ -122,9 +122,13 @@ def listening_at(port: int) -> dict[int, list[str]]:
     return {pid: _addresses(listeners) for pid, listeners in sorted(found.items())}
 
 
-def epmd_pids() -> list[int]:
-    """Every process called epmd that runs now."""
-    return _pids_called("epmd")
+def epmd_pids(port: int) -> list[int]:
+    """Every process called epmd that runs now with this port in its environment (ERL_EPMD_PORT)."""
+    return [pid for pid in _pids_called("epmd") if _environment(pid).get("ERL_EPMD_PORT") == str(port)]
+
+
+def _environment(pid: int) -> dict[str, str]:
+    return _seen(lambda host: host.process(pid).environment, {})
 
 
 def epmd_pid(port: int) -> int | None:

@@ -130,17 +130,17 @@ def _by_hand(epmd: OwnEpmd, place: Place, deadline: Deadline) -> Way:
     Where logind has KillUserProcesses=yes and we are not root, the end of the login still does.
     """
     command = [*(_become(epmd.uid) if place.container is None else []), epmd.program]
-    before = set(owners.epmd_pids())
+    before = set(owners.epmd_pids(epmd.port))
     programs.run_as_node(place, [*command, "-daemon"], epmd.environment, deadline, f"{epmd.program} -daemon")
 
     def ended() -> str:
         # It does not tell whether it listens: its exit code is 0, and it has no output any more.
-        if set(owners.epmd_pids()) - before or owners.addresses(epmd.port):
+        if set(owners.epmd_pids(epmd.port)) - before or owners.addresses(epmd.port):
             return ""
         patience = Deadline(min(FOREGROUND_SECONDS, deadline.left()))
         said = programs.words_of(place, command, epmd.environment, patience, epmd.program)
         # One that was slow to begin may be there by now, and be why the other one ends.
-        if set(owners.epmd_pids()) - before or owners.addresses(epmd.port):
+        if set(owners.epmd_pids(epmd.port)) - before or owners.addresses(epmd.port):
             return ""
         return f"epmd was started, but ended at once: {said or f'{epmd.program} does not say why'}"
 
