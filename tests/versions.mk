@@ -14,7 +14,7 @@ otps = 23 25 27 29
 
 # What `make test` takes of them: the oldest, the newest, and what the tools run on.
 few_cores = 2.17.14 2.19.14 2.21.5
-few_pythons = 3.7 3.11 3.13
+few_pythons = 3.7 3.13
 few_otps = 23 25 27
 # Whose Debian is booted, for the tests of systemd.
 booted_otps = 25

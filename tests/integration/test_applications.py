@@ -53,6 +53,7 @@ def is_open(connection: socket.socket) -> bool:
     return True
 
 
+@pytest.mark.one_release
 def test_nothing_is_logged_and_its_clients_stay_connected(
     application: Application, otp: Otp, register: Register, saw: Saw
 ) -> None:

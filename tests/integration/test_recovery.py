@@ -39,6 +39,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
 )
 
 
+@pytest.mark.one_release
 def test_a_lost_node_is_registered_again(otp: Otp, epmd: Epmd, node: Node, ad_hoc: AdHoc) -> None:
     before, started = life(node), uptime(node)
     lose(epmd, node)

@@ -101,6 +101,7 @@ def play(tmp_path: Path) -> Play:
     return Play(tmp_path)
 
 
+@pytest.mark.one_release
 def test_audit_recover_and_audit_again(otp: Otp, epmd: Epmd, node: Node, play: Play) -> None:
     before = life(node)
     healthy = play("beamops.epmd.audit")

@@ -238,6 +238,7 @@ is_node_name(_) -> true.
 """
 
 
+@pytest.mark.one_release
 @pytest.mark.parametrize(
     ("kind", "name", "module", "flags"),
     [

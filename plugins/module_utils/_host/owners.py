@@ -123,8 +123,12 @@ def listening_at(port: int) -> dict[int, list[str]]:
 
 
 def epmd_pids(port: int) -> list[int]:
-    """Every process called epmd that runs now with this port in its environment (ERL_EPMD_PORT)."""
-    return [pid for pid in _pids_called("epmd") if _environment(pid).get("ERL_EPMD_PORT") == str(port)]
+    """Every process called epmd that runs now, except with another port in its environment (ERL_EPMD_PORT).
+
+    One whose environment can't be read counts: a daemon forks twice, so it may have a successor by now.
+    """
+    own = str(port)
+    return [pid for pid in _pids_called("epmd") if _environment(pid).get("ERL_EPMD_PORT", own) == own]
 
 
 def _environment(pid: int) -> dict[str, str]:
