@@ -94,8 +94,9 @@ def note(request: pytest.FixtureRequest, table: str, *words: str) -> None:
 
 
 _OPTIONS = ".. csv-table::\n   :class: beamops-wide\n   :header-rows: 1\n"
-# Markup in a cell: these characters anywhere, an underscore at the end of a word, at the start all but word characters.
-_MARKUP = re.compile(r"[\\*`|]|_(?!\w)|^\W")
+# Markup in a cell: these characters anywhere, an underscore at the end of a word, at the start all but word characters,
+# and two colons at the end.
+_MARKUP = re.compile(r"[\\*`|]|_(?!\w)|^\W|::$")
 
 
 def table(rows: list[list[str]]) -> str:

@@ -29,8 +29,9 @@ SYSTEMCTL = ["systemctl", "--no-ask-password"]
 
 # What systemd itself logs about any unit that starts or ends.
 _ABOUT_UNIT = re.compile(
-    r"(?:Start|Stopp|Listening|Closed|Scheduled|Deactivated)\w*\b.*|\S+: (?:Main process exited|Failed with result|"
-    r"Scheduled restart|Start request repeated|Deactivated|Succeeded|Consumed|Unit entered|Service ).*"
+    r"(?:Start|Stopping|Stopped|Listening|Closed|Scheduled|Deactivated)\w*\b.*|"
+    r"\S+: (?:Main process exited|Failed with result|Scheduled restart|Start request repeated|"
+    r"Deactivated|Succeeded|Consumed|Unit entered|Service ).*"
 )
 
 

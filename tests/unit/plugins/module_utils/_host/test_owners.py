@@ -246,8 +246,10 @@ class TestConnections:
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             server.bind(("::", 0))
             server.listen(1)
-            with socket.create_connection(("127.0.0.1", server.getsockname()[1])) as client, server.accept()[0]:
+            with socket.create_connection(("127.0.0.1", server.getsockname()[1])) as client:
+                accepted = server.accept()[0]
                 assert owners.accepted(SELF, Address(*client.getpeername()), Address(*client.getsockname()))
+                accepted.close()
 
     @AS_ROOT
     def test_what_is_hidden_is_nobodys(self, ends: tuple[socket.socket, socket.socket]) -> None:
