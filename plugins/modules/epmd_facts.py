@@ -98,7 +98,8 @@ ansible_facts:
               type: int
               sample: 1432
             user:
-              description: User that the Erlang VM runs as. V(null) if that is not known.
+              description:
+                - User that the Erlang VM runs as, as its own container calls that. V(null) if that is not known.
               returned: always
               type: str
               sample: ejabberd
