@@ -40,13 +40,23 @@ def processes() -> set[str]:
     return found
 
 
+def run(command: list[str], environment: dict[str, str]) -> int:
+    """The exit code of a command. Whatever it leaves behind is reaped when it ends, as the first process would do."""
+    started = subprocess.Popen(command, env=environment)
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == started.pid:
+            started.returncode = os.waitstatus_to_exitcode(status)
+            return started.returncode
+
+
 def main() -> int:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = places()
     # A folder of its own for temporary files: what tools of others leave there (Elixir's locks, pytest's) goes with it.
     with tempfile.TemporaryDirectory(prefix="beamops-") as folder:
         os.chmod(folder, 0o1777)
-        code = subprocess.run(sys.argv[1:], env={**os.environ, "TMPDIR": folder}, check=False).returncode
+        code = run(sys.argv[1:], {**os.environ, "TMPDIR": folder})
         end = time.monotonic() + PATIENCE_SECONDS
         while processes() and time.monotonic() < end:
             time.sleep(0.1)
