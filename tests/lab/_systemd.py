@@ -191,7 +191,8 @@ class Systemd(Closable):
         """The node that runs in a unit."""
         group = self.show(unit, "ControlGroup")
         members = map(int, self.run("cat", f"/sys/fs/cgroup{group}/cgroup.procs").split())
-        (pid,) = (each for each in members if self.run("cat", f"/proc/{each}/comm") == "beam.smp\n")
+        # What told systemd that it is ready may end at this moment.
+        (pid,) = (each for each in members if self.completed(["cat", f"/proc/{each}/comm"]).stdout == "beam.smp\n")
         listening = self._sockets("listening", "sport", pid)
         (port,) = (port for port, pids in listening.items() if pid in pids)
         return UnitNode(pid, port)
