@@ -431,7 +431,7 @@ def test_who_answers_like_an_epmd_is_named(scene: Scene, survived: Survived) -> 
             assert real.names() == {"vic": scene.node.port}
             (warning,) = trial.outcome.warnings
             assert f"port {scene.epmd.port} belongs to pid {os.getpid()} of user root" in warning
-            assert "answers as an epmd and is none: the names of the nodes are in its table" in warning
+            assert "answers as an epmd but is not one: the names of the nodes are in its table" in warning
             (daemon,) = trial.outcome.daemons
             assert (daemon["pid"], f"pid {os.getpid()}" in daemon["msg"]) == (None, True)
             (found,) = trial.outcome.nodes

@@ -160,7 +160,7 @@ def _stranger(epmd: Epmd) -> str:
     """Who answers in place of an epmd, as far as that can be seen."""
     found = owners.strangers(epmd.key.daemon.port, epmd.addresses)
     who = "; ".join(f"{vms.describe(pid)}, at {', '.join(at)}" for pid, at in found.items())
-    return f"port {epmd.key.daemon.port} belongs to {who}, which answers as an epmd and is none" if who else ""
+    return f"port {epmd.key.daemon.port} belongs to {who}, which answers as an epmd but is not one" if who else ""
 
 
 def _is_of_application(pid: int, unit: str | None, place: _Place) -> bool:

@@ -77,7 +77,7 @@ def explain_awaited(units: Units, port: int) -> str:
     shown = ", ".join(of_it) or "see systemctl list-sockets"
     return (
         f"epmd is down, and can't be started: systemd listens on port {port} itself, but none of its units can start "
-        f"an epmd there ({shown}): unmask or mend the service, or stop its socket unit"
+        f"an epmd there ({shown}): unmask or fix the service, or stop its socket unit"
     )
 
 

@@ -73,7 +73,7 @@ def check_stranger(outcome: Outcome, port: int) -> None:
     (warning,) = outcome.warnings
     assert warning.startswith(f"port {port} belongs to pid {os.getpid()} of user {vms.user_name(os.geteuid())}")
     assert warning.endswith(
-        ", at 127.0.0.1, which answers as an epmd and is none: the names of the nodes are in its table"
+        ", at 127.0.0.1, which answers as an epmd but is not one: the names of the nodes are in its table"
     )
     (daemon,) = outcome.daemons
     assert (daemon["pid"], warning.startswith(daemon["msg"])) == (None, True)

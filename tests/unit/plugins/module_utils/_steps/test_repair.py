@@ -97,7 +97,7 @@ def test_a_node_that_is_lost_registers_itself_and_epmd_has_it() -> None:
     outcome = lost.ensure()
     assert ended(outcome) == ("missing", True, True, "registered")
     assert (outcome.failed, outcome.msg) == (False, "registered: vic@web1")
-    assert ["which answers as an epmd and is none" in warning for warning in outcome.warnings] == [True]
+    assert ["which answers as an epmd but is not one" in warning for warning in outcome.warnings] == [True]
     assert lost.asked == ["register_node"]
     assert lost.names == {"other": 1, "vic": lost.port}
     (daemon,) = outcome.daemons

@@ -470,7 +470,7 @@ def test_where_systemd_listens_and_can_not_start_it_both_are_named(
         message = debian.refusal(vm())
         assert server.accepted == 0
     assert f"systemd listens on port {debian.daemon.port} itself" in message
-    assert "(epmd.socket, epmd.service): unmask or mend the service, or stop its socket unit" in message
+    assert "(epmd.socket, epmd.service): unmask or fix the service, or stop its socket unit" in message
 
 
 @AS_ROOT
