@@ -14,14 +14,12 @@ from typing import Mapping, NamedTuple, Sequence
 
 from .._legible import legible
 from .._limits import MAX_SHOWN_COMMAND
+from .._wire.epmd import OTP_PROTOCOLS
 
 BLANK = "***"
 
 # What is followed by a cookie: -setcookie, --cookie, --erlang-cookie= (rabbitmqctl), RELEASE_COOKIE= (env).
 _COOKIE = re.compile("(?i)[^=]*cookie[^=]*(=)?")
-
-_PROTOCOLS = ("inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
-"""The -proto_dist of OTP; any other is a module of its own, which may hand on to one of these, or do as it likes."""
 
 
 class CommandLine(NamedTuple):
@@ -131,9 +129,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
         hidden=every("hidden")[:1] == [[]] or first("hidden") == "true",
         inet6=protocol.startswith("inet6"),
         tls=protocol.endswith("_tls")
-        or (protocol not in _PROTOCOLS and bool(every("ssl_dist_optfile") or every("ssl_dist_opt"))),
+        or (protocol not in OTP_PROTOCOLS and bool(every("ssl_dist_optfile") or every("ssl_dist_opt"))),
         # A line with neither may be cut or rewritten. Two flags mean the first or inet_tcp, by release.
-        is_protocol_sure=protocol in _PROTOCOLS and len(protocols) < 2 and (name is not None or bool(protocols)),
+        is_protocol_sure=protocol in OTP_PROTOCOLS and len(protocols) < 2 and (name is not None or bool(protocols)),
         tls_optfile=first("ssl_dist_optfile"),
         tls_options={key: value for values in every("ssl_dist_opt") for key, value in zip(values[::2], values[1::2])},
         listen_range=(low, high or low) if low else None,
@@ -143,7 +141,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
 def _without_epmd(module: str | None, no_epmd: bool, protocol: str) -> str:
     if module not in (None, "erl_epmd"):
         return f"-epmd_module {module}"
-    if protocol not in _PROTOCOLS:
+    if protocol not in OTP_PROTOCOLS:
         return f"-proto_dist {protocol}"
     return "-no_epmd" if no_epmd else ""
 

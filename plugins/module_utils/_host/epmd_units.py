@@ -122,9 +122,9 @@ def choose(units: Units, port: int, asked: str, own_addresses: str) -> Unit | No
     """
     allowed = listened(own_addresses)
     for unit in units.epmds:
-        serves = unit.loaded and unit.port == port and _covers(unit.addresses, asked)
+        serves = unit.loaded and unit.port == port and covers(unit.addresses, asked)
         # What listens already is not opened by us.
-        if serves and (unit.active or (unit.enabled and all(_covers(allowed, each) for each in unit.addresses))):
+        if serves and (unit.active or (unit.enabled and all(covers(allowed, each) for each in unit.addresses))):
             return unit
     return None
 
@@ -135,7 +135,7 @@ def listened(addresses: str) -> frozenset[str]:
     return frozenset({*named, "127.0.0.1", "::1"}) if named else EVERYWHERE
 
 
-def _covers(addresses: Collection[str], address: str) -> bool:
+def covers(addresses: Collection[str], address: str) -> bool:
     """Whether who listens at these addresses also listens at this one."""
     return address in addresses or ("::" if ":" in address else "0.0.0.0") in addresses
 

@@ -97,8 +97,7 @@ def is_awaited(port: int) -> bool:
     if any(namespaces.network_of(pid) is None for pid in _pids_called("epmd", known=True)):
         return False
     sockets = _listening(port)
-    holders: dict[Socket, list[int]] = _seen(lambda host: host.holders(sockets), {}) if sockets else {}
-    pids = {pid for found in holders.values() for pid in found}
+    pids = {pid for found in _holders(sockets).values() for pid in found} if sockets else set()
     return bool(pids) and all(_name(pid) == "systemd" for pid in pids)
 
 
@@ -234,13 +233,16 @@ def _held(pid: int, sockets: Collection[Socket]) -> dict[Socket, int]:
     return _seen(lambda host: host.descriptors(pid, sockets), {})
 
 
+def _holders(sockets: Collection[Socket]) -> dict[Socket, list[int]]:
+    return _seen(lambda host: host.holders(sockets), {})
+
+
 def _owners(sockets: Collection[Socket]) -> dict[Socket, int]:
     """The pid to name for each of the sockets; of several holders the lowest, which are the parents of the others.
 
     The first process counts only where it is alone: it keeps the sockets that it hands to services (systemd.socket(5)).
     """
-    holders: dict[Socket, list[int]] = _seen(lambda host: host.holders(sockets), {})
-    return {found: next((pid for pid in pids if pid != 1), 1) for found, pids in holders.items()}
+    return {found: next((pid for pid in pids if pid != 1), 1) for found, pids in _holders(sockets).items()}
 
 
 def _addresses(sockets: Collection[Socket]) -> list[str]:

@@ -327,24 +327,22 @@ def _first_challenge(found: Candidates, own: Sequence[int], dialer: _Dialer, dea
         where = f"{listener.reachable} port {listener.port}"
         try:
             name, tls = dialer.ask(listener, patience)
-        except NodeRefused as error:
-            return Answer(listener, None, NodeRefused(f"{where}: {error}"), True, dialer.tls)
-        except (ProtocolError, Closed) as error:
-            troubles.append(type(error)(f"{where}: {error}"))
-        except SpeaksNoTls as error:
-            # Another service, or a node whose own TLS options don't work.
-            silent = silent or SpeaksNoTls(f"{where}: {error}")
-            troubles.append(SpeaksNoTls(f"{where}: {error}"))
-        except TlsFailed as error:
-            # A refusal of a certificate is one for all ports, and other services must not be bothered.
-            return Answer(listener, None, TlsFailed(f"{where}: {error}"), None, dialer.tls)
         except EpmdError as error:
-            silent = silent or type(error)(f"{where}: {error}")
-            troubles.append(type(error)(f"{where}: {error}"))
-            if listener.port in own:
-                return Answer(listener, None, silent, None, dialer.tls)  # the node itself, which hangs
+            trouble = type(error)(f"{where}: {error}")
         else:
             return Answer(listener, name, None, True, tls)
+        if isinstance(trouble, NodeRefused):
+            return Answer(listener, None, trouble, True, dialer.tls)
+        speaks_no_tls = isinstance(trouble, SpeaksNoTls)  # another service, or a node whose own TLS options don't work
+        if isinstance(trouble, TlsFailed) and not speaks_no_tls:
+            # A refusal of a certificate is one for all ports, and other services must not be bothered.
+            return Answer(listener, None, trouble, None, dialer.tls)
+        troubles.append(trouble)
+        if isinstance(trouble, (ProtocolError, Closed)):
+            continue
+        silent = silent or trouble
+        if listener.port in own and not speaks_no_tls:
+            return Answer(listener, None, silent, None, dialer.tls)  # the node itself, which hangs
     if not troubles:
         return Answer(None, None, None, None, dialer.tls)
     trouble = type(silent or troubles[0])("; ".join(map(str, troubles)))

@@ -10,7 +10,7 @@ it is down only where nothing on the host has its port.
 from __future__ import annotations
 
 from .._deadline import Deadline
-from .._host import loopback, owners
+from .._host import epmd_units, loopback, owners
 from .._wire import epmd_client
 from .._wire.epmd_client import Daemon, State, Table
 
@@ -33,7 +33,7 @@ def explain(daemon: Daemon, table: Table, deadline: Deadline) -> Table:
 def _refusal(daemon: Daemon, elsewhere: list[str]) -> str:
     """Why a connection is refused although something listens on this port, at these addresses."""
     address, port = daemon
-    if {address, "::" if ":" in address else "0.0.0.0"} & set(elsewhere):
+    if epmd_units.covers(elsewhere, address):
         return f"{address} port {port} refuses the connection, although something listens there: look for a firewall"
     return (
         f"the node asks {address} port {port}, where nothing listens, but something has that port at "

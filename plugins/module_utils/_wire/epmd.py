@@ -20,6 +20,10 @@ from .cursor import U16, U32, Cursor
 
 DEFAULT_PORT = 4369
 
+OTP_PROTOCOLS = ("inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
+"""The -proto_dist of OTP, which register at epmd; any other is a module of its own, which may hand on to one of these,
+or do as it likes."""
+
 NAMES_REQ = b"\x00\x01n"
 """Asks for everything that is registered; the reply is for `decode_names_reply`."""
 

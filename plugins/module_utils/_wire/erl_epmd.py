@@ -17,7 +17,7 @@ from typing import NamedTuple
 from .._errors import ProtocolError
 from .._limits import FORGET_SECONDS
 from . import etf
-from .epmd import DEFAULT_PORT
+from .epmd import DEFAULT_PORT, OTP_PROTOCOLS
 from .etf import Atom, Raw, Term
 from .node import NodeConnection
 
@@ -25,8 +25,6 @@ ALREADY_REGISTERED = ("error", "already_registered")
 DUPLICATE_NAME = ("error", "duplicate_name")
 
 POLL_SECONDS = 0.01
-
-_PROTOCOLS = ("", "inet_tcp", "inet6_tcp", "inet_tls", "inet6_tls")
 
 
 def registers(connection: NodeConnection) -> bool | None:
@@ -80,7 +78,7 @@ def epmd_port(connection: NodeConnection) -> int | None:
 def may_choose_its_name(connection: NodeConnection) -> bool:
     """Whether a module that is not OTP's may choose what the node registers. Errors: Unreachable, ProtocolError."""
     own_module = epmd_module(connection) not in (None, "erl_epmd")
-    return own_module or _argument(connection, "proto_dist") not in _PROTOCOLS
+    return own_module or _argument(connection, "proto_dist") not in ("", *OTP_PROTOCOLS)
 
 
 def _argument(connection: NodeConnection, flag: str) -> str | None:
