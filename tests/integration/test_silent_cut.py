@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,69 +26,72 @@ from ansible_collections.beamops.epmd.tests.lab import (
 )
 
 
-@pytest.mark.parametrize("backend", ["inet", "socket"])
+@pytest.fixture(params=["inet", "socket"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """What the sockets of the node are made by (inet_backend)."""
+    return str(request.param)
+
+
+@pytest.fixture
+def backed(otp: Otp, epmd: Epmd, backend: str) -> Iterator[Node]:
+    """A healthy node with this backend."""
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=["-kernel", "inet_backend", backend]) as running:
+        yield running
+
+
 def test_the_dead_connection_is_cut_and_the_node_registered(
-    otp: Otp, register: Register, saw: Saw, backend: str
+    epmd: Epmd, backed: Node, register: Register, saw: Saw, otp: Otp, backend: str
 ) -> None:
-    with (
-        otp.epmd() as epmd,
-        otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=["-kernel", "inet_backend", backend]) as node,
-    ):
-        before, ports = life(node), node.eval("erlang:system_info(port_count)")
-        with cut_silently(epmd, node):
-            believed = f"erl_epmd:register_node(vic, {node.port})"
-            assert node.eval(believed) == "{error,already_registered}"
-            assert epmd.names() == {}
+    before, ports = life(backed), backed.eval("erlang:system_info(port_count)")
+    with cut_silently(epmd, backed):
+        believed = f"erl_epmd:register_node(vic, {backed.port})"
+        assert backed.eval(believed) == "{error,already_registered}"
+        assert epmd.names() == {}
 
-            predicted = register("--check", name="vic")
-            assert (predicted.changed, predicted.node["verdict"]) == (True, "missing")
-            assert epmd.names() == {}
-
-            done = register(name="vic")
-            assert (done.changed, done.node["verdict"], done.node["registered"]) == (True, "missing", True)
-            assert "its dead connection to an earlier epmd was cut" in done.node["msg"]
-            assert epmd.names() == {"vic": node.port}
-            assert holders(epmd.port) == {node.pid}
-            assert not register(name="vic").changed
-            assert life(node) == before
-            assert node.eval("erlang:system_info(port_count)") == ports
-            saw(f"silent cut, inet_backend {backend}", otp.release, f"{done.node['verdict']}, registered again")
-
-
-@pytest.mark.parametrize("backend", ["inet", "socket"])
-def test_a_node_that_has_registered_a_wrong_port_registers_the_right_one(
-    otp: Otp, register: Register, saw: Saw, backend: str
-) -> None:
-    with (
-        otp.epmd() as epmd,
-        otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=["-kernel", "inet_backend", backend]) as node,
-    ):
-        before, wrong = life(node), free_port()
-        misregister(epmd, node, "vic", wrong)
-        facts = register(module="epmd_facts").result["ansible_facts"]["epmd"]["nodes"]
-        assert [(found["verdict"], found["registered"]) for found in facts] == [("conflict", False)]
-        assert f"its holder is the node itself; nothing listens on port {wrong}" in facts[0]["msg"]
-
-        instead = f"in place of port {wrong}, which the node itself had registered"
         predicted = register("--check", name="vic")
-        assert (predicted.changed, predicted.node["verdict"]) == (True, "conflict")
-        assert predicted.node["msg"] == f"would be registered, {instead}"
-        assert epmd.names() == {"vic": wrong}
+        assert (predicted.changed, predicted.node["verdict"]) == (True, "missing")
+        assert epmd.names() == {}
 
         done = register(name="vic")
-        assert (done.changed, done.node["verdict"], done.node["registered"]) == (True, "conflict", True)
-        assert done.node["msg"] == f"registered, {instead}"
-        assert epmd.names() == {"vic": node.port}
-        assert holders(epmd.port) == {node.pid}
+        assert (done.changed, done.node["verdict"], done.node["registered"]) == (True, "missing", True)
+        assert "its dead connection to an earlier epmd was cut" in done.node["msg"]
+        assert epmd.names() == {"vic": backed.port}
+        assert holders(epmd.port) == {backed.pid}
         assert not register(name="vic").changed
-        # What it registers again by itself, too.
-        assert node.eval("gen_server:call(erl_epmd, client_info_req)") == f'{{ok,{{r4,"vic",{node.port}}}}}'
-        assert life(node) == before
-        saw(
-            f"its own name registered with a wrong port, inet_backend {backend}",
-            otp.release,
-            "conflict, registered again",
-        )
+        assert life(backed) == before
+        assert backed.eval("erlang:system_info(port_count)") == ports
+        saw(f"silent cut, inet_backend {backend}", otp.release, f"{done.node['verdict']}, registered again")
+
+
+def test_a_node_that_has_registered_a_wrong_port_registers_the_right_one(
+    epmd: Epmd, backed: Node, register: Register, saw: Saw, otp: Otp, backend: str
+) -> None:
+    before, wrong = life(backed), free_port()
+    misregister(epmd, backed, "vic", wrong)
+    facts = register(module="epmd_facts").result["ansible_facts"]["epmd"]["nodes"]
+    assert [(found["verdict"], found["registered"]) for found in facts] == [("conflict", False)]
+    assert f"its holder is the node itself; nothing listens on port {wrong}" in facts[0]["msg"]
+
+    instead = f"in place of port {wrong}, which the node itself had registered"
+    predicted = register("--check", name="vic")
+    assert (predicted.changed, predicted.node["verdict"]) == (True, "conflict")
+    assert predicted.node["msg"] == f"would be registered, {instead}"
+    assert epmd.names() == {"vic": wrong}
+
+    done = register(name="vic")
+    assert (done.changed, done.node["verdict"], done.node["registered"]) == (True, "conflict", True)
+    assert done.node["msg"] == f"registered, {instead}"
+    assert epmd.names() == {"vic": backed.port}
+    assert holders(epmd.port) == {backed.pid}
+    assert not register(name="vic").changed
+    # What it registers again by itself, too.
+    assert backed.eval("gen_server:call(erl_epmd, client_info_req)") == f'{{ok,{{r4,"vic",{backed.port}}}}}'
+    assert life(backed) == before
+    saw(
+        f"its own name registered with a wrong port, inet_backend {backend}",
+        otp.release,
+        "conflict, registered again",
+    )
 
 
 def test_a_wrong_port_that_is_surely_of_another_is_withdrawn(

@@ -35,7 +35,7 @@ def processes() -> set[str]:
             if os.waitpid(int(pid), os.WNOHANG) == (0, 0):
                 arguments = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 found.add(f"the process {pid}: {arguments:.120}")
-        except (OSError, ChildProcessError):
+        except OSError:
             continue  # it has ended meanwhile
     return found
 
