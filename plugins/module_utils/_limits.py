@@ -102,6 +102,9 @@ KILL_SECONDS = 1
 FORGET_SECONDS = 0.5
 """How long a node has to forget a dead socket after it was told to; measured: 7 ms."""
 
+FORGET_ATTEMPTS = 2
+"""How often a node is told to. OTP 23.3 and newer try again 2 s after they lost a socket, and may get ahead of us."""
+
 MOMENT_SECONDS = 1
 """How long an unlikely port has to answer as a node; a node in good health takes 2 ms."""
 

@@ -106,6 +106,24 @@ def test_a_wrong_port_that_is_surely_of_another_is_withdrawn(
         assert other.log == ""
 
 
+IN_BETWEEN = """spawn_opt(fun() ->
+    Wait = fun Wait() -> element(2, sys:get_state(erl_epmd)) =:= -1 orelse Wait() end,
+    Wait(), erl_epmd ! reconnect
+end, [{priority, max}])"""
+
+
+@pytest.mark.since(25)
+def test_a_wrong_port_that_the_node_registers_again_in_between_is_withdrawn_too(
+    epmd: Epmd, node: Node, register: Register
+) -> None:
+    """The node tries again 2 s after it lost a connection, also if somebody had it register meanwhile."""
+    misregister(epmd, node, "vic", epmd.port)
+    node.eval(IN_BETWEEN)
+    done = register(name="vic")
+    assert (done.changed, done.node["registered"]) == (True, True), done.msg
+    assert epmd.names() == {"vic": node.port}
+
+
 def test_a_wrong_port_where_something_listens_is_left_with_what_to_type(
     epmd: Epmd, node: Node, register: Register
 ) -> None:

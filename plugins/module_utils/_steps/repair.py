@@ -27,7 +27,7 @@ from .._errors import (
 )
 from .._host import cookies, owners
 from .._host.cookies import Cookie
-from .._limits import MARGIN_SECONDS
+from .._limits import FORGET_ATTEMPTS, MARGIN_SECONDS
 from .._options import Options
 from .._wire import epmd_client, erl_epmd, handshake
 from .._wire.epmd_client import State, Table
@@ -252,14 +252,18 @@ def _register(attempt: Attempt, connection: NodeConnection, deadline: Deadline) 
         # Behind a port alone may be a node of another host, whose socket leads to an epmd of its own.
         if reply != erl_epmd.ALREADY_REGISTERED or observation.vm.pid is None:
             return attempt._replace(reply=reply)
-        # In this order: what is lost with the socket is known only if epmd is asked after it has been seen.
-        held = erl_epmd.held(connection)
-        table = epmd_client.ask_about(observation.daemon, node.alive, deadline)
-        given_up = _given_up(node, connection, held, table, deadline) if table.state is State.UP else None
-        if given_up is None:
-            return attempt._replace(reply=reply)
-        reply = erl_epmd.register_without(connection, held.socket if held else None, *arguments)
-        return attempt._replace(reply=reply, given_up=given_up)
+        for _ in range(FORGET_ATTEMPTS):
+            # In this order: what is lost with the socket is known only if epmd is asked after it has been seen.
+            held = erl_epmd.held(connection)
+            table = epmd_client.ask_about(observation.daemon, node.alive, deadline)
+            given_up = _given_up(node, connection, held, table, deadline) if table.state is State.UP else None
+            if given_up is None:
+                break
+            reply = erl_epmd.register_without(connection, held.socket if held else None, *arguments)
+            attempt = attempt._replace(given_up=given_up)
+            if reply != erl_epmd.ALREADY_REGISTERED:
+                break
+        return attempt._replace(reply=reply)
     except (Unreachable, ProtocolError, TlsFailed) as error:
         raise type(error)(f"{error} (at {node.where}, asked to register itself): run again") from None
 
