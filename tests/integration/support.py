@@ -13,7 +13,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -115,7 +114,6 @@ class Register:
             options,
             check="--check" in flags,
             within=within,
-            python=sys.executable,
             environment=environment,
         )
         result.setdefault("changed", False)  # as the controller does

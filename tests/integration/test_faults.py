@@ -18,6 +18,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,7 @@ from ansible_collections.beamops.epmd.tests.integration.faults_table import Surv
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     AdHoc,
+    Register,
     life,
     lose,
     settle,
@@ -620,10 +622,11 @@ def test_nodes_that_hang_do_not_delay_the_others(scene: Scene) -> None:
 
 @pytest.mark.one_release
 @pytest.mark.parametrize("count", [2, 10])
-def test_many_runs_at_once(scene: Scene, count: int) -> None:
+def test_many_runs_at_once(scene: Scene, count: int, register: Register) -> None:
     lose(scene.epmd, scene.node)
-    children = [fork(lambda: attempt(Options(["vic"], timeout=20)).outcome.failed) for _unused in range(count)]
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * count
+    with ThreadPoolExecutor(count) as pool:
+        runs = list(pool.map(lambda _run: register(name="vic", timeout=20), range(count)))
+    assert [run.msg for run in runs if run.failed] == []
     assert scene.epmd.names() == {"vic": scene.node.port}
     assert holders(scene.epmd.port) >= {scene.node.pid}
     assert scene.node.log == ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -93,10 +92,8 @@ def node(box: Systemd) -> Iterator[UnitNode]:
 
 def register(box: Systemd, place: str = "inside", **options: Any) -> dict[str, Any]:
     """The result of `epmd_register` on the host itself, or outside, where the host is a container."""
-    if place == "inside":
-        result = box.module("epmd_register", **options)
-    else:
-        result = run_payload("epmd_register", options, python=sys.executable)
+    name = "epmd_register"
+    result = box.module(name, **options) if place == "inside" else run_payload(name, options)
     assert COOKIE not in str(result)
     return result
 

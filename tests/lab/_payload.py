@@ -4,17 +4,23 @@
 """A module of the collection as Ansible sends it to a target: its AnsiballZ, which one Python runs from standard input.
 
 Built by ansible-core itself, as for a task with pipelining; only the arguments are put in afterwards, so that it is
-built once for many runs.
+built once for many runs. Where neither the Python nor its place matters, `_payload_server.py` runs it.
 """
 
 from __future__ import annotations
 
+import atexit
+import base64
 import functools
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ._process import LabError
@@ -48,33 +54,68 @@ def run_payload(
     *,
     check: bool = False,
     within: Sequence[str] = (),
-    python: str = "python3",
+    python: str = sys.executable,
     environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """The result of a module that is run without a controller, in check mode or not, with these options.
 
-    within: a command line that runs another one in the place that is meant. environment: beside our own.
+    within: a command line that runs another one in the place that is meant. python: the interpreter there.
+    environment: beside our own.
     """
     arguments = {"_ansible_check_mode": check, "_ansible_diff": True, **options}
-    program = _payload(module).replace(
-        repr(_ARGUMENTS).encode(), repr(json.dumps({"ANSIBLE_MODULE_ARGS": arguments})).encode()
-    )
-    done = subprocess.run(
-        [*within, python],
-        check=False,
-        env={**os.environ, **(environment or {})},
-        input=program,
-        capture_output=True,
-        timeout=120,
-    )
-    output = done.stdout.decode()
+    if within or environment or python != sys.executable:
+        output, code = _run([*within, python], module, arguments, environment or {})
+    else:
+        output, code = _ask_server(module, arguments)
     try:
         result = json.loads(output)
     except ValueError:
-        raise LabError(f"{module} gave no result: {output}{done.stderr.decode()}") from None
-    if (done.returncode != 0) is not result.get("failed", False):
-        raise LabError(f"{module} ended with exit code {done.returncode}: {output}")
+        raise LabError(f"{module} gave no result: {output}") from None
+    if (code != 0) is not result.get("failed", False):
+        raise LabError(f"{module} ended with exit code {code}: {output}")
     return dict(result)
+
+
+def _run(command: list[str], module: str, arguments: dict[str, Any], environment: dict[str, str]) -> tuple[str, int]:
+    """The output and the exit code of the payload, run by this command."""
+    program = _payload(module).replace(
+        repr(_ARGUMENTS).encode(), repr(json.dumps({"ANSIBLE_MODULE_ARGS": arguments})).encode()
+    )
+    settings = {**os.environ, **environment}
+    done = subprocess.run(command, check=False, env=settings, input=program, capture_output=True, timeout=120)
+    return (done.stdout or done.stderr).decode(), done.returncode
+
+
+def _ask_server(module: str, arguments: dict[str, Any]) -> tuple[str, int]:
+    """The same from the server of this module."""
+    request = {"arguments": arguments, "environment": dict(os.environ), "directory": os.getcwd()}
+    with socket.socket(socket.AF_UNIX) as client, client.makefile("rw") as stream:
+        client.settimeout(120)
+        client.connect(_server(module))
+        stream.write(json.dumps(request) + "\n")
+        stream.flush()
+        output, _newline, code = stream.read().rpartition("\n")
+    return output, int(code)
+
+
+@functools.cache
+def _server(module: str) -> str:
+    """The socket of the server for this module, which ends with this process."""
+    directory = tempfile.TemporaryDirectory(prefix="beamops-payload-")
+    atexit.register(directory.cleanup)
+    packed = re.search(rb"zip_data='([^']+)'", _payload(module))
+    if not packed:
+        raise LabError(f"the payload of {module} contains no zip")
+    payload, address = Path(directory.name, f"{module}.zip"), f"{directory.name}/socket"
+    payload.write_bytes(base64.b64decode(packed[1]))
+    program = Path(__file__).with_name("_payload_server.py")
+    server = subprocess.Popen(
+        [sys.executable, program, payload, module, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    atexit.register(server.kill)
+    if not server.stdout or server.stdout.readline() != b"ready\n":
+        raise LabError(f"the server of {module} did not start")
+    return address
 
 
 @functools.cache

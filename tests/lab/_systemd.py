@@ -158,7 +158,7 @@ class Systemd(Closable):
         unit = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]
         unit += [f"--uid={login}", "--property=PAMName=login"] if login else [f"--uid={user}"]
         become = ["su", '--command=exec "$0"', user] if login not in (None, user) else []
-        return run_payload(module, options, check=check, within=self.command([*unit, *become]))
+        return run_payload(module, options, check=check, within=self.command([*unit, *become]), python="python3")
 
     @contextlib.contextmanager
     def node(
