@@ -15,6 +15,8 @@ import pytest
 from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, RELEASES, AdHoc, Register
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp
 
+EVERY_RELEASE = bool(os.environ.get("BEAMOPS_EVERY_RELEASE"))
+
 pytest_plugins = [
     "ansible_collections.beamops.epmd.tests.integration.faults_table",
     "ansible_collections.beamops.epmd.tests.integration.kinds_table",
@@ -36,21 +38,7 @@ def ad_hoc(tmp_path: Path) -> AdHoc:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "since(release): for a feature of OTP that is there from this release on")
     config.addinivalue_line("markers", "one_release: the same on every release of OTP, so it runs on the newest alone")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the newest release tells as well, unless BEAMOPS_EVERY_RELEASE is set, as `make test-all` does."""
-    if os.environ.get("BEAMOPS_EVERY_RELEASE"):
-        return
-    others = [item for item in items if item.get_closest_marker("one_release") and release_of(item) < RELEASES[-1]]
-    config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if item not in set(others)]
-
-
-def release_of(item: pytest.Item) -> int:
-    """The release of OTP that a test is for; the newest where it takes none."""
-    callspec = getattr(item, "callspec", None)
-    return int(callspec.params.get("otp", RELEASES[-1])) if callspec else RELEASES[-1]
+    config.addinivalue_line("markers", "every_release: the releases between the oldest and the newest are like neither")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -62,11 +50,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes `otp` once for each release."""
-    if "otp" in metafunc.fixturenames:
-        first = max((mark.args[0] for mark in metafunc.definition.iter_markers("since")), default=0)
-        releases = [release for release in RELEASES if release >= first]
-        metafunc.parametrize("otp", releases, indirect=True, ids=lambda release: f"otp{release}")
+    """Run a test that takes `otp` once for each release that may tell something new: the oldest and the newest.
+
+    With BEAMOPS_EVERY_RELEASE, as in `make test-all`, it runs on all of them.
+    """
+    if "otp" not in metafunc.fixturenames:
+        return
+    first = max((mark.args[0] for mark in metafunc.definition.iter_markers("since")), default=0)
+    releases = [release for release in RELEASES if release >= first]
+    if metafunc.definition.get_closest_marker("one_release") and not EVERY_RELEASE:
+        releases = releases[-1:]
+    elif not metafunc.definition.get_closest_marker("every_release") and not EVERY_RELEASE:
+        releases = sorted({*releases[:1], *releases[-1:]})
+    metafunc.parametrize("otp", releases, indirect=True, ids=lambda release: f"otp{release}")
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ def test_a_lost_node_is_registered_in_spite_of_a_forged_line(
     assert epmd.names() == {"vic": node.port}
 
 
+@pytest.mark.one_release
 def test_control_characters_are_not_shown(epmd: Epmd, node: Node, ad_hoc: AdHoc) -> None:
     title = "\x1b]0;owned\x07\r\nchanged=1\xc2\x9b2J"  # epmd takes nothing but UTF-8
     with Squatter(epmd.port, title, 4711):

@@ -84,6 +84,7 @@ def test_a_healthy_node_is_left_alone(epmd: Epmd, node: Node, register: Register
     assert holders(epmd.port) == connection == {node.pid}
 
 
+@pytest.mark.every_release
 def test_without_options_every_node_is_recovered(otp: Otp, epmd: Epmd, register: Register) -> None:
     with (
         otp.node("one", epmd_port=epmd.port, cookie=COOKIE) as one,

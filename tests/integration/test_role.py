@@ -27,11 +27,18 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
 )
 from ansible_collections.beamops.epmd.tests.lab import Epmd, FakeServer, Node, Otp, forget, hang, holders, listeners
 
-LOCALHOST = 'localhost ansible_connection=local ansible_python_interpreter="{{ ansible_playbook_python }}"\n'
+LOCAL = 'ansible_connection=local ansible_python_interpreter="{{ ansible_playbook_python }}"'
+LOCALHOST = f"localhost {LOCAL}\n"
 TABLE = re.compile(r'"msg": (\[\s+"host +node +verdict +what was done".*?^    \])', re.MULTILINE | re.DOTALL)
 RECAP = re.compile(r"^(\S+) +: (ok=.*)$", re.MULTILINE)
 # With -vvv, Ansible prints this for each module that it runs on a host.
 TRIP = re.compile(r"^<\S+> .*python\S* \S*AnsiballZ_(\w+)\.py", re.MULTILINE)
+
+
+def hosts(**variables: dict[str, Any]) -> str:
+    """An inventory with a host for each name, with these variables. All are this machine."""
+    lines = [[name, LOCAL, *(f"{key}={value!r}" for key, value in own.items())] for name, own in variables.items()]
+    return "".join(f"{' '.join(line)}\n" for line in lines)
 
 
 class Row(NamedTuple):
@@ -80,9 +87,9 @@ class Play:
         environment: dict[str, str] | None = None,
         **extra: Any,
     ) -> Played:
-        hosts = self._directory / "hosts.ini"
-        hosts.write_text(inventory)
-        command = ["ansible-playbook", "-i", str(hosts), playbook, *flags, "-e", json.dumps(extra)]
+        file = self._directory / "hosts.ini"
+        file.write_text(inventory)
+        command = ["ansible-playbook", "-i", str(file), playbook, *flags, "-e", json.dumps(extra)]
         run = run_ansible(command, self._directory, environment)
         output = run.stdout + run.stderr
         recap = {
@@ -182,24 +189,29 @@ def test_an_epmd_that_hangs_has_a_row_in_both(epmd: Epmd, node: Node, play: Play
 
 
 def test_audit_has_variables_of_its_own(play: Play) -> None:
-    wrong: list[tuple[dict[str, Any], str]] = [
-        ({"audit_timeout": 3601}, "timeout 3601"),
-        ({"audit_epmd_port": 70000}, "epmd_port 70000"),
-    ]
-    for variables, complaint in wrong:
-        done = play("beamops.epmd.audit", **variables)
-        assert (done.code != 0, done.row.verdict) == (True, "failed")
-        assert complaint in done.row.done
-    assert play("beamops.epmd.audit", ensure_registered_timeout=3601, ensure_registered_epmd_port=70000).code == 0
+    done = play(
+        "beamops.epmd.audit",
+        inventory=hosts(
+            late={"audit_timeout": 3601},
+            far={"audit_epmd_port": 70000},
+            well={"ensure_registered_timeout": 3601, "ensure_registered_epmd_port": 70000},
+        ),
+    )
+    rows = {row.host: row for row in done.rows}
+    assert {host: row.verdict for host, row in rows.items()} == {"late": "failed", "far": "failed", "well": "no node"}
+    assert "timeout 3601" in rows["late"].done
+    assert "epmd_port 70000" in rows["far"].done
 
 
 @pytest.mark.parametrize("name", ["audit", "recover"])
 def test_root_is_needed_unless_the_user_says_otherwise(play: Play, name: str) -> None:
     """There is no such way to become another user: whoever tries fails."""
-    inventory = LOCALHOST.replace("\n", " ansible_become_method=absent ansible_become_user=nobody\n")
-    assert play(f"beamops.epmd.{name}", inventory=inventory).code != 0
-    without: dict[str, Any] = {f"{name}_become": False}
-    assert play(f"beamops.epmd.{name}", inventory=inventory, **without).code == 0
+    become = {"ansible_become_method": "absent", "ansible_become_user": "nobody"}
+    done = play(f"beamops.epmd.{name}", inventory=hosts(root=become, user={**become, f"{name}_become": False}))
+    assert {host: (counts["failed"], counts["rescued"]) for host, counts in done.recap.items()} == {
+        "root": (1, 1),
+        "user": (0, 0),
+    }
 
 
 def test_a_host_without_erlang_has_a_row(play: Play) -> None:
@@ -210,15 +222,15 @@ def test_a_host_without_erlang_has_a_row(play: Play) -> None:
         assert done.recap["localhost"]["changed"] == 0
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("port", "many"), ("epmd_port", [1]), ("start_epmd", "perhaps"), ("timeout", "soon"), ("install_psutil", 7)],
-)
-def test_an_option_of_the_wrong_type_fails_at_the_argument_spec(play: Play, option: str, value: Any) -> None:
-    done = play("beamops.epmd.recover", **{f"ensure_registered_{option}": value})
+def test_an_option_of_the_wrong_type_fails_at_the_argument_spec(play: Play) -> None:
+    wrong = {"port": "many", "epmd_port": [1], "start_epmd": "perhaps", "timeout": "soon", "install_psutil": 7}
+    variables = {option: {f"ensure_registered_{option}": value} for option, value in wrong.items()}
+    done = play("beamops.epmd.recover", inventory=hosts(**variables))
     assert done.code != 0
-    assert done.row.verdict == "failed"
-    assert f"ensure_registered_{option}" in done.row.done
+    assert {row.host for row in done.rows} == set(wrong)
+    for row in done.rows:
+        assert row.verdict == "failed"
+        assert f"ensure_registered_{row.host}" in row.done
     assert "Validation of arguments failed" in done.output
 
 

@@ -25,6 +25,9 @@ from ansible_collections.beamops.epmd.tests.lab import (
     misregister,
 )
 
+# How a node holds its socket to epmd, and what it does when that is lost, changed twice.
+pytestmark = pytest.mark.every_release
+
 
 @pytest.fixture(params=["inet", "socket"])
 def backend(request: pytest.FixtureRequest) -> str:

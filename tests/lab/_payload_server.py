@@ -51,7 +51,7 @@ class Request(socketserver.StreamRequestHandler):
 class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     """A process for each request, as many at once as there are."""
 
-    max_children = 1000
+    max_children = request_queue_size = 128
 
     def service_actions(self) -> None:
         super().service_actions()

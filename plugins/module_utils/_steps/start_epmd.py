@@ -71,7 +71,7 @@ def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Way:
         unit = epmd_in_unit.choose(units, vm, daemon)
         if unit is not None:
             return epmd_in_unit.start(each, unit, deadline)
-        if owners.addresses(daemon.port):
+        if owners.is_awaited(daemon.port):
             raise CannotStart(epmd_in_unit.explain_awaited(units, daemon.port))
     if shares_network and not vm.command_line.starts_epmd:
         raise CannotStart(

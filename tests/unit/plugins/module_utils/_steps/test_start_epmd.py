@@ -474,6 +474,14 @@ def test_where_systemd_listens_and_can_not_start_it_both_are_named(
 
 
 @AS_ROOT
+def test_an_epmd_that_somebody_else_starts_meanwhile_is_not_taken_for_a_socket_of_systemd(debian: Host) -> None:
+    debian.has("systemctl", f"case $* in *SubState*) echo ActiveState=active;; show*) {starting(debian.path)};; esac")
+    debian.has("systemd-run")
+    debian.has("epmd")
+    assert debian.start(vm(uid=0)).table == Table(State.UP, {})
+
+
+@AS_ROOT
 def test_without_a_unit_for_this_port_root_makes_one(debian: Host, tmp_path: Path) -> None:
     (tmp_path / "units").write_text(NO_UNITS)
     debian.has("epmd")
