@@ -208,10 +208,7 @@ def test_root_is_needed_unless_the_user_says_otherwise(play: Play, name: str) ->
     """There is no such way to become another user: whoever tries fails."""
     become = {"ansible_become_method": "absent", "ansible_become_user": "nobody"}
     done = play(f"beamops.epmd.{name}", inventory=hosts(root=become, user={**become, f"{name}_become": False}))
-    assert {host: (counts["failed"], counts["rescued"]) for host, counts in done.recap.items()} == {
-        "root": (1, 1),
-        "user": (0, 0),
-    }
+    assert {host: counts["failed"] > 0 for host, counts in done.recap.items()} == {"root": True, "user": False}
 
 
 def test_a_host_without_erlang_has_a_row(play: Play) -> None:

@@ -271,10 +271,13 @@ def test_a_module_that_hands_on_to_that_of_otp(
         facts = register(module="epmd_facts").result["ansible_facts"]["epmd"]["nodes"]
         assert [found["verdict"] for found in facts] == [done.node["verdict"]]
         assert register().changed
-        kept = node.eval("{erlang:system_info(atom_count), nodes(known)}")
-        lose(epmd, node)
-        assert register().changed
-        assert node.eval("{erlang:system_info(atom_count), nodes(known)}") == kept
+        traces = [node.eval("{erlang:system_info(atom_count), nodes(known)}")]
+        for _round in range(2):
+            lose(epmd, node)
+            assert register().changed
+            traces.append(node.eval("{erlang:system_info(atom_count), nodes(known)}"))
+        # The node itself may use something for the first time; a trace of ours would come with each run.
+        assert len(set(traces)) < 3
         saw(kind, otp.release, f"{done.node['verdict']}, registered again")
 
 

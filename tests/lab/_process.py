@@ -160,7 +160,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def erlang_environment(**settings: str) -> dict[str, str]:
     """An environment without the variables for Erlang of the user who runs the tests."""
-    wanted = ("PATH", "LD_LIBRARY_PATH")
+    wanted = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
     inherited = {name: os.environ[name] for name in wanted if name in os.environ}
     return {"LANG": "C.UTF-8", **inherited, **settings}
 
