@@ -161,7 +161,9 @@ def main() -> None:
     given = module.params
     wish = Wish(given["unit"], given["state"] == "restarted", tuple(given["allow_lost"] or ()))
     try:
-        outcome = hand_over(wish, Options([], epmd_port=given["epmd_port"], timeout=given["timeout"]), module.check_mode)
+        outcome = hand_over(
+            wish, Options([], epmd_port=given["epmd_port"], timeout=given["timeout"]), module.check_mode
+        )
     except EpmdError as error:
         module.fail_json(msg=str(error), reason=error.reason)
     for warning in outcome.warnings:

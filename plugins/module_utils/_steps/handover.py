@@ -335,11 +335,7 @@ def _look(options: Options) -> _Seen:
     port = options.epmd_port or epmd_protocol.DEFAULT_PORT
     found = observe.find(options)
     findings = _of_port(diagnose.diagnose(observe.observe(found, options)), port)
-    there = [
-        epmd
-        for epmd in daemons.describe([], [port], [], options.timeout)
-        if epmd.after.state is not State.DOWN
-    ]
+    there = [epmd for epmd in daemons.describe([], [port], [], options.timeout) if epmd.after.state is not State.DOWN]
     for epmd in there:
         if epmd.pid is None or epmd.after.state is State.MUTE:
             trouble = epmd.stranger or epmd.after.trouble or "it can't be seen which process has it"
@@ -463,4 +459,5 @@ def _rendered(port: int, unit: str | None, addresses: Sequence[str], names: dict
     if unit is None:
         return f"epmd on port {port}: down\n"
     lines = [f"name {legible(name)} at port {at}\n" for name, at in sorted(names.items())]
-    return f"epmd on port {port} in {unit} at {', '.join(addresses)}, with data:\n" + "".join(lines)
+    shown = sorted({*addresses, *(epmd_units.EVERYWHERE if "::" in addresses else ())})
+    return f"epmd on port {port} in {unit} at {', '.join(shown)}, with data:\n" + "".join(lines)

@@ -189,15 +189,15 @@ def replace(former: Old | None, owner: Owner, place: Place, daemon: Daemon, dead
     unit = owner.unit
     if unit is None:
         raise NoUnit(_explain(owner.units, daemon.port, None))
-    if former and _is_its_own(owner, former.epmd) and _listens_as_wished(owner, former.epmd):
-        # Its sockets listen on meanwhile, so that who connects waits.
-        failure = f"{unit.name} could not be restarted"
-        programs.run(place, [*SYSTEMCTL, "restart", unit.name], deadline, failure)
-    elif former:
+    epmd_in_unit.forgive(place, unit, deadline)
+    # Where its sockets stay, they listen on meanwhile, so that who connects waits.
+    stays = former is not None and _is_its_own(owner, former.epmd) and _listens_as_wished(owner, former.epmd)
+    if former and not stays:
         _stop(former, place, deadline)
     for attempt in range(ATTEMPTS):
         try:
-            start_epmd.wait(daemon, epmd_in_unit.start(place, unit, deadline), deadline)
+            verb = "restart" if stays and not attempt else "start"
+            start_epmd.wait(daemon, epmd_in_unit.launch(place, unit, deadline, verb), deadline)
             return
         except CannotStart:
             between = at_port(daemon.port, deadline)
