@@ -175,8 +175,8 @@ class _HandOver:
         if self._is_settled(seen, owner):
             return self._registered(seen, owner, _repairs(seen.lost, self.options, repair.predict), True)
         candidates = [*seen.held, *seen.lost]
-        repairs = dict(_repairs(candidates, self.options, repair.predict))
-        refused = {node.alive: ended.msg for node, ended in repairs.items() if ended.reason}
+        repairs = _repairs(candidates, self.options, repair.predict)
+        refused = {node.alive: ended.msg for node, ended in repairs if ended.reason}
         self._stop_if_lossy(seen, owner, refused)
         if seen.epmd:
             own_unit.old(seen.epmd, owner, self.place, self._deadline())
