@@ -9,19 +9,26 @@ The host is booted once for each release. Each test leaves it as it was.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
-import shlex
-import subprocess
-import threading
+import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, RELEASES, run_ansible
-from ansible_collections.beamops.epmd.tests.lab import Systemd, UnitNode, system, wait_until
+from ansible_collections.beamops.epmd.tests.lab import (
+    LabError,
+    Systemd,
+    UnitNode,
+    run_payload,
+    system,
+    wait_until,
+)
 
 BOOTED = {int(release) for release in os.environ.get("BEAMOPS_BOOTED", "").split()} or set(RELEASES)
 
@@ -63,13 +70,25 @@ class Crowd:
 
     def __init__(self, box: Systemd, app: UnitNode, vic: UnitNode, client: UnitNode) -> None:
         self.box = box
+        self.is_restarted = False
         self.app, self.vic, self.client = app, vic, client
         self.nodes = (app, vic, client)
         self.table = {"app": app.port, "vic": vic.port, "client": client.port}
 
     def lives(self) -> list[Any]:
-        """What must not change."""
-        return [self.box.life(node) for node in self.nodes]
+        """What must not change of the nodes, except of the application where that was restarted."""
+        return [self.box.life(node) for node in (self.app, self.vic, self.client)[1 if self.is_restarted else 0 :]]
+
+    @contextlib.contextmanager
+    def app_is_restarted(self) -> Iterator[None]:
+        """Restart the application; while it is down, the block runs."""
+        self.is_restarted = True
+        self.box.run("mkfifo", "/run/gate")
+        self.box.systemctl("restart", "--no-block", "app.service")
+        wait_until(lambda: self.box.show("app.service", "SubState") == "start-pre", "the application to be restarted")
+        yield
+        self.box.run("sh", "-c", "echo >/run/gate; rm /run/gate")
+        self.box.systemctl("start", "app.service")  # waits for the restart
 
 
 CONNECT = 'net_kernel:connect_node(list_to_atom("vic@" ++ tl(string:find(atom_to_list(node()), "@"))))'
@@ -78,19 +97,25 @@ WATCH = (
     'receive {nodedown, N} -> os:cmd("echo down >/tmp/down") end end).'
 )
 
+GATE = "ExecStartPre=/bin/sh -c 'if [ -p /run/gate ]; then read -r _ </run/gate; fi'"
+"""A restart goes no further than this while there is a gate."""
+
 
 @pytest.fixture
 def crowd(box: Systemd) -> Iterator[Crowd]:
     """`app` has started epmd; `client` is connected to `vic`, and would tell if it lost that connection."""
     watch = ["-eval", WATCH % CONNECT]
-    with box.node("app", COOKIE) as app, box.node("vic", COOKIE, user="rabbitmq") as vic:
-        with box.node("client", COOKIE, user="rabbitmq", args=watch) as client:
-            found = Crowd(box, app, vic, client)
-            assert box.names() == found.table
-            before = found.lives()
-            yield found
-            assert found.lives() == before
-            assert box.completed(["test", "-e", "/tmp/down"]).returncode != 0
+    with contextlib.ExitStack() as stack:
+        app = stack.enter_context(box.node("app", COOKIE, properties=[GATE]))
+        vic = stack.enter_context(box.node("vic", COOKIE, user="rabbitmq"))
+        client = stack.enter_context(box.node("client", COOKIE, user="rabbitmq", args=watch))
+        found = Crowd(box, app, vic, client)
+        assert box.names() == found.table
+        before = found.lives()
+        yield found
+        lives = found.lives()
+        assert lives == before[-len(lives) :]
+        assert box.completed(["test", "-e", "/tmp/down"]).returncode != 0
 
 
 def restart(box: Systemd, **options: Any) -> dict[str, Any]:
@@ -106,11 +131,11 @@ def daemon(box: Systemd) -> dict[str, Any]:
     return dict(found)
 
 
-SSH = """#!/bin/sh
-# Stands in for ssh(1): the last argument is the command, and the place is always the same.
-for command; do :; done
-exec {enter} sh -c "$command"
-"""
+class Played(NamedTuple):
+    """What a playbook printed, and whether it has changed the host."""
+
+    output: str
+    changed: bool
 
 
 class Play:
@@ -118,19 +143,17 @@ class Play:
 
     def __init__(self, box: Systemd, directory: Path) -> None:
         self._directory = directory
-        ssh = directory / "ssh"
-        ssh.write_text(SSH.format(enter=shlex.join(box.command([]))))
-        ssh.chmod(0o700)
-        (directory / "hosts.ini").write_text(
-            f"box ansible_connection=ssh ansible_ssh_executable={ssh} ansible_ssh_transfer_method=piped "
-            "ansible_python_interpreter=/usr/bin/python3 ansible_become_method=su\n"
-        )
+        self._hosts = directory / "hosts.ini"
+        variables = "".join(f"{key}={value}\n" for key, value in box.reached_from(directory).items())
+        # The same host twice, for what goes host by host.
+        self._hosts.write_text(f"box\nother\n[all:vars]\n{variables}")
 
-    def __call__(self, playbook: str, *flags: str, **extra: Any) -> subprocess.CompletedProcess[str]:
-        hosts = str(self._directory / "hosts.ini")
-        return run_ansible(
-            ["ansible-playbook", "-i", hosts, playbook, *flags, "-e", json.dumps(extra)], self._directory, None
-        )
+    def __call__(self, playbook: str, *flags: str, fails: bool = False, **extra: Any) -> Played:
+        command = ["ansible-playbook", "-i", str(self._hosts), playbook, *flags, "-e", json.dumps(extra)]
+        run = run_ansible(command, self._directory, None)
+        output = run.stdout + run.stderr
+        assert (run.returncode != 0) == fails, output
+        return Played(re.sub(r"\s+", " ", output), not re.search(r"^box .* changed=0 ", run.stdout, re.MULTILINE))
 
 
 @pytest.fixture
@@ -139,9 +162,11 @@ def play(box: Systemd, tmp_path: Path) -> Play:
     return Play(box, tmp_path)
 
 
+Role = Callable[..., Played]
+
 ROLE = """
 - name: Give epmd a unit of its own
-  hosts: all
+  hosts: box
   gather_facts: false
   roles:
     - role: beamops.epmd.epmd_service
@@ -149,24 +174,271 @@ ROLE = """
 
 
 @pytest.fixture
-def role(play: Play, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def role(play: Play, tmp_path: Path) -> Role:
     """A playbook with the role alone."""
     playbook = tmp_path / "role.yml"
     playbook.write_text(ROLE)
-
-    def run(*flags: str, **extra: Any) -> subprocess.CompletedProcess[str]:
-        return play(str(playbook), *flags, **extra)
-
-    return run
+    return functools.partial(play, str(playbook))
 
 
-def test_role(box: Systemd, crowd: Crowd, role) -> None:
-    print(role("--check", "--diff").stdout)
-    done = role("--diff", "-v")
-    print(done.stdout, done.stderr)
-    print(box.run("cat", "/etc/systemd/system/epmd.socket.d/beamops.conf"))
-    print(box.run("ss", "-ltn"))
-    again = role("--diff", "-v")
-    print(again.stdout)
-    assert 0
+def check_handed_over(box: Systemd, crowd: Crowd, result: dict[str, Any]) -> None:
+    """Every name is where it was, at an epmd in its own unit."""
+    assert result["changed"], result
+    assert result["before"] == result["after"] == box.names() == crowd.table
+    assert set(result["gap_ms"]) == set(crowd.table)
+    assert result["lost"] == []
+    assert box.holders() == {node.pid for node in crowd.nodes}
+    found = daemon(box)
+    assert (found["unit"], found["in_application_unit"], found["user"]) == ("epmd.service", False, "epmd")
 
+
+def check_untouched(box: Systemd, crowd: Crowd, result: dict[str, Any], reason: str, *words: str) -> None:
+    """It failed before anything was changed, and says why."""
+    assert (result["failed"], result.get("changed", False), result["reason"]) == (True, False, reason), result
+    for each in (*words, "was not touched"):
+        assert each in result["msg"], result["msg"]
+    assert daemon(box)["unit"] == "app.service"
+    assert crowd.table.items() <= box.names().items()
+
+
+def test_an_epmd_of_an_application_gets_its_own_unit(box: Systemd, crowd: Crowd) -> None:
+    """The next restart of that application is its own affair: nobody else's name goes with it."""
+    found = daemon(box)
+    assert (found["unit"], found["in_application_unit"]) == ("app.service", True)
+    assert "beamops.epmd.epmd_service" in found["msg"]
+    predicted = restart(box, check=True)
+    assert (predicted["changed"], predicted["after"], daemon(box)["pid"]) == (True, crowd.table, found["pid"])
+    check_handed_over(box, crowd, restart(box))
+    pid = daemon(box)["pid"]
+    again = restart(box)
+    assert (again["changed"], daemon(box)["pid"]) == (False, pid)
+    demanded = restart(box, state="restarted")
+    check_handed_over(box, crowd, demanded)
+    assert daemon(box)["pid"] != pid
+
+    others = {name: crowd.table[name] for name in ("vic", "client")}
+    with crowd.app_is_restarted():
+        assert others.items() <= box.names().items()
+    assert box.names() == {**others, "app": box.node_in("app.service").port}
+
+
+def test_a_restart_of_the_application_loses_all_names_without_it(box: Systemd, crowd: Crowd) -> None:
+    """As long as its unit is stopped, even newer nodes have nobody to register with."""
+    with crowd.app_is_restarted():
+        assert box.names() == {}
+
+
+SQUATTER = """
+import socket, struct, time
+body = b"x" + struct.pack(">HBBHH", 35001, 77, 0, 6, 5) + struct.pack(">H", 8) + b"a_c_node" + b"\\0\\0"
+epmd = socket.create_connection(("127.0.0.1", 4369))
+epmd.sendall(struct.pack(">H", len(body)) + body)
+assert epmd.recv(4)[1] == 0
+time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def c_node(box: Systemd) -> Iterator[None]:
+    """A process that registers at epmd as a C node does: once, when it is started."""
+    try:
+        box.run("systemd-run", "--quiet", "--unit=c-node", "python3", "-c", SQUATTER.replace("\\\\", "\\"))
+        wait_until(lambda: "a_c_node" in box.names(), "the C node to be registered")
+        yield
+    finally:
+        box.completed(["systemctl", "stop", "c-node"])
+        box.completed(["systemctl", "reset-failed", "c-node"])
+
+
+def test_a_c_node_stops_it_unless_its_name_may_be_lost(box: Systemd, crowd: Crowd) -> None:
+    with c_node(box):
+        words = ("1 of its names would be lost", "a_c_node: port 35001", "give allow_lost=a_c_node")
+        check_untouched(box, crowd, restart(box), "would_lose", *words)
+        check_untouched(box, crowd, restart(box, check=True), "would_lose", *words)
+        result = restart(box, allow_lost=["a_c_node"])
+        assert (result["after"], result["lost"]) == (crowd.table, ["a_c_node"])
+        assert "a_c_node" in str(result["warnings"])
+        assert daemon(box)["unit"] == "epmd.service"
+
+
+def test_a_node_that_refuses_its_cookie_stops_it(box: Systemd, crowd: Crowd) -> None:
+    """Its cookie was changed while it ran, so that it could not be asked to register again."""
+    changed = ["-eval", "erlang:set_cookie(node(), another_cookie)."]
+    with box.node("odd", COOKIE, args=changed) as odd:
+        before = box.life(odd)
+        result = restart(box)
+        check_untouched(box, crowd, result, "would_lose", "odd: it refused the cookie")
+        assert daemon(box)["names"] == {**crowd.table, "odd": odd.port}
+        assert box.life(odd)[:2] == before[:2]
+
+
+def test_an_epmd_that_does_not_start_is_replaced_by_the_old_one(box: Systemd, crowd: Crowd) -> None:
+    box.write("/run/systemd/system/epmd.service.d/test.conf", "[Service]\nUser=nobody-of-this-name\n")
+    user = box.owner(daemon(box)["pid"])
+    result = restart(box)
+    assert (result["failed"], result["reason"], result["after"]) == (True, "epmd_not_started", crowd.table), result
+    assert (
+        "the old epmd was started again with the program and the addresses it had, with all its names" in result["msg"]
+    )
+    assert box.names() == crowd.table
+    found = daemon(box)
+    assert found["unit"].startswith("beamops-epmd-4369-")
+    assert box.owner(found["pid"]) == user
+    box.run("rm", "-r", "/run/systemd/system/epmd.service.d")
+    check_handed_over(box, crowd, restart(box))
+    assert box.units("beamops-*") == []
+
+
+def test_a_changed_unit_is_taken_over_and_a_broken_one_is_not(box: Systemd, crowd: Crowd) -> None:
+    restart(box)
+    box.write("/etc/systemd/system/epmd.socket.d/test.conf", "[Socket]\nListenStream=\nListenStream=127.0.0.1:4369\n")
+    check_handed_over(box, crowd, restart(box))
+    assert daemon(box)["addresses"] == ["127.0.0.1"]
+    assert not restart(box)["changed"]
+    box.write("/etc/systemd/system/epmd.service.d/test.conf", "[Service]\nUser=nobody-of-this-name\n")
+    result = restart(box)
+    assert (result["failed"], result["reason"], result["after"]) == (True, "epmd_not_started", crowd.table), result
+    assert box.names() == crowd.table
+    assert "127.0.0.1" in daemon(box)["addresses"]
+    assert "0.0.0.0" not in daemon(box)["addresses"]
+
+
+def test_a_run_that_is_killed_is_made_good_by_the_next(box: Systemd, crowd: Crowd) -> None:
+    """Wherever it was: from the look to the proof."""
+    for tenths in range(3, 13, 2):
+        killed = ["timeout", "--signal=KILL", str(tenths / 10)]
+        with contextlib.suppress(LabError):
+            run_payload("epmd_restart", {"state": "restarted"}, within=box.command(killed), python="python3")
+        result = restart(box)
+        assert not result.get("failed"), result
+        assert box.names() == crowd.table
+        assert daemon(box)["unit"] == "epmd.service"
+
+
+def test_a_run_that_was_killed_between_the_two_epmds(box: Systemd, crowd: Crowd) -> None:
+    box.run("kill", "-KILL", str(daemon(box)["pid"]))
+    wait_until(lambda: not box.holders(), "the nodes to notice that their epmd is gone")
+    result = restart(box)
+    assert (result["changed"], result["before"], result["after"]) == (True, {}, crowd.table), result
+    assert box.names() == crowd.table
+    assert daemon(box)["unit"] == "epmd.service"
+
+
+def test_two_runs_at_once(box: Systemd, crowd: Crowd) -> None:
+    """The second one waits for the first, or says that there is one."""
+    with ThreadPoolExecutor(2) as both:
+        results = list(both.map(lambda _number: restart(box, state="restarted", timeout=20), range(2)))
+    for result in results:
+        assert (result["changed"], result["after"]) == (True, crowd.table), result
+    box.run("systemd-run", "--quiet", "--unit=other", "flock", "/run/beamops-epmd-4369.lock", "sleep", "600")
+    try:
+        wait_until(lambda: box.completed(["flock", "-n", "/run/beamops-epmd-4369.lock", "true"]).returncode, "the lock")
+        result = restart(box, timeout=1)
+        assert (result["failed"], result["reason"]) == (True, "busy")
+    finally:
+        box.systemctl("stop", "other")
+
+
+def test_the_role(box: Systemd, crowd: Crowd, role: Role) -> None:
+    """Check mode says what is done, the first run changes the owner and not the reach, the second one nothing."""
+    before = daemon(box)
+    predicted = role("--check", "--diff")
+    assert predicted.changed, predicted.output
+    assert "would be handed over to epmd.service" in predicted.output
+    assert daemon(box) == before
+    assert box.completed(["ls", "/etc/systemd/system/epmd.service.d"]).returncode != 0
+    done = role("--diff")
+    assert "+Restart=on-failure" in done.output
+    assert "-epmd on port 4369 in app.service at 0.0.0.0, ::" in done.output
+    assert "+epmd on port 4369 in epmd.service at 0.0.0.0, ::" in done.output
+    assert box.names() == crowd.table
+    found = daemon(box)
+    assert (found["unit"], found["addresses"]) == ("epmd.service", ["::"])
+    assert not role("--diff").changed
+
+    killed = found["pid"]
+    box.run("kill", "-KILL", str(killed))
+    wait_until(lambda: box.show("epmd.service", "MainPID") not in ("0", str(killed)), "epmd to be started again")
+    restart(box)
+    assert box.names() == crowd.table
+
+    bound = role("--diff", epmd_service_listen=["127.0.0.1"])
+    assert bound.changed, bound.output
+    assert daemon(box)["addresses"] == ["127.0.0.1", "::1"]
+    listening = box.run("ss", "--no-header", "-ltn", "sport", "=", ":4369").split()
+    assert {word for word in listening if word.endswith(":4369")} == {"127.0.0.1:4369", "[::1]:4369"}
+    assert box.names() == crowd.table
+    assert not role(epmd_service_listen=["127.0.0.1"]).changed
+    assert not role().changed  # what is listened on now stays
+
+
+def test_the_role_without_units_of_the_distribution(box: Systemd, crowd: Crowd, role: Role) -> None:
+    folder = os.path.dirname(box.show("epmd.service", "FragmentPath"))
+    box.run("sh", "-e", "-c", f"mkdir /tmp/kept; mv {folder}/epmd.* /tmp/kept; systemctl daemon-reload")
+    try:
+        assert role("--check").changed
+        assert daemon(box)["unit"] == "app.service"
+        done = role("--diff", epmd_service_user="rabbitmq")
+        assert "+ExecStart=/usr/bin/epmd -systemd" in done.output
+        assert box.names() == crowd.table
+        found = daemon(box)
+        assert (found["unit"], found["user"]) == ("epmd.service", "rabbitmq")
+        assert not role(epmd_service_user="rabbitmq").changed
+        assert role().changed  # a user of systemd's own
+        assert box.names() == crowd.table
+        assert not role().changed
+    finally:
+        box.run("sh", "-e", "-c", f"mv /tmp/kept/* {folder}; rmdir /tmp/kept")
+
+
+def test_the_role_refuses_what_can_not_work(box: Systemd, role: Role) -> None:
+    """In one sentence, and before anything is changed."""
+    box.systemctl("mask", "epmd.service")
+    assert "epmd.service is masked" in role(fails=True).output
+    box.systemctl("unmask", "epmd.service")
+    assert (
+        "There is no user no-such-user here: nothing was changed"
+        in role(fails=True, epmd_service_user="no-such-user").output
+    )
+    box.run("systemd-run", "--quiet", "--unit=web", "python3", "-m", "http.server", "4369")
+    try:
+        wait_until(box.listeners, "the other program")
+        refused = role(fails=True, epmd_service_timeout=2)
+        assert "Port 4369 is held by something that is no epmd in good health" in refused.output
+    finally:
+        box.systemctl("stop", "web")
+    box.run("mount", "--bind", "/etc", "/etc")
+    try:
+        box.run("mount", "-o", "remount,bind,ro", "/etc")
+        assert "/etc/systemd/system can't be written" in role(fails=True).output
+    finally:
+        box.run("umount", "/etc")
+    box.run("mount", "-t", "tmpfs", "tmpfs", "/run/systemd")
+    try:
+        assert "systemd is not the init here" in role(fails=True).output
+    finally:
+        box.run("umount", "/run/systemd")
+    assert box.completed(["ls", "/etc/systemd/system/epmd.service.d"]).returncode != 0
+
+
+def test_the_playbook(box: Systemd, crowd: Crowd, play: Play) -> None:
+    """It stops before the next host where a host can't be brought back to its table."""
+    done = play("beamops.epmd.restart_epmd")
+    assert "was handed over to epmd.service; 3 names" in done.output
+    assert box.names() == crowd.table
+    bound = play("beamops.epmd.restart_epmd", epmd_service_listen=["127.0.0.1"])
+    assert bound.changed, bound.output
+    assert daemon(box)["addresses"] == ["127.0.0.1", "::1"]
+    with c_node(box):
+        stopped = play("beamops.epmd.restart_epmd", fails=True)
+        assert "a_c_node: port 35001" in stopped.output
+        assert "other" not in stopped.output.partition("PLAY RECAP")[0]
+
+
+def test_the_audit_says_that_an_epmd_can_die_with_somebody_else(box: Systemd, crowd: Crowd, play: Play) -> None:
+    audit = play("beamops.epmd.audit", "--limit", "box")
+    assert "epmd on port 4369" in audit.output
+    assert "ends with app.service" in audit.output
+    restart(box)
+    assert "ends with" not in play("beamops.epmd.audit", "--limit", "box").output
+    assert box.names() == crowd.table
