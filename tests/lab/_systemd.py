@@ -177,6 +177,7 @@ class Systemd(Closable):
             "ansible_connection": "ssh",
             "ansible_ssh_executable": str(ssh),
             "ansible_ssh_transfer_method": "piped",
+            "ansible_pipelining": "true",
             "ansible_become_method": "su",
             "ansible_python_interpreter": "/usr/bin/python3",
         }

@@ -14,7 +14,7 @@ import contextlib
 import fcntl
 import os
 import time
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Collection, Iterator, NamedTuple, Sequence
 
 from .._deadline import Deadline
 from .._errors import EpmdError, NotPermitted, in_words
@@ -343,8 +343,8 @@ def _look(options: Options) -> _Seen:
     if len(there) > 1:
         each = "; ".join(f"pid {epmd.pid} at {', '.join(epmd.addresses)}" for epmd in there)
         raise own_unit.NotReplaceable(f"several epmds share port {port} ({each}): stop all but one, and run again")
-    epmd = there[0] if there else None
-    names = epmd.after.names if epmd else {}
+    found_epmd = next(iter(there), None)
+    names = found_epmd.after.names if found_epmd else {}
     held, lost, refused = [], [], {}
     for seen, diagnosis, _repair in findings:
         alive = seen.alive or ""
@@ -357,7 +357,7 @@ def _look(options: Options) -> _Seen:
                 held.append(Lost(empty, alive, seen.listener, f"epmd had the name {alive}"))
         elif diagnosis.lost:
             lost.append(diagnosis.lost)
-    return _Seen(port, epmd, found, held, lost, refused)
+    return _Seen(port, found_epmd, found, held, lost, refused)
 
 
 class _Unresponsive(EpmdError):
@@ -444,7 +444,7 @@ def _where(owner: Owner, ready: Sequence[_Ready], port: int) -> Daemon:
     return Daemon(min(addresses, default="127.0.0.1"), port)
 
 
-def _listed(names: Sequence[str] | dict[str, int]) -> str:
+def _listed(names: Collection[str]) -> str:
     return f"{len(names)} name{'' if len(names) == 1 else 's'} ({', '.join(sorted(names))})" if names else "no name"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -18,7 +18,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host.children import
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.handover import Outcome, Wish, WouldLose
 from ansible_collections.beamops.epmd.plugins.modules import epmd_restart
-from ansible_collections.beamops.epmd.tests.unit.plugins.modules.support import Ran, args_of, shown
+from ansible_collections.beamops.epmd.tests.unit.plugins.modules.support import args_of, shown
 
 OUTCOME = Outcome(
     changed=True,
@@ -41,6 +41,14 @@ RESULT = {
     "lost": ["a_c_node"],
     "warnings": ["hm"],
 }
+
+
+class Ran(NamedTuple):
+    """How the module ended. result: what it printed. given: what was asked of the hand-over."""
+
+    result: dict[str, Any]
+    code: int
+    given: tuple[Wish, Options, bool] | None
 
 
 def ran(outcome: Outcome | EpmdError, **params: Any) -> Ran:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted
 from ansible_collections.beamops.epmd.plugins.module_utils._host import systemd, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.epmd_units import EVERYWHERE, Unit, Units
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
@@ -115,7 +116,7 @@ def test_what_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         handover.hand_over(Wish(), Options([]), is_prediction=False)
     monkeypatch.setattr(systemd, "is_booted", lambda: True)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(handover.NotPermitted, match="run with become"):
+    with pytest.raises(NotPermitted, match="run with become"):
         handover.hand_over(Wish(), Options([]), is_prediction=True)
 
 
