@@ -178,6 +178,7 @@ class Systemd(Closable):
             "ansible_ssh_executable": str(ssh),
             "ansible_ssh_transfer_method": "piped",
             "ansible_pipelining": "true",
+            "ansible_remote_tmp": "/tmp",
             "ansible_become_method": "su",
             "ansible_python_interpreter": "/usr/bin/python3",
         }
