@@ -329,6 +329,29 @@ def test_a_run_that_was_killed_between_the_two_epmds(box: Systemd, crowd: Crowd)
     assert daemon(box)["unit"] == "epmd.service"
 
 
+# While there is no epmd, a node starts one of its own, once.
+INTRUDER = """[Socket]
+ExecStartPre=/bin/sh -c 'mkdir /run/once || exit 0; systemd-run --unit=late --property=KillSignal=SIGKILL \
+    erl -noinput -sname late -setcookie {cookie}; until epmd -names | grep late; do sleep 0.1; done'
+"""
+
+
+def test_a_node_that_starts_in_between(box: Systemd, crowd: Crowd) -> None:
+    """It starts an epmd, which has to go, too, and is registered with the others."""
+    box.write("/run/systemd/system/epmd.socket.d/test.conf", INTRUDER.format(cookie=COOKIE))
+    try:
+        result = restart(box, timeout=20)
+        late = {"late": box.node_in("late.service").port}
+        assert (result["changed"], result["before"]) == (True, crowd.table), result
+        assert result["after"] == box.names() == {**crowd.table, **late}
+        assert daemon(box)["unit"] == "epmd.service"
+        assert "late" not in result["gap_ms"]
+    finally:
+        box.completed(["systemctl", "stop", "late.service"])
+        box.run("rm", "-rf", "/run/once", "/run/systemd/system/epmd.socket.d")
+        box.systemctl("daemon-reload")
+
+
 def test_two_runs_at_once(box: Systemd, crowd: Crowd) -> None:
     """The second one waits for the first, or says that there is one."""
     with ThreadPoolExecutor(2) as both:
@@ -429,6 +452,58 @@ def test_the_role_refuses_what_can_not_work(box: Systemd, role: Role) -> None:
     finally:
         box.run("umount", "/run/systemd")
     assert box.completed(["ls", "/etc/systemd/system/epmd.service.d"]).returncode != 0
+
+
+CLIENT = """
+import socket
+connection = socket.create_connection(("127.0.0.1", 5672))
+connection.sendall(b"AMQP" + bytes([0, 0, 9, 1]))
+while connection.recv(65536):
+    pass
+"""
+
+# Under other names, since those of the packages are masked here; and as long as no unit of epmd was started for them.
+REAL = """
+for user in rabbitmq ejabberd; do
+    printf %s {cookie} >/tmp/cookie
+    install -o $user -g $user -m 400 /tmp/cookie /var/lib/$user/.erlang.cookie
+done
+rm /tmp/cookie
+echo handshake_timeout = 600000 >/etc/rabbitmq/rabbitmq.conf
+folder=$(dirname $(systemctl show --property=FragmentPath --value epmd.service))
+for unit in rabbitmq-server ejabberd; do
+    sed /epmd/d $folder/$unit.service >/run/systemd/system/real-$unit.service
+done
+systemctl daemon-reload
+systemctl start real-rabbitmq-server
+systemctl start real-ejabberd
+"""
+
+
+def test_real_rabbitmq_and_ejabberd(box: Systemd, role: Role) -> None:
+    """RabbitMQ has started epmd. Afterwards it can be restarted, and ejabberd keeps its name. No client notices."""
+    units = ["real-ejabberd", "real-rabbitmq-server"]
+    try:
+        box.run("sh", "-e", "-c", REAL.format(cookie=COOKIE))
+        table = box.names()
+        assert set(table) == {"rabbit", "ejabberd"}
+        assert daemon(box)["unit"] == "real-rabbitmq-server.service"
+        box.run("systemd-run", "--quiet", "--unit=client", "--service-type=exec", "python3", "-c", CLIENT)
+        pids = [box.show(unit, "MainPID") for unit in units]
+        done = role()
+        assert "2 names (ejabberd, rabbit) put back" in done.output
+        assert box.names() == table
+        assert daemon(box)["unit"] == "epmd.service"
+        assert pids == [box.show(unit, "MainPID") for unit in units]
+        assert box.show("client", "ActiveState") == "active"
+        box.systemctl("restart", "real-rabbitmq-server")
+        assert box.names() == table
+        assert box.show("real-ejabberd", "MainPID") == pids[0]
+        box.run("rabbitmqctl", "status")
+        box.run("ejabberdctl", "status")
+    finally:
+        box.completed(["systemctl", "stop", "client", *units])
+        box.run("sh", "-c", "rm -f /run/systemd/system/real-*; systemctl daemon-reload; systemctl reset-failed")
 
 
 def test_the_playbook(box: Systemd, crowd: Crowd, play: Play) -> None:
