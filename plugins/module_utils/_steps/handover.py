@@ -28,7 +28,7 @@ from .._wire.epmd_client import Daemon, State, Table
 from . import daemons, diagnose, observe, own_unit, prove, repair, tables
 from .own_unit import Old, Owner
 from .prove import Attempt
-from .records import Epmd, Finding, Lost, Observation, Repair
+from .records import Epmd, Lost, Observation, Repair
 
 LOCK = "/run/beamops-epmd-{port}.lock"
 LOCK_POLL_SECONDS = 0.05
@@ -265,10 +265,10 @@ class _HandOver:
             failures = _failures(repairs, needed)
             if failures:
                 raise Differs("; ".join(failures))
-        except EpmdError as error:
+        except Exception as error:  # also a defect of ours: the old epmd is stopped by then
             if former is None:
                 raise
-            return self._put_back(seen, owner, former, ready, error)
+            return self._put_back(seen, owner, former, ready, in_words(error))
         repairs += self._newcomers(seen)
         after = {node.alive: node.listener.port for node, ended in repairs if ended.registered}
         # Nodes that nobody saw before may be there as well.
@@ -286,8 +286,8 @@ class _HandOver:
     def _newcomers(self, seen: _Seen) -> list[tuple[Lost, Repair]]:
         """Register the nodes that were started since the look, and have found the old epmd, or none."""
         known = {vm.pid for vm in seen.vms}
-        new = [vm for vm in observe.find(self.options) if vm.pid not in known]
-        findings = _of_port(diagnose.diagnose(observe.observe(new, self.options)), seen.port) if new else []
+        new = [vm for vm in _of_port(observe.find(self.options), seen.port) if vm.pid not in known]
+        findings = diagnose.diagnose(observe.observe(new, self.options))
         lost = [finding.diagnosis.lost for finding in findings if finding.diagnosis.lost]
         return _repairs(lost, self.options, repair.repair)
 
@@ -334,7 +334,7 @@ def _look(options: Options) -> _Seen:
     """Look at the epmd and at all nodes. Errors: EpmdError, where there is not one epmd, or none."""
     port = options.epmd_port or epmd_protocol.DEFAULT_PORT
     found = observe.find(options)
-    findings = _of_port(diagnose.diagnose(observe.observe(found, options)), port)
+    findings = diagnose.diagnose(observe.observe(_of_port(found, port), options))
     there = [epmd for epmd in daemons.describe([], [port], [], options.timeout) if epmd.after.state is not State.DOWN]
     for epmd in there:
         if epmd.pid is None or epmd.after.state is State.MUTE:
@@ -357,6 +357,8 @@ def _look(options: Options) -> _Seen:
                 held.append(Lost(empty, alive, seen.listener, f"epmd had the name {alive}"))
         elif diagnosis.lost:
             lost.append(diagnosis.lost)
+        elif alive in names:
+            refused[alive] = diagnosis.msg
     return _Seen(port, found_epmd, found, held, lost, refused)
 
 
@@ -366,13 +368,9 @@ class _Unresponsive(EpmdError):
     reason = diagnose.EPMD_UNRESPONSIVE
 
 
-def _of_port(findings: Sequence[Finding], port: int) -> list[Finding]:
-    """The nodes that use the epmd on this port of our own network namespace."""
-    return [
-        finding
-        for finding in findings
-        if finding.observation.vm.namespace is None and finding.observation.daemon.port == port
-    ]
+def _of_port(found: Sequence[Vm], port: int) -> list[Vm]:
+    """The nodes that use the epmd on this port of our own network namespace; the others are not bothered."""
+    return [vm for vm in found if vm.namespace is None and observe.daemon_of(vm, port).port == port]
 
 
 def _foreign(seen: _Seen) -> dict[str, str]:

@@ -44,9 +44,10 @@ class NotReplaceable(EpmdError):
 
 
 class Owner(NamedTuple):
-    """The unit that shall own the epmd of this port, among all units. outdated: whether its files are newer than this.
+    """The unit that shall own the epmd of this port, among all units.
 
-    unit: None only in check mode, where it will be written.
+    unit: None only in check mode, where it will be written. files: those of it and its sockets. needs_reload: whether
+    systemd has to read them again.
     """
 
     unit: Unit | None
@@ -216,6 +217,8 @@ def _stop(former: Old, place: Place, deadline: Deadline) -> None:
 
 def put_back(former: Old, owner: Owner, place: Place, daemon: Daemon, deadline: Deadline) -> None:
     """Stop what the unit has started, and start the former epmd the way it ran. Errors: EpmdError."""
+    if ending.running(former.process.pid) == former.process:
+        return  # it could not be stopped
     unit = owner.unit
     if unit is not None:
         with contextlib.suppress(EpmdError):
