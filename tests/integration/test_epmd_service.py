@@ -424,6 +424,22 @@ def test_the_role_without_units_of_the_distribution(box: Systemd, crowd: Crowd, 
         box.run("sh", "-e", "-c", f"mv /tmp/kept/* {folder}; rm -r /tmp/kept /usr/local/bin/epmd")
 
 
+def test_the_role_where_ipv6_is_switched_off(box: Systemd, role: Role) -> None:
+    """A socket unit with an address of IPv6 starts all the same, and nothing is changed again and again."""
+    box.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
+    try:
+        with box.node("app", COOKIE) as app:
+            assert role().changed
+            assert not role().changed
+            assert role(epmd_service_listen=["127.0.0.1"]).changed
+            assert "127.0.0.1" in daemon(box)["addresses"]
+            assert "0.0.0.0" not in daemon(box)["addresses"]
+            assert not role(epmd_service_listen=["127.0.0.1"]).changed
+            assert box.names() == {"app": app.port}
+    finally:
+        box.run("sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
+
+
 def test_the_role_refuses_what_can_not_work(box: Systemd, role: Role) -> None:
     """In one sentence, and before anything is changed."""
     box.systemctl("mask", "epmd.service")

@@ -102,8 +102,7 @@ def _describe(place: _Place, other_pids: Collection[int | None], timeout: float)
     for port in place.other_ports:
         for index, (_pid, addresses) in enumerate(listening[port]):
             if (port, index) not in found:
-                daemon = Daemon(Listener(-1, addresses[0], port, None).reachable, port)
-                table = ask(daemon, Deadline(timeout))
+                daemon, table = _asked(addresses, port, timeout)
                 found[port, index] = Epmd(EpmdKey(None, daemon), table, table)
     # The sockets of the host are read once: anybody can put a thousand names into a table.
     foreign = any(_strangers(epmd, place) for epmd in found.values())
@@ -118,6 +117,19 @@ def _describe(place: _Place, other_pids: Collection[int | None], timeout: float)
         )
         for (port, index), epmd in sorted(found.items(), key=lambda item: item[0][0])
     ]
+
+
+def _asked(addresses: Sequence[str], port: int, timeout: float) -> tuple[Daemon, Table]:
+    """The epmd at the first of these addresses, and its table."""
+    daemon = Daemon(Listener(-1, addresses[0], port, None).reachable, port)
+    table = ask(daemon, Deadline(timeout))
+    if table.state is not State.UP and addresses[0] == "::":
+        # A listener of both families has this address alone, also where IPv6 is switched off.
+        other = daemon._replace(address="127.0.0.1")
+        of_other = ask(other, Deadline(timeout))
+        if of_other.state is State.UP:
+            return other, of_other
+    return daemon, table
 
 
 def _strangers(epmd: Epmd, place: _Place) -> list[tuple[str, int]]:
