@@ -10,10 +10,11 @@ it. A flag is `-name value ...`, up to the next flag or `--`. Private to the col
 from __future__ import annotations
 
 import re
-from typing import Mapping, NamedTuple, Sequence
+from typing import Mapping, Sequence
 
 from .._legible import legible
 from .._limits import MAX_SHOWN_COMMAND
+from .._record import Record
 from .._wire.epmd import OTP_PROTOCOLS
 
 BLANK = "***"
@@ -22,7 +23,7 @@ BLANK = "***"
 _COOKIE = re.compile("(?i)[^=]*cookie[^=]*(=)?")
 
 
-class CommandLine(NamedTuple):
+class CommandLine(Record):
     """The options that a node was started with; None or empty where one was not given.
 
     They are hints: other settings stand in a sys.config, and of a flag that is given twice the releases of OTP take

@@ -16,11 +16,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import NamedTuple
 
 from .._deadline import Deadline
 from .._errors import NoCookie
 from .._limits import MAX_COOKIE_FILE
+from .._record import Record
 from . import files, inside, rights
 from .vms import Vm
 
@@ -28,7 +28,7 @@ from .vms import Vm
 _CONTENT = re.compile(rb"([ -~]+)[\r\n ]*")
 
 
-class Cookie(NamedTuple):
+class Cookie(Record):
     """A cookie as bytes, and where it was found."""
 
     value: bytes

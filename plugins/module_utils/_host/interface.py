@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import abc
 import re
-from typing import Collection, NamedTuple
+from typing import Collection
+
+from .._record import Record
 
 
-class Process(NamedTuple):
+class Process(Record):
     """A running process. uid: the effective user. What this user may not see is None or empty.
 
     name: its command name. executable: the path of its program. arguments, environment: empty also where they are
@@ -29,7 +31,7 @@ class Process(NamedTuple):
     environment: dict[str, str]
 
 
-class Socket(NamedTuple):
+class Socket(Record):
     """A TCP socket; without a remote address it is a listener. None is what this way to read the host can't tell.
 
     uid: the user who made it. backlog: of a listener, the connections that may wait for it.

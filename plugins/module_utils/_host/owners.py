@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import Callable, Collection, NamedTuple, TypeVar
+from typing import Callable, Collection, TypeVar
 
 from .._errors import EpmdError, PsutilMissing
+from .._record import Record
 from .._wire.transport import Address
 from . import namespaces, vms
 from .interface import Reader, Socket
@@ -29,7 +30,7 @@ SOMAXCONN = "/proc/sys/net/core/somaxconn"
 """Where Linux has the largest backlog of a listener."""
 
 
-class Listener(NamedTuple):
+class Listener(Record):
     """A listening socket; fd -1 and backlog None where they are not known."""
 
     fd: int
@@ -43,7 +44,7 @@ class Listener(NamedTuple):
         return _ANY.get(self.address, self.address)
 
 
-class Sockets(NamedTuple):
+class Sockets(Record):
     """The sockets of a VM that matter here.
 
     listeners: by descriptor, lowest first. to_epmd: the ports from which it is connected to epmd. clients: how many

@@ -12,9 +12,9 @@ import contextlib
 import os
 import pwd
 import re
-from typing import NamedTuple
 
 from .._errors import NotPermitted, PsutilMissing
+from .._record import Record
 from . import command_line, namespaces
 from .command_line import CommandLine
 from .interface import Process
@@ -23,7 +23,7 @@ from .reader import reader
 EMULATOR = re.compile(r"beam(\.\w+)*")
 
 
-class Vm(NamedTuple):
+class Vm(Record):
     """A running Erlang VM; pid None is one of which only the port is known.
 
     uid: its effective user. executable: the path of its program. namespace: the number of its network namespace, None

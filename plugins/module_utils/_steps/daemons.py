@@ -9,13 +9,14 @@ Standard: systemd.unit(5) and cgroups(7) for the unit of a process.
 from __future__ import annotations
 
 import os
-from typing import Collection, NamedTuple, Sequence
+from typing import Collection, Sequence
 
 from .._deadline import Deadline
 from .._host import owners, systemd, vms
 from .._host.owners import Listener
 from .._host.vms import Vm
 from .._limits import MARGIN_SECONDS
+from .._record import Record
 from .._wire.epmd_client import Daemon, State, Table
 from . import diagnose
 from .at_once import at_once
@@ -23,7 +24,7 @@ from .records import Epmd, EpmdKey, Finding, Foreign, Repair
 from .tables import ask
 
 
-class _Place(NamedTuple):
+class _Place(Record):
     """A network namespace: a process that lives in it, the epmds that its nodes use, and other ports to look at.
 
     nodes: the pids of its nodes. node_ports: their distribution ports.

@@ -11,9 +11,10 @@ ports of such services are asked only if flags or epmd say that they are the nod
 
 from __future__ import annotations
 
-from typing import Collection, NamedTuple, Sequence
+from typing import Collection, Sequence
 
 from .._host.owners import Listener
+from .._record import Record
 
 DISTRIBUTION_BACKLOG = 128
 
@@ -33,7 +34,7 @@ WEB = frozenset([80, 443, 4000, 4001, 8080, 8443])
 """Ports that web servers use, and that people like for anything else. Web servers in Erlang log no bad request."""
 
 
-class Candidates(NamedTuple):
+class Candidates(Record):
     """Listeners to ask, in this order: those that hints point to, then those that nothing else explains.
 
     unasked: those that belong to another service for all that is known.

@@ -12,13 +12,14 @@ erl_epmd.erl).
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple, Sequence
+from typing import Iterable, Sequence
 
 from .._deadline import Deadline
 from .._errors import EpmdError
 from .._host import owners, rights, systemd, vms
 from .._limits import MARGIN_SECONDS
 from .._options import Options, agrees
+from .._record import Record
 from .._wire import epmd, epmd_client
 from .._wire.epmd_client import Daemon
 from .._wire.node import NodeConnection
@@ -113,7 +114,7 @@ def port_of_holder(daemon: Daemon, alive: str, deadline: Deadline) -> int | None
     return owners.peer_port(pid, descriptor, daemon.port)
 
 
-class AtPort(NamedTuple):
+class AtPort(Record):
     """What is at the port that epmd has for a node, in words; is_another: whether it was seen to be none of its ports.
 
     What was not asked, or did not answer, may pass on to the node what it gets.

@@ -9,7 +9,7 @@ Standard: "Observe" in the way of the data. What is seen goes to `diagnose.py`.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Iterator, Sequence
 
 from .._deadline import Deadline
 from .._errors import (
@@ -29,6 +29,7 @@ from .._host.owners import Listener, Sockets
 from .._host.vms import Vm
 from .._limits import MARGIN_SECONDS, MOMENT_SECONDS
 from .._options import Options, agrees
+from .._record import Record
 from .._wire import epmd, epmd_client
 from .._wire.epmd_client import Daemon, Table
 from .._wire.node import NodeConnection
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 LOOPBACK = ["127.0.0.1", "::1"]
 
 
-class Answer(NamedTuple):
+class Answer(Record):
     """Which listener is the distribution port, and the name in its challenge.
 
     Without a name, trouble says why, and is_node whether it is a node at all (None: it is silent). tls: whether that
@@ -138,7 +139,7 @@ def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
     ]
 
 
-class _Asked(NamedTuple):
+class _Asked(Record):
     """The table of an epmd, and the seconds that it took to get it."""
 
     table: Table

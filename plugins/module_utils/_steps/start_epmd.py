@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from typing import NamedTuple
 
 from .._deadline import Deadline
 from .._errors import CannotStart, NotPermitted, StillSilent, TimedOut
@@ -23,6 +22,7 @@ from .._host import children, namespaces, owners, programs, rights, vms
 from .._host.epmd_units import NO_UNITS
 from .._host.programs import Place
 from .._host.vms import Vm
+from .._record import Record
 from .._wire import epmd_client
 from .._wire.epmd_client import Daemon, State, Table
 from . import epmd_in_unit, tables
@@ -34,7 +34,7 @@ FOREGROUND_SECONDS = 0.5
 """How long an epmd may take to say why it ends."""
 
 
-class Started(NamedTuple):
+class Started(Record):
     """The table of an epmd that answers, whether it was started by us, and how, as the end of `epmd was started`."""
 
     table: Table

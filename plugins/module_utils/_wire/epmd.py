@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Iterator, NamedTuple
+from typing import Iterator
 
 from .._errors import ProtocolError
 from .._limits import MAX_EPMD_NAME_BYTES, MAX_EPMD_NAMES, MAX_NAME
+from .._record import Record
 from .cursor import U16, U32, Cursor
 
 DEFAULT_PORT = 4369
@@ -42,7 +43,7 @@ _DUMP_START = re.compile(rb"active name +<")
 _DUMP_END = re.compile(rb"> at port [0-9]{1,5}, fd = ([0-9]{1,9}) *\n")
 
 
-class _Line(NamedTuple):
+class _Line(Record):
     """A line of a table or of a dump: its offset, the name, and the number at its end."""
 
     start: int

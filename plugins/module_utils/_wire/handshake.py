@@ -27,10 +27,11 @@ import hashlib
 import hmac
 import re
 import struct
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from .._errors import NoMd5, ProtocolError
 from .._limits import MAX_NAME
+from .._record import Record
 from .cursor import U16, U32, Cursor
 
 # Distribution flags, as dist.hrl names them.
@@ -91,7 +92,7 @@ class State(enum.Enum):
     REFUSED = "refused"
 
 
-class Peer(NamedTuple):
+class Peer(Record):
     """The node according to its challenge: full name, distribution flags, creation (0 before OTP 23)."""
 
     name: str
