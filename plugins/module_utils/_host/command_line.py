@@ -20,7 +20,7 @@ from .._wire.epmd import OTP_PROTOCOLS
 BLANK = "***"
 
 # What is followed by a cookie: -setcookie, --cookie, --erlang-cookie= (rabbitmqctl), RELEASE_COOKIE= (env).
-_COOKIE = re.compile("(?i)[^=]*cookie[^=]*(=)?")
+_COOKIE = "(?i)[^=]*cookie[^=]*(=)?"
 
 
 class CommandLine(Record):
@@ -179,7 +179,7 @@ def shown(arguments: Sequence[str], limit: int = MAX_SHOWN_COMMAND) -> str:
     parts: list[str] = []
     secret = False
     for word in words:
-        found = _COOKIE.match(word)
+        found = re.match(_COOKIE, word)
         if found and found.group(1):
             parts.append(found.group() + BLANK)
         elif word.startswith("-"):

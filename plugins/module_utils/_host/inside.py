@@ -49,7 +49,7 @@ def join_network(pid: int) -> None:
 
 def _system_calls() -> Callable[..., int]:
     """A function that makes a system call by its name, for those that Python lacks. Its errors: OSError."""
-    import ctypes  # noqa: PLC0415
+    import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
 

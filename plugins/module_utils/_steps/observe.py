@@ -62,9 +62,11 @@ class Answer(Record):
 def find(options: Options) -> list[Vm]:
     """The Erlang VMs to look at, those of our own network namespace first. Errors: EpmdError."""
     if options.port is not None and (options.cookie is not None or options.cookie_file is not None):
-        uid = owners.listening_uid(options.port)
+        from .._host import searches
+
+        uid = searches.listening_uid(options.port)
         user = None if uid is None else vms.user_name(uid)
-        executable = owners.listening_emulator(options.port)
+        executable = searches.listening_emulator(options.port)
         return [vms.UNKNOWN._replace(uid=uid, user=user, executable=executable)]
     found = vms.find()
     if options.port is None:
@@ -77,13 +79,15 @@ def _at_port(found: Sequence[Vm], port: int, epmd_port: int | None) -> list[Vm]:
 
     Errors: EpmdError; NotPermitted where one may be it and can't be seen. The user whose port it is can be seen always.
     """
+    from .._host import searches
+
     listening: list[Vm] = []
     hidden: list[NotPermitted] = []
     for vm in found:
         try:
             sockets = owners.sockets_of(vm, daemon_of(vm, epmd_port).port)
         except NotPermitted as error:
-            if owners.listening_uid(port) in (vm.uid, None):
+            if searches.listening_uid(port) in (vm.uid, None):
                 hidden.append(error)
         else:
             listening += [vm for listener in sockets.listeners if listener.port == port][:1]
@@ -122,7 +126,7 @@ def daemon_of(vm: Vm, epmd_port: int | None) -> Daemon:
 def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
     """Look at these nodes, at the cost of one challenge each. One that has ended meanwhile is left out."""
     if any(vm.command_line.tls for vm in found):
-        from .._host import certificates  # noqa: F401, PLC0415
+        from .._host import certificates  # noqa: F401
 
     asked = _tables(found, options)
     outcomes = at_once(
@@ -222,7 +226,7 @@ def _holds(observation: Observation, sockets: Sockets, deadline: Deadline) -> bo
     if sockets.clients == len(observation.table.names):
         # Each name has a connection, so each connection has a name: what the node holds is its registration.
         return True
-    from . import holders  # noqa: PLC0415
+    from . import holders
 
     holder = holders.port_of_holder(observation.daemon, str(observation.alive), deadline)
     return holder is None or holder in sockets.to_epmd
@@ -261,7 +265,7 @@ def _candidates(vm: Vm, listeners: list[Listener], table: Table, options: Option
 
 def tls_context(vm: Vm, options: Options, deadline: Deadline) -> Tls:
     """How to speak TLS with this node. Errors: EpmdError."""
-    from .._host import certificates  # noqa: PLC0415
+    from .._host import certificates
 
     files = certificates.Files(options.tls_certfile, options.tls_keyfile, options.tls_cafile, "", "tls_certfile")
     return certificates.prepare(vm, files, deadline)

@@ -15,6 +15,16 @@ from .._host.vms import Vm
 from .._record import Record
 from .._wire.epmd_client import DOWN, Daemon, Table
 
+# The verdicts on a node.
+REGISTERED = "registered"
+MISSING = "missing"
+BORROWED = "borrowed"
+CONFLICT = "conflict"
+EPMD_DOWN = "epmd_down"
+EPMD_UNRESPONSIVE = "epmd_unresponsive"
+NOT_APPLICABLE = "not_applicable"
+UNIDENTIFIED = "unidentified"
+
 
 class EpmdKey(Record):
     """Which epmd: where nodes ask for it, and in which network namespace (None: our own)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from .._host import systemd, vms
+from .._host import systemd
 from .._legible import all_legible, legible
 from .._options import Options, agrees
 from .._record import Record
@@ -201,7 +201,9 @@ def _rendered(epmd: Epmd, table: Table) -> str:
 
 def _summary(nodes: Sequence[dict[str, Any]], is_prediction: bool) -> str:
     if not nodes:
-        return "no Erlang node runs here" + vms.hidden()
+        from .._host import processes
+
+        return "no Erlang node runs here" + processes.hidden()
     changed = [legible(str(node["name"])) for node in nodes if node["changed"]]
     if changed:
         return f"{'would register' if is_prediction else 'registered'}: {', '.join(changed)}"

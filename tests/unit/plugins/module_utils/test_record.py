@@ -26,7 +26,7 @@ class Ours(Record):
 class Theirs(NamedTuple):
     name: str
     port: int = 4369
-    trouble: "str | None" = None
+    trouble: str | None = None
 
     @property
     def where(self) -> str:
