@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 import re
-from typing import Collection
+from typing import Collection, Iterable
 
 from .._record import Record
 
@@ -78,10 +78,17 @@ class Reader(abc.ABC):
         """The established connections, from this port and to that port, or any."""
 
     @abc.abstractmethod
-    def descriptors(self, pid: int, sockets: Collection[Socket], enough: Collection[Socket] = ()) -> dict[Socket, int]:
+    def descriptors(
+        self,
+        pid: int,
+        sockets: Collection[Socket],
+        enough: Iterable[Collection[Socket]] = (),
+        is_recent: bool = False,
+    ) -> dict[Socket, int]:
         """Those of the sockets that a process holds, each with its lowest descriptor.
 
-        enough: the sockets that are looked for; once these are found, the others need not be. Empty: all of them.
+        enough: once one of each of these is found, the others need not be. Empty: all of them. is_recent: whether they
+        were made a moment ago, so that they have the lowest descriptors that were free, or the highest of all.
 
         Errors: PermissionError, ProcessLookupError where it has ended.
         """

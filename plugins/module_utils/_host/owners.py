@@ -46,23 +46,41 @@ class Sockets(Record):
     """The sockets of a VM that matter here.
 
     listeners: by descriptor, lowest first. to_epmd: the ports from which it is connected to epmd. clients: how many
-    connections to this epmd there are in all in this network namespace, None where that is not known.
+    connections to this epmd there are in all in this network namespace, None where that is not known. are_all: whether
+    it surely has no others.
     """
 
     listeners: list[Listener]
     to_epmd: set[int]
     clients: int | None = None
+    are_all: bool = True
 
 
-def sockets_of(vm: Vm, epmd_port: int) -> Sockets:
+class Sought(Record):
+    """The sockets of a VM that are looked for: once they are found, the others need not be.
+
+    listener: whether one may be the listener, None where none is looked for. connection: whether a connection to epmd
+    is. is_recent: as in `Reader.descriptors`.
+    """
+
+    listener: Callable[[Socket], bool] | None
+    connection: bool
+    is_recent: bool = False
+
+
+def sockets_of(vm: Vm, epmd_port: int, sought: Sought | None = None) -> Sockets:
     """The sockets of a VM; none if it has ended, or only its port is known. Errors: NotPermitted, EpmdError."""
     if vm.pid is None:
         return Sockets([], set())
     try:
         servers, clients = reader().listening(), reader().connected(remote_port=epmd_port)
         # A node may have a hundred thousand clients, but few of its user's sockets matter, and they are its oldest.
-        enough = [found for found in servers + clients if found.uid == vm.uid and found.port != epmd_port]
-        held = reader().descriptors(vm.pid, servers + clients, enough)
+        mine = [found for found in servers + clients if found.uid == vm.uid and found.port != epmd_port]
+        enough = _enough(mine, sought) if sought else []
+        are_all = not enough
+        held = reader().descriptors(
+            vm.pid, servers + clients, enough or [[found] for found in mine], bool(sought and sought.is_recent)
+        )
     except PermissionError:
         from . import processes
 
@@ -75,7 +93,17 @@ def sockets_of(vm: Vm, epmd_port: int) -> Sockets:
         sorted(Listener(held[found], found.address, found.port, found.backlog) for found in servers if found in held),
         {found.port for found in clients if found in held},
         len(clients),
+        are_all,
     )
+
+
+def _enough(mine: list[Socket], sought: Sought) -> list[list[Socket]]:
+    """The sockets of which one each has to be found; empty where all have to be seen."""
+    listeners = [found for found in mine if not found.remote_port and sought.listener and sought.listener(found)]
+    if sought.listener and not listeners:
+        return []
+    connections = [found for found in mine if found.remote_port and sought.connection]
+    return [kind for kind in (listeners, connections) if kind]
 
 
 def epmds(port: int) -> list[tuple[int | None, list[str]]]:

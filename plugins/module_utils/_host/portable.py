@@ -88,7 +88,8 @@ class Portable(Reader):
         self,
         pid: int,
         sockets: Collection[Socket],
-        enough: Collection[Socket] = (),  # noqa: ARG002
+        enough: Iterable[Collection[Socket]] = (),  # noqa: ARG002
+        is_recent: bool = False,  # noqa: ARG002
     ) -> dict[Socket, int]:
         held = sorted(_tcp(psutil.Process(pid)), key=lambda one: -one.descriptor)
         wanted = set(sockets)

@@ -8,6 +8,7 @@ Tests `_host/searches.py` and `_host/connections.py`, too.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -21,7 +22,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdEr
 from ansible_collections.beamops.epmd.plugins.module_utils._host import connections, owners, searches, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.interface import Reader, Socket
 from ansible_collections.beamops.epmd.plugins.module_utils._host.linux import Linux
-from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets, Sought
 from ansible_collections.beamops.epmd.plugins.module_utils._host.portable import Portable
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Address
 from ansible_collections.beamops.epmd.tests.fakes import create_server
@@ -70,6 +71,35 @@ class TestOfVm:
         with create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
             assert port in {found.port for found in owners.sockets_of(OURS._replace(uid=uid), 1).listeners}
+
+    @pytest.mark.parametrize("is_connected", [True, False])
+    def test_of_one_with_many_sockets_no_more_are_read_than_needed(
+        self, host: Reader, is_connected: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Others of its user listen, too: that all of theirs are found can't be waited for."""
+        real, read = os.readlink, []
+
+        def counted(path: str) -> str:
+            read.append(path)
+            return real(path)
+
+        with contextlib.ExitStack() as stack:
+            epmd = stack.enter_context(create_server(("127.0.0.1", 0)))
+            theirs, _port = stack.enter_context(listening("epmd"))
+            server = stack.enter_context(create_server(("127.0.0.1", 0)))
+            port, epmd_port = server.getsockname()[1], epmd.getsockname()[1]
+            if is_connected:
+                stack.enter_context(socket.create_connection(("127.0.0.1", epmd_port)))
+            for _number in range(500):
+                stack.enter_context(socket.socket())
+            monkeypatch.setattr(os, "readlink", counted)
+            found = owners.sockets_of(OURS, epmd_port, Sought(lambda one: one.port == port, connection=is_connected))
+            assert theirs != SELF
+            assert port in {listener.port for listener in found.listeners}
+            assert (len(found.to_epmd), found.are_all) == (is_connected, isinstance(host, Portable))
+            assert len(read) < 300 or isinstance(host, Portable)
+            monkeypatch.undo()
+            assert owners.sockets_of(OURS, epmd_port, Sought(lambda _one: False, connection=False)).are_all
 
     def test_it_may_have_no_pid_or_have_ended(self) -> None:
         with create_server(("127.0.0.1", 0)):

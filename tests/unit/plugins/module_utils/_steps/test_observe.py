@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted, TimedOut
 from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, processes, searches, vms
-from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Sockets
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Sockets, Sought
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port, holders
@@ -418,10 +418,10 @@ class TestHidden:
         vms.find()[0] = vm
         real = owners.sockets_of
 
-        def hide(seen: Vm, epmd_port: int) -> Sockets:
+        def hide(seen: Vm, epmd_port: int, sought: Sought) -> Sockets:
             if seen.uid == vm.uid:
                 raise processes.not_permitted(seen)
-            return real(seen, epmd_port)
+            return real(seen, epmd_port, sought)
 
         monkeypatch.setattr(owners, "sockets_of", hide)
         return vm
