@@ -13,6 +13,8 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+__all__ = ["Record"]
+
 if TYPE_CHECKING:
     from typing import NamedTuple as Record
 else:
