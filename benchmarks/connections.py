@@ -84,9 +84,8 @@ def measure(smoke: bool) -> Result:
     ]
     with scratch() as name:
         directory = Path(name)
-        directory.chmod(0o755)
         files = payloads(directory, {"empty": {}, "epmd_register": {}})
-        with Fleet(plans, Otp.of(25).copy(directory / "erlang"), directory) as fleet:
+        with Fleet(plans, Otp.of(25), directory) as fleet:
             idle, *connected, crowded = fleet.hosts
             for host, count in zip(connected, counts, strict=True):
                 _connect(host, count, largest)

@@ -41,8 +41,13 @@ from .records import Lost, Repair
 
 def repair(lost: Sequence[Lost], options: Options) -> list[Repair]:
     """Register these nodes, and prove it. How that ended for each, in their order."""
+    # What each child would have to compile for itself.
+    from .._wire import control  # noqa: F401
+
     if options.start_epmd and any(node.observation.table.state is State.DOWN for node in lost):
         from . import start_epmd  # noqa: F401
+    if len(lost) > 1 and any(node.observation.vm.command_line.cookie is None for node in lost):
+        from .._host import inside  # noqa: F401
 
     attempts = at_once(
         lambda node: _attempt(node, options),
