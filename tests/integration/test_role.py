@@ -220,14 +220,20 @@ def test_a_host_without_erlang_has_a_row(play: Play) -> None:
 
 def test_an_option_of_the_wrong_type_fails_at_the_argument_spec(play: Play) -> None:
     wrong = {"port": "many", "epmd_port": [1], "start_epmd": "perhaps", "timeout": "soon", "install_psutil": 7}
-    variables = {option: {f"ensure_registered_{option}": value} for option, value in wrong.items()}
-    done = play("beamops.epmd.recover", inventory=hosts(**variables))
+    done = play("beamops.epmd.recover", **{f"ensure_registered_{option}": value for option, value in wrong.items()})
     assert done.code != 0
-    assert {row.host for row in done.rows} == set(wrong)
-    for row in done.rows:
-        assert row.verdict == "failed"
-        assert f"ensure_registered_{row.host}" in row.done
+    assert done.row.verdict == "failed"
     assert "Validation of arguments failed" in done.output
+    for option in wrong:
+        assert f"'ensure_registered_{option}'" in done.output
+
+
+def test_an_option_of_one_host_with_the_wrong_type_fails_there(play: Play) -> None:
+    done = play("beamops.epmd.recover", inventory=hosts(well={}, late={"ensure_registered_timeout": "soon"}))
+    assert done.code != 0
+    rows = {row.host: row for row in done.rows}
+    assert {host: row.verdict for host, row in rows.items()} == {"well": "no node", "late": "failed"}
+    assert "timeout" in rows["late"].done
 
 
 @NEWEST
