@@ -18,7 +18,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _compiled_once
 SCRIPT = """
 import sys, zipimport
 if {gone}:
-    zipimport.__dict__.pop("_compile_source", None)
+    zipimport.__dict__.pop("_get_module_code", None)
 if {helped}:
     exec(open({file!r}).read())
 sys.path.insert(0, {zip!r})
@@ -48,6 +48,6 @@ def test_a_file_of_a_zip_is_compiled_once(helped: bool, tmp_path: Path) -> None:
 
 def test_a_python_that_does_it_in_another_way_is_left_alone(tmp_path: Path) -> None:
     script = SCRIPT.format(helped=True, file=_compiled_once.__file__, zip="", gone=True)
-    script = script.partition("sys.path")[0] + "print(hasattr(zipimport, '_compile_source'))"
+    script = script.partition("sys.path")[0] + "print(hasattr(zipimport, '_get_module_code'))"
     done = subprocess.run([sys.executable, "-I", "-c", script], stdout=subprocess.PIPE, check=True, cwd=str(tmp_path))
     assert done.stdout == b"False\n"
