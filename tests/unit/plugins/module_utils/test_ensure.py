@@ -42,7 +42,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[Vm]:
 @pytest.mark.usefixtures("running")
 def test_a_silent_epmd_is_asked_once_for_all_names_that_are_missing() -> None:
     with FakeServer(hang) as epmd:
-        outcome = ensure(Options(["one", "two", "three"], epmd_port=epmd.port, timeout=0.1), Mode.PREDICT)
+        outcome = ensure(Options(["one", "two", "three"], epmd_port=epmd.port, timeout=0.5), Mode.PREDICT)
         assert epmd.accepted == 1
     assert outcome.msg == f"one, two, three: no such node runs here; no Erlang node is running{HINT}"
 
