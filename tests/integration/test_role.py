@@ -220,12 +220,13 @@ def test_a_host_without_erlang_has_a_row(play: Play) -> None:
 
 def test_an_option_of_the_wrong_type_fails_at_the_argument_spec(play: Play) -> None:
     wrong = {"port": "many", "epmd_port": [1], "start_epmd": "perhaps", "timeout": "soon", "install_psutil": 7}
-    done = play("beamops.epmd.recover", **{f"ensure_registered_{option}": value for option, value in wrong.items()})
+    extra: dict[str, Any] = {f"ensure_registered_{option}": value for option, value in wrong.items()}
+    done = play("beamops.epmd.recover", **extra)
     assert done.code != 0
     assert done.row.verdict == "failed"
     assert "Validation of arguments failed" in done.output
-    for option in wrong:
-        assert f"'ensure_registered_{option}'" in done.output
+    for option in extra:
+        assert f"'{option}'" in done.output
 
 
 def test_an_option_of_one_host_with_the_wrong_type_fails_there(play: Play) -> None:
