@@ -48,8 +48,8 @@ class Candidates(Record):
     unasked: list[Listener]
 
 
-OWN, LIKELY, UNASKED = 0, 3, 7
-"""Ranks: of the port that epmd has for the node, the last that is likely, and that of ports that are not asked."""
+OWN, IN_RANGE, LIKELY, UNASKED = 0, 1, 3, 7
+"""Ranks: of the port that epmd has for the node, those of its range, the last that is likely, and what is not asked."""
 
 
 def ranking(
@@ -61,15 +61,15 @@ def ranking(
 
     def rank(found: Listener | Socket) -> int:
         if found.port in own:
-            return 0
+            return OWN
         if low <= found.port <= high:
-            return 1
+            return IN_RANGE
         fits = found.backlog in (None, backlog)
         if found.port in KNOWN_SERVICES or (found.port in WEB and not fits):
-            return 6 if found.port in registered else 7
+            return 6 if found.port in registered else UNASKED
         if found.port in WEB:
             return 5
-        return 2 if found.port in registered else 3 if fits else 4
+        return 2 if found.port in registered else LIKELY if fits else 4
 
     return rank
 
