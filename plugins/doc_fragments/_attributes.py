@@ -11,7 +11,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What both modules share, then what each has of its own: the first fragment that has an attribute decides."""
+    """What the modules share, then what each has of its own: the first fragment that has an attribute decides."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -20,7 +20,7 @@ attributes:
     description: Use C(group/beamops.epmd.epmd) in C(module_defaults) to set defaults for this module.
     support: full
     details:
-      - Set only options there that both modules take, C(epmd_port) and C(timeout).
+      - Set only options there that all modules take, C(epmd_port) and C(timeout).
     membership:
       - beamops.epmd.epmd
   idempotent:
@@ -51,6 +51,23 @@ attributes:
   facts:
     description: Action returns an C(ansible_facts) dictionary that will update existing host facts.
     support: full
+"""
+
+    RESTART = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details:
+      - Looks for the cookies and does not try them. It does not predict that a node refuses one, or that the new epmd
+        does not start.
+  diff_mode:
+    description:
+      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    support: full
+    details:
+      - Shows the unit, the addresses and the table of epmd.
 """
 
     FACTS = r"""

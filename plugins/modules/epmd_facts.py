@@ -245,7 +245,7 @@ ansible_facts:
             msg:
               description:
                 - Why its table is not known, or which process answers in place of an epmd, of which there is a warning,
-                  too.
+                  too. Or with what it ends, if C(in_application_unit) is true, and what to run.
                 - Empty if all is well.
               returned: always
               type: str

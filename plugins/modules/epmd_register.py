@@ -317,6 +317,7 @@ daemons:
     msg:
       description:
         - Why its table is not known, or which process answers in place of an epmd. There is a warning then, too.
+          Or with what it ends, if C(in_application_unit) is true, and what to run.
         - Empty if all is well.
       returned: always
       type: str

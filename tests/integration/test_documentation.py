@@ -36,6 +36,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     Otp,
     RabbitMq,
     Release,
+    Systemd,
     completed,
     cut_silently,
     forget,
@@ -52,7 +53,7 @@ PAGES = {
     path.relative_to(CHECKOUT).as_posix(): path
     for path in [
         CHECKOUT / "README.md",
-        # test_scratch_node.py runs the scenario of the other role.
+        # test_scratch_node.py runs the scenario of that role, and the guide of epmd_service has what its README has.
         CHECKOUT / "roles/ensure_registered/README.md",
         CHECKOUT / "docs/sphinx/index.rst",
         *sorted((CHECKOUT / "docs/docsite/rst").glob("*.rst")),
@@ -314,6 +315,17 @@ def container(stage: Stage) -> Iterator[Host]:
         yield stage.host()
 
 
+@contextlib.contextmanager
+def application(stage: Stage) -> Iterator[Host]:
+    """A host with a real systemd, where epmd lives in the unit of an application."""
+    with Systemd(system(RELEASE), "web1") as box:
+        box.systemctl("stop", "epmd.socket", "epmd.service")
+        variables = " ".join(f"{key}={value}" for key, value in box.reached_from(stage.directory).items())
+        stage.directory.joinpath("inventory").write_text(f"[erlang]\nweb1 {variables}\n")
+        with box.node("shop", "of-the-shop"):
+            yield Host(lambda text: box.completed(["sh", "-c", text]), stage.control)
+
+
 SCENES: dict[str, Scene] = {
     "verdict_registered": healthy,
     "verdict_missing": cut,
@@ -327,6 +339,7 @@ SCENES: dict[str, Scene] = {
     "guide_rabbitmq": rabbitmq,
     "guide_elixir": release,
     "guide_containers": container,
+    "guide_epmd_service": application,
 }
 
 
@@ -365,7 +378,7 @@ def test_every_page_is_listed_and_every_scene_has_its_page() -> None:
 _LITERAL = re.compile(r"(?<!`)(``?)(?!`)([^`\n]+)\1(?!`)")
 
 
-@pytest.mark.parametrize("name", [*PAGES, "roles/scratch_node/README.md"])
+@pytest.mark.parametrize("name", [*PAGES, "roles/scratch_node/README.md", "roles/epmd_service/README.md"])
 def test_commands_and_files_in_sentences_exist(name: str, tmp_path: Path) -> None:
     for _quote, words in _LITERAL.findall((CHECKOUT / name).read_text()):
         if re.fullmatch(r"make [a-z-]+", words):

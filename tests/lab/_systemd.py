@@ -13,6 +13,7 @@ import contextlib
 import os
 import re
 import secrets
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -67,6 +68,13 @@ find /etc/systemd /run/systemd/system /run/systemd/transient /run/systemd/sessio
 ps --no-headers --deselect -s "$$" -o user=,args= --sort=args
 ss --no-header --listening --numeric --tcp | awk '{ print $4 }'
 epmd -names
+"""
+
+
+# Stands in for ssh(1): the last argument is the command, and the host is always the same.
+_SSH = """#!/bin/sh
+for command; do :; done
+exec {enter} sh -c "$command"
 """
 
 
@@ -159,6 +167,21 @@ class Systemd(Closable):
         unit += [f"--uid={login}", "--property=PAMName=login"] if login else [f"--uid={user}"]
         become = ["su", '--command=exec "$0"', user] if login not in (None, user) else []
         return run_payload(module, options, check=check, within=self.command([*unit, *become]), python="python3")
+
+    def reached_from(self, directory: Path) -> dict[str, str]:
+        """The variables by which Ansible reaches it, by a program in this directory in the place of ssh(1)."""
+        ssh = directory / "ssh"
+        ssh.write_text(_SSH.format(enter=shlex.join(self.command([]))))
+        ssh.chmod(0o700)
+        return {
+            "ansible_connection": "ssh",
+            "ansible_ssh_executable": str(ssh),
+            "ansible_ssh_transfer_method": "piped",
+            "ansible_pipelining": "true",
+            "ansible_remote_tmp": "/tmp",
+            "ansible_become_method": "su",
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
 
     @contextlib.contextmanager
     def node(

@@ -141,6 +141,19 @@ def covers(addresses: Collection[str], address: str) -> bool:
     return address in addresses or ("::" if ":" in address else "0.0.0.0") in addresses
 
 
+def is_the_same(listening: Collection[str], wished: Collection[str], has_ipv6: bool) -> bool:
+    """Whether who listens at the first addresses is all that the second ones ask for, and no more.
+
+    A listener of both families has the address of IPv6 alone. has_ipv6: whether this kernel has it at all.
+    """
+
+    def reach(addresses: Collection[str]) -> set[str]:
+        every = {*addresses, *(EVERYWHERE if "::" in addresses else ())}
+        return {address for address in every if has_ipv6 or ":" not in address}
+
+    return reach(listening) == reach(wished)
+
+
 def _normal(address: str) -> str:
     for family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError, ValueError):

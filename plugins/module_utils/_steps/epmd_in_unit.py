@@ -84,12 +84,21 @@ def explain_awaited(units: Units, port: int) -> str:
 
 def start(place: Place, unit: Unit, deadline: Deadline) -> Way:
     """Start a unit. Errors: CannotStart, and then all is as it was."""
-    began = int(time.time())
+    forgive(place, unit, deadline)
+    return launch(place, unit, deadline)
+
+
+def forgive(place: Place, unit: Unit, deadline: Deadline) -> None:
+    """Without this, a unit that failed too often is not started again: the start limit of systemd.unit(5)."""
     with contextlib.suppress(EpmdError):
-        # Units that failed too often are not started again without this: the start limit of systemd.unit(5).
         programs.run(place, [*SYSTEMCTL, "reset-failed", *unit.names], deadline, "")
+
+
+def launch(place: Place, unit: Unit, deadline: Deadline, verb: str = "start") -> Way:
+    """As `start`, of a unit that was forgiven. verb: as systemctl(1) has it."""
+    began = int(time.time())
     try:
-        programs.run(place, [*SYSTEMCTL, "start", unit.name], deadline, f"its unit {unit.name} could not be started")
+        programs.run(place, [*SYSTEMCTL, verb, unit.name], deadline, f"its unit {unit.name} could not be started")
     except CannotStart as error:
         _put_back(place, unit)
         said = _journal(place, unit.name, began)

@@ -10,7 +10,7 @@ belongs to its own connection. What epmd has afterwards, `prove.py` finds out.
 from __future__ import annotations
 
 import contextlib
-from typing import Iterator, Sequence
+from typing import Callable, Iterator, Sequence
 
 from .._deadline import Deadline
 from .._errors import (
@@ -92,6 +92,24 @@ def _ask(node: Lost, options: Options) -> None:
     deadline = Deadline(node.observation.left)
     with _authenticated(node, options, deadline) as connection:
         _check_epmd(node, connection)
+
+
+@contextlib.contextmanager
+def prepared(node: Lost, options: Options, deadline: Deadline) -> Iterator[Callable[[Deadline], Attempt]]:
+    """A node that has proved its cookie, and said that it uses this epmd: when called, it registers itself.
+
+    The call takes its own deadline and the same connection. Errors, also of the call: EpmdError.
+    """
+    _check(node, options)
+    with _authenticated(node, options, deadline) as connection:
+        _check_epmd(node, connection)
+
+        def register(deadline: Deadline) -> Attempt:
+            connection.extend(deadline)
+            attempt = _register(Attempt(node, node.observation.table), connection, deadline)
+            return attempt._replace(left=deadline.unused())
+
+        yield register
 
 
 @contextlib.contextmanager

@@ -161,7 +161,7 @@ def _daemon(epmd: Epmd) -> dict[str, Any]:
         "in_application_unit": epmd.in_application_unit,
         "state": epmd.after.state.value,
         "names": dict(epmd.after.names) if epmd.after.state is State.UP else None,
-        "msg": _trouble(epmd.after) or epmd.stranger,
+        "msg": _trouble(epmd.after) or epmd.stranger or _risk(epmd),
         "foreign": [foreign._asdict() for foreign in epmd.foreign] if epmd.after.state is State.UP else None,
         "namespace": epmd.key.namespace,
         "started": epmd.started,
@@ -172,6 +172,12 @@ def _trouble(table: Table) -> str:
     """Why there is no table; empty where there is one."""
     down = f"epmd is down: {table.trouble}" if table.trouble else "epmd is down"
     return {State.UP: "", State.DOWN: down, State.MUTE: f"epmd gives no table: {table.trouble}"}[table.state]
+
+
+def _risk(epmd: Epmd) -> str:
+    """With what an epmd ends that is none of its own; empty where it has a unit of its own."""
+    cure = "the role beamops.epmd.epmd_service gives it a unit of its own"
+    return f"it ends with {epmd.unit}, and all of its names with it: {cure}" if epmd.in_application_unit else ""
 
 
 def _warnings(epmd: Epmd) -> list[str]:

@@ -19,7 +19,7 @@ import time
 from .._deadline import Deadline
 from .._errors import CannotStart, NotPermitted, StillSilent, TimedOut
 from .._host import children, namespaces, owners, programs, rights, searches, vms
-from .._host.epmd_units import NO_UNITS
+from .._host.epmd_units import NO_UNITS, Units
 from .._host.programs import Place
 from .._host.vms import Vm
 from .._record import Record
@@ -55,7 +55,7 @@ def start(vm: Vm, daemon: Daemon, key: int, deadline: Deadline) -> Started:
         if table.state is State.MUTE:
             raise CannotStart(f"epmd was down, and gives no table now: {table.trouble}: run again")
         way = _start(vm, daemon, deadline)
-        return Started(_wait(daemon, way, deadline), True, way.how)
+        return Started(wait(daemon, way, deadline), True, way.how)
 
 
 def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Way:
@@ -78,14 +78,18 @@ def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Way:
             f"epmd is down on port {daemon.port}, which the node in its container shares with the host, and the node "
             "runs with -start_epmd false, but the host has no enabled systemd unit for it: start the epmd of the host"
         )
-    epmd = _of_node(vm, place, daemon, deadline)
+    return start_own(_of_node(vm, place, daemon, deadline), place, units, deadline)
+
+
+def start_own(epmd: OwnEpmd, place: Place, units: Units, deadline: Deadline) -> Way:
+    """Begin to start this epmd in a transient unit, or else in the background. Errors: EpmdError."""
     if place.systemd and os.geteuid() == 0 and programs.find(place, "systemd-run", [], deadline):
         become = [] if _has_name(epmd.uid) and place.container is None else _become_in(place, epmd.uid)
         return epmd_in_unit.start_transient(epmd, place, become, units, deadline)
     return _by_hand(epmd, place, deadline)
 
 
-def _wait(daemon: Daemon, way: Way, deadline: Deadline) -> Table:
+def wait(daemon: Daemon, way: Way, deadline: Deadline) -> Table:
     """The table of the epmd as soon as it gives one. Errors: CannotStart; StillSilent where one is there."""
     trouble = f"does not answer on {daemon.address} port {daemon.port}"
     try:

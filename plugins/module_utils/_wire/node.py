@@ -83,6 +83,10 @@ class NodeConnection:
         """As `Connection.ends`."""
         return self._connection.ends
 
+    def extend(self, deadline: Deadline) -> None:
+        """Have all later waits end at this deadline instead."""
+        self._connection.deadline = deadline
+
     def authenticate(self, cookie: bytes) -> None:
         """Prove that we know the cookie, and have the node prove it.
 

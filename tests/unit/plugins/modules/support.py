@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from unittest import mock
 
 import pytest
@@ -75,7 +75,14 @@ def ran(module: Any, outcome: Outcome | EpmdError, **params: Any) -> Ran:
     return result_of(work, 60)
 
 
-def shown(found: Ran) -> dict[str, Any]:
+class Printed(Protocol):
+    """What was printed at the end of a run."""
+
+    @property
+    def result(self) -> dict[str, Any]: ...
+
+
+def shown(found: Printed) -> dict[str, Any]:
     """The result as its reader gets it: without the copy of the parameters, and with warnings as text."""
     result = {key: value for key, value in found.result.items() if key != "invocation"}
     if "warnings" in result:  # records since ansible-core 2.19

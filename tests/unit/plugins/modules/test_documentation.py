@@ -19,7 +19,7 @@ import yaml
 from ansible_collections.beamops.epmd.plugins.module_utils import _errors
 from ansible_collections.beamops.epmd.plugins.module_utils._host import vms
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose, report
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose, handover, own_unit, report
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import (
     Diagnosis,
     Epmd,
@@ -30,9 +30,9 @@ from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd_client
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
-from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register
+from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register, epmd_restart
 
-MODULES = {"epmd_register": epmd_register, "epmd_facts": epmd_facts}
+MODULES = {"epmd_register": epmd_register, "epmd_facts": epmd_facts, "epmd_restart": epmd_restart}
 DOCUMENTED: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.DOCUMENTATION) for name, module in MODULES.items()}
 RETURNED: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.RETURN) for name, module in MODULES.items()}
 REGISTER, FACTS = RETURNED["epmd_register"], RETURNED["epmd_facts"]["ansible_facts"]["contains"]["epmd"]["contains"]
@@ -88,7 +88,8 @@ def described(value: dict[str, Any]) -> str:
 @EVERY_MODULE
 def test_the_documented_options_are_those_that_are_taken(name: str, taken: dict[str, Any]) -> None:
     assert list(DOCUMENTED[name]["options"]) == list(taken["argument_spec"])
-    assert set(taken["argument_spec"]) <= set(Options._fields)
+    own = {"unit", "state", "allow_lost"} if name == "epmd_restart" else set()
+    assert set(taken["argument_spec"]) - own <= set(Options._fields)
     assert name != "epmd_register" or set(taken["argument_spec"]) == set(Options._fields)
 
 
@@ -100,12 +101,13 @@ def test_an_option_is_documented_with_its_type_and_default(name: str, option: st
     assert documented["description"]
 
 
-def test_the_action_group_documents_the_options_that_both_modules_take() -> None:
-    both = set.intersection(*(set(documentation["options"]) for documentation in DOCUMENTED.values()))
-    assert both == {"epmd_port", "timeout"}
-    for option in both:
-        first, second = (documentation["options"][option] for documentation in DOCUMENTED.values())
-        assert (first["type"], first.get("default")) == (second["type"], second.get("default"))
+def test_the_action_group_documents_the_options_that_all_modules_take() -> None:
+    common = set.intersection(*(set(documentation["options"]) for documentation in DOCUMENTED.values()))
+    assert common == {"epmd_port", "timeout"}
+    for option in common:
+        first, *others = (documentation["options"][option] for documentation in DOCUMENTED.values())
+        for other in others:
+            assert (first["type"], first.get("default")) == (other["type"], other.get("default"))
 
 
 @pytest.mark.parametrize("name", ["epmd_register"])
@@ -205,6 +207,18 @@ def test_every_reason_is_documented() -> None:
     documented = set(re.findall(r"(?<!R)V\((\w+)\)", described(REGISTER["reason"])))
     of_errors.remove(diagnose.NOT_APPLICABLE)  # a node that says so is no failure
     assert documented == of_errors | of_verdicts | {"not_running", "several"}
+
+
+def test_every_reason_of_its_own_that_epmd_restart_has_is_documented() -> None:
+    errors = {error for module in (handover, own_unit) for error in vars(module).values() if isinstance(error, type)}
+    own = {error.reason for error in errors if issubclass(error, _errors.EpmdError)} - {_errors.EpmdError.reason}
+    text = described(RETURNED["epmd_restart"]["reason"])
+    assert all(f"V({reason})" in text for reason in own - {"not_permitted"})
+
+
+def test_what_epmd_restart_returns_has_the_documented_keys() -> None:
+    outcome = handover.Outcome(True, "done", "epmd.service", {}, {}, {}, [], {})
+    assert [*outcome.result(), "reason"] == ["changed", *RETURNED["epmd_restart"]]
 
 
 @pytest.mark.parametrize("example", TASKS, ids=lambda example: str(example["name"]))

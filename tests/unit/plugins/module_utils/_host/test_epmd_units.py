@@ -202,3 +202,23 @@ def test_a_transient_unit_makes_room_for_what_may_be_started_later(shown: str, p
 )
 def test_epmd_always_listens_at_the_loopback_addresses(given: str, addresses: set[str]) -> None:
     assert epmd_units.listened(given) == addresses
+
+
+@pytest.mark.parametrize(
+    ("listening", "wished", "has_ipv6", "is_the_same"),
+    [
+        (["::"], ["0.0.0.0", "::"], True, True),  # a socket of both families
+        (["0.0.0.0", "::"], ["0.0.0.0", "::"], True, True),
+        (["0.0.0.0"], ["0.0.0.0", "::"], True, False),
+        (["0.0.0.0"], ["0.0.0.0", "::"], False, True),
+        (["127.0.0.1", "::1"], ["127.0.0.1", "::1"], True, True),
+        (["127.0.0.1"], ["127.0.0.1", "::1"], True, False),
+        (["127.0.0.1"], ["127.0.0.1", "::1"], False, True),
+        (["0.0.0.0", "::"], ["127.0.0.1"], True, False),
+        (["127.0.0.1"], ["0.0.0.0", "::"], True, False),
+    ],
+)
+def test_who_listens_where_another_is_to_listen(
+    listening: list[str], wished: list[str], has_ipv6: bool, is_the_same: bool
+) -> None:
+    assert epmd_units.is_the_same(listening, wished, has_ipv6) is is_the_same

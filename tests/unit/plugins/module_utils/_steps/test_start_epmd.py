@@ -318,7 +318,7 @@ def test_an_epmd_that_is_silent_for_all_of_the_time_has_an_end_too(
     monkeypatch.setattr(searches, "epmd_pid", lambda _port: pid)
     way = Way(lambda: "", " somehow")
     with FakeServer(hang, host.daemon.port), pytest.raises(kind, match="epmd was started somehow, but does not answer"):
-        start_epmd._wait(host.daemon, way, Deadline(0.1))
+        start_epmd.wait(host.daemon, way, Deadline(0.1))
 
 
 def test_what_has_the_port_by_now_is_not_waited_for(host: Host) -> None:
