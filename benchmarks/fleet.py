@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet over ssh: all of `ansible -m epmd_register` against all of `ansible -m ping`, and how it grows."""
+"""A fleet over ssh: `ansible -m epmd_register` and the playbooks against `ansible -m ping`, and how it grows."""
 
 from __future__ import annotations
 
@@ -53,10 +53,12 @@ class Size(NamedTuple):
     """Hosts and rounds, for new connections."""
     strategies: tuple[int, int]
     """Hosts and rounds."""
+    playbooks: tuple[int, int]
+    """Hosts and rounds."""
 
 
-SMOKE = Size({"on": {2: 1}}, (2,), 1, (2, 1), (2, 1))
-FULL = Size({"off": {10: 2, 50: 2, 100: 2}, "on": {10: 3, 50: 2, 100: 2}}, (10, 50), 5, (50, 2), (20, 2))
+SMOKE = Size({"on": {2: 1}}, (2,), 1, (2, 1), (2, 1), (2, 1))
+FULL = Size({"off": {10: 2}, "on": {10: 5, 50: 2}}, (10, 50), 5, (20, 2), (10, 2), (20, 3))
 
 
 class Spent(NamedTuple):
@@ -91,6 +93,7 @@ def measure(smoke: bool) -> Result:
         layers = bench.layers(size.alone)
         again = bench.new_connections(*size.new)
         strategies = bench.strategies(*size.strategies)
+        playbooks = bench.playbooks(*size.playbooks)
         start = statistics.median(layers[0].ours) / 1000
         constants = bench.constants(start, max(hosts), size.new[0], size.alone)
     head = ("ping", "epmd_register", "ratio")
@@ -104,6 +107,7 @@ def measure(smoke: bool) -> Result:
         f"A fleet of {listed(hosts)} hosts over ssh",
         [
             Table("The whole run", head, ("s", ""), growth, note),
+            Table("The playbooks, against one ad hoc ping", ("ping", "the playbook", "ratio"), ("s", ""), playbooks),
             Table("With a new ssh connection to each host", head, ("s", ""), again),
             Table("A play of two tasks, by strategy", ("linear", "the other", "ratio"), ("s", ""), strategies),
             Table("One host, layer by layer", ("without", "with it", "more"), ("ms", "ms"), layers),
@@ -199,6 +203,40 @@ class _Bench:
                 ratios(samples["linear"], samples[name]),
             )
             for name in names[1:]
+        ]
+
+    def playbooks(self, hosts: int, rounds: int) -> list[Row]:
+        """What people run, all of it, over the same hosts as one ad hoc ping."""
+        forks = min(hosts, 10)
+
+        def way(playbook: str, case: str) -> Callable[[], float]:
+            words = ["ansible-playbook", "-i", str(self._fleet.inventory(hosts)), "-f", str(forks)]
+            words += [f"beamops.epmd.{playbook}", "-e", f"{playbook}_become=false", "-e", "audit_fail=false"]
+
+            def once() -> float:
+                if case == "all lost":
+                    self._fleet.lose(hosts)
+                spent, output = _spend(words, "on")
+                seen = len(re.findall(" registered " if case == "all healthy" else " missing ", output))
+                if seen < hosts:
+                    raise SystemExit(f"bench: {playbook} saw {seen} of {hosts} nodes as they are: {output}")
+                return spent.seconds
+
+            return once
+
+        # The names that are lost for `audit` are registered by `recover`.
+        order = [("audit", "all healthy"), ("recover", "all healthy"), ("audit", "all lost"), ("recover", "all lost")]
+        ways = {f"{playbook}, {case}": way(playbook, case) for playbook, case in order}
+        samples = in_turns(rounds, {"ping": lambda: self.ansible(PING, hosts, forks).seconds, **ways}, warm_up=False)
+        return [
+            Row(
+                {"playbook": playbook, "case": case, "hosts": str(hosts), "forks": str(forks)},
+                samples["ping"],
+                samples[f"{playbook}, {case}"],
+                ratios(samples["ping"], samples[f"{playbook}, {case}"]),
+                CASES[case],
+            )
+            for playbook, case in order
         ]
 
     def _local(self) -> float:

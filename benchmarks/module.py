@@ -8,8 +8,11 @@ Both are the very files that Ansible copies to a target, each in a process of it
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 from ansible_collections.beamops.epmd.benchmarks.harness import (
     Result,
@@ -22,10 +25,10 @@ from ansible_collections.beamops.epmd.benchmarks.harness import (
     run,
     scratch,
 )
-from ansible_collections.beamops.epmd.tests.lab import Otp, forget
+from ansible_collections.beamops.epmd.tests.lab import Otp, forget, wait_until
 
 NAME = "module"
-GOALS = {"nothing to repair": 1.2, "the name is lost": 1.25, "epmd is dead": 1.25}
+GOALS = {"nothing to repair": 1.15, "the name is lost": 1.25, "epmd is dead": 1.3}
 MEMORY_GOAL = 1.3
 
 
@@ -54,6 +57,25 @@ def measure(smoke: bool) -> Result:
     )
 
 
+def _end_successors() -> None:
+    """End every epmd of this private host, and wait until none is left.
+
+    A module of an earlier round may have started one that is slow to come up. A newer node would register there within
+    2 s, by itself, and leave nothing to repair.
+    """
+
+    def successors() -> list[psutil.Process]:
+        return [process for process in psutil.process_iter(["name"]) if process.info["name"] == "epmd"]
+
+    def are_gone() -> bool:
+        for process in successors():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        return not successors()
+
+    wait_until(are_gone, "every epmd to end")
+
+
 def _compare(files: dict[str, Path], release: int, case: str, rounds: int) -> tuple[list[Run], list[Run]]:
     """The runs of both modules, in turns."""
     otp, changed = Otp.of(release), case != "nothing to repair"
@@ -63,6 +85,7 @@ def _compare(files: dict[str, Path], release: int, case: str, rounds: int) -> tu
         def lose() -> None:
             if changed:
                 forget(epmd, node)
+                _end_successors()
             if case == "the name is lost":
                 epmd.start()
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write the results of the benchmarks into the documentation: `report.py FILE DIRECTORY`, for `make bench`.
 
-It writes all of benchmarks.rst, and in scale.rst the parts between marks, with numbers that are computed from the
-measured ones. `plots.py` draws. Standard: reStructuredText, with the csv-table of docutils.
+It writes all of benchmarks.rst but its changelog, and in scale.rst the parts between marks, with numbers that are
+computed from the measured ones. `plots.py` draws. Standard: reStructuredText, with the csv-table of docutils.
 """
 
 from __future__ import annotations
@@ -46,8 +46,12 @@ TASKS = 2
 PULLED_EVERY = 3600
 
 
-def benchmarks(results: dict[str, Any]) -> str:
-    """The text of benchmarks.rst."""
+CHANGELOG = ".. _ansible_collections.beamops.epmd.docsite.benchmarks.changelog:\n"
+"""The mark before the section that is written by hand, and kept."""
+
+
+def benchmarks(results: dict[str, Any], page: str = "") -> str:
+    """The text of benchmarks.rst. page: what it is now, whose changelog is kept."""
     machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
     text = [HEAD, _wrapped(f"The machine: {machine}.")]
     for name, result in results["results"].items():
@@ -57,6 +61,9 @@ def benchmarks(results: dict[str, Any]) -> str:
             if table["note"]:
                 text.append(f"\n{_wrapped(table['note'])}")
         text.append(f"\n.. image:: images/{name}.svg\n   :alt: {result['title']}\n")
+    _before, mark, changelog = page.partition(CHANGELOG)
+    if mark:
+        text.append(f"\n{mark}{changelog}")
     return "".join(text)
 
 
@@ -140,7 +147,7 @@ def _measured(fleet: dict[str, Any]) -> str:
         [symbol, meaning, seconds(constants[name])] for symbol, (name, meaning) in symbols.items() if name in constants
     ]
     rows.append(["M", "memory of the largest process of ``ansible``", f"{constants['megabytes']:.0f} MiB"])
-    growth, _again, strategies, _layers = (table["rows"] for table in fleet["tables"])
+    growth, _playbooks, _again, strategies, _layers = (table["rows"] for table in fleet["tables"])
     most = max(int(row["case"]["hosts"]) for row in growth)
     for row in growth:
         case = row["case"]
@@ -248,7 +255,9 @@ def seconds(value: float) -> str:
 def main(file: Path, directory: Path) -> None:
     """Write the pages for which there are results."""
     results = json.loads(file.read_text(encoding="utf-8"))
-    (directory / "benchmarks.rst").write_text(benchmarks(results), encoding="utf-8")
+    page = directory / "benchmarks.rst"
+    kept = page.read_text(encoding="utf-8") if page.exists() else ""
+    page.write_text(benchmarks(results, kept), encoding="utf-8")
     if "fleet" in results["results"]:
         page = directory / "scale.rst"
         page.write_text(scale(page.read_text(encoding="utf-8"), results["results"]["fleet"]), encoding="utf-8")

@@ -48,6 +48,9 @@ attributes:
     support: full
     details:
       - Shows the table of each epmd, as C(epmd -names) prints it.
+  facts:
+    description: Action returns an C(ansible_facts) dictionary that will update existing host facts.
+    support: full
 """
 
     RESTART = r"""

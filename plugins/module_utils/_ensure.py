@@ -59,7 +59,7 @@ def _ensure(options: Options, mode: Mode) -> Outcome:
     absent = report.missing(findings, options)
     why_absent = []
     if absent:
-        from ._steps import holders  # noqa: PLC0415
+        from ._steps import holders
 
         names = [vm.command_line.name for vm in others] + [seen.known_name for seen in observations]
         why_absent = holders.explain_missing(absent, [name for name in names if name], epmds, options)
@@ -76,7 +76,7 @@ def _settle_doubts(findings: list[Finding], options: Options, mode: Mode) -> lis
     doubtful = [node for node in map(doubt, findings) if node]
     if not doubtful:
         return findings
-    from ._steps import repair  # noqa: PLC0415
+    from ._steps import repair
 
     answers = iter(repair.ask(doubtful, options))
     return [_told(finding, next(answers)) if doubt(finding) else finding for finding in findings]
@@ -85,7 +85,7 @@ def _settle_doubts(findings: list[Finding], options: Options, mode: Mode) -> lis
 def _name_who_is_in_the_way(findings: list[Finding], options: Options) -> list[Finding]:
     if not any(finding.diagnosis.verdict in diagnose.BLOCKED for finding in findings):
         return findings
-    from ._steps import holders  # noqa: PLC0415
+    from ._steps import holders
 
     return holders.name_them(findings, options.timeout)
 
@@ -94,7 +94,7 @@ def _repair(findings: list[Finding], options: Options, mode: Mode) -> list[Findi
     lost = [finding.diagnosis.lost for finding in findings if finding.diagnosis.lost]
     if not lost:
         return findings
-    from ._steps import repair  # noqa: PLC0415
+    from ._steps import repair
 
     act = repair.repair if mode is Mode.REPAIR else repair.predict
     repairs = iter(act(lost, options))

@@ -21,12 +21,13 @@ _UNSEEN = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
     "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_UNSAFE = re.compile(f"[{_CONTROLS}{_UNSEEN}]")
 
 
 def legible(text: str, limit: int = MAX_SENTENCE) -> str:
     """The text in one line, with `?` for each unsafe character, and no longer than the limit."""
-    line = _UNSAFE.sub("?", text[: limit + 1])  # pragma: no mutate: the next line cuts it to the limit
+    line = text[: limit + 1]  # pragma: no mutate: the last line cuts it to the limit
+    if not (line.isascii() and line.isprintable()):
+        line = re.sub(f"[{_CONTROLS}{_UNSEEN}]", "?", line)
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 

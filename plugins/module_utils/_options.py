@@ -9,13 +9,12 @@ specification of the module.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ._errors import InvalidOption
 from ._limits import MAX_NAME, MAX_TIMEOUT
+from ._record import Record
 
 
-class Options(NamedTuple):
+class Options(Record):
     """The options of the module, as its documentation has them."""
 
     name: list[str]

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -106,6 +107,7 @@ class Register:
         module: str = "epmd_register",
         environment: dict[str, str] | None = None,
         within: Sequence[str] = (),
+        python: str = sys.executable,
         **options: Any,
     ) -> Run:
         assert set(flags) <= {"--check", "--diff"}, flags
@@ -114,6 +116,7 @@ class Register:
             options,
             check="--check" in flags,
             within=within,
+            python=python,
             environment=environment,
         )
         result.setdefault("changed", False)  # as the controller does

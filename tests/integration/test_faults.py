@@ -26,7 +26,7 @@ from typing import NamedTuple
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._host import children, cookies, files, owners
+from ansible_collections.beamops.epmd.plugins.module_utils._host import children, connections, cookies, files, owners
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import observe, repair, start_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
@@ -470,7 +470,7 @@ STEPS: dict[str, tuple[object, str]] = {
     "its sockets are read": (owners, "sockets_of"),
     "its cookie is looked for": (cookies, "find"),
     "it is connected to again": (NodeConnection, "open"),
-    "the owner of the connection is asked for": (owners, "accepted"),
+    "the owner of the connection is asked for": (connections, "accepted"),
     "epmd is started": (start_epmd, "start"),
     "its registration is proved": (observe, "look_again"),
     "its epmd is described": (owners, "epmds"),

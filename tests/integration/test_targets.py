@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The modules run with every CPython and psutil of a target, and from every ansible-core of a controller.
 
-Versions that this machine lacks are skipped: see `targets` and `controller_venv` in tests/toolchain.
+Versions that this machine lacks are skipped: see `targets` and `controller` in tests/toolchain.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     NO_PSUTIL,
     NO_SOCK_DIAG,
     AdHoc,
+    Register,
     Run,
     life,
     lose,
@@ -71,11 +73,6 @@ def find_controller(core: str) -> dict[str, str]:
     return {"PATH": f"{home}/bin:{os.environ['PATH']}"}
 
 
-def controller_of(target: Target) -> dict[str, str]:
-    """The environment of all other tests, unless its ansible-core is too new for this target."""
-    return find_controller("2.17") if target.python.startswith("3.7.") else {}
-
-
 def interpreter(file: Path, words: Sequence[str]) -> list[str]:
     """The flags with which `ansible` runs the module by this command line, through a script in `file`."""
     file.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
@@ -86,22 +83,29 @@ def interpreter(file: Path, words: Sequence[str]) -> list[str]:
 class OnTarget:
     """Runs the modules on a target that lacks something: NO_PSUTIL, NO_SOCK_DIAG.
 
+    Without a controller, unless the target is too old for the ansible-core of all other tests.
     psutil: the version that the module has to import, "none" for none.
     """
 
     def __init__(self, ad_hoc: AdHoc, target: Target, directory: Path, lacks: str, psutil: str) -> None:
         directory.mkdir()
         (directory / "sitecustomize.py").write_text(WITNESS + lacks)
-        self._ran = directory / "ran"
+        self._directory = directory
         self._ad_hoc = ad_hoc
         self._target = target
         self._psutil = psutil
-        self._flags = interpreter(directory / "python", ["env", f"PYTHONPATH={directory}", target.program])
 
     def __call__(self, *flags: str, module: str = "epmd_register") -> Run:
-        done = self._ad_hoc(*self._flags, *flags, module=module, environment=controller_of(self._target))
-        assert self._ran.read_text() == f"{self._target.python} {self._psutil}", done.output
-        self._ran.unlink()
+        path, target = self._directory, self._target
+        if target.python.startswith("3.7."):
+            by_script = interpreter(path / "python", ["env", f"PYTHONPATH={path}", target.program])
+            done = self._ad_hoc(*by_script, *flags, module=module, environment=find_controller("2.17"))
+        else:
+            settings = {"PYTHONPATH": str(path)}
+            done = Register()(*flags, module=module, python=target.program, environment=settings)
+        ran = path / "ran"
+        assert ran.read_text() == f"{target.python} {self._psutil}", done.output
+        ran.unlink()
         return done
 
 
@@ -158,27 +162,26 @@ def test_a_node_with_tls_in_another_network(version: str, ad_hoc: AdHoc, saw: Sa
         )
 
 
-def test_a_bare_debian(otp: Otp, ad_hoc: AdHoc, saw: Saw, tmp_path: Path) -> None:
+def test_a_bare_debian(otp: Otp, register: Register, saw: Saw) -> None:
     """The module runs inside, with Debian's Python and nothing else, as if ansible had connected to a host."""
     with Container(system(otp.release)) as box, box.node("vic", release=otp.release, cookie=COOKIE) as node:
         version = box.run(["python3", "-c", "import platform; print(platform.python_version())"]).stdout.strip()
         assert "No module named" in box.run(["python3", "-c", "import psutil"]).stdout
-        flags = interpreter(tmp_path / "python", box.command(["python3"]))
-        piped = {"ANSIBLE_PIPELINING": "1"}  # files of the controller are not seen inside
+        run = functools.partial(register, within=box.command([]), python="python3")
         verdict = lose_inside(box, otp.release)
 
-        (fact,) = ad_hoc(*flags, module="epmd_facts", environment=piped).result["ansible_facts"]["epmd"]["nodes"]
+        (fact,) = run(module="epmd_facts").result["ansible_facts"]["epmd"]["nodes"]
         assert fact["verdict"] == verdict
-        predicted = ad_hoc(*flags, "--check", environment=piped)
+        predicted = run("--check")
         assert (predicted.changed, predicted.node["verdict"]) == (True, verdict)
         assert box.names() == {}
-        done = ad_hoc(*flags, environment=piped)
+        done = run()
         assert (done.changed, done.node["name"], done.node["registered"]) == (True, node.name, True)
         assert done.node["namespace"] is None  # for a module that runs inside, it is its own
         assert done.node["pid"] != node.pid
         assert box.names() == {"vic": node.port}
         assert box.holders(4369) == {node.pid}
-        assert not ad_hoc(*flags, environment=piped).changed
+        assert not run().changed
         # That of sid changes.
         its = "" if otp.release == 29 else f"CPython {version.rpartition('.')[0]}: "
         saw("target is a bare Debian with its own Python", otp.release, f"{its}{verdict}, registered again")

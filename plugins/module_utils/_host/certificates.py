@@ -16,11 +16,12 @@ import errno
 import fcntl
 import os
 import ssl
-from typing import Any, Iterator, Mapping, NamedTuple
+from typing import Any, Iterator, Mapping
 
 from .._deadline import Deadline
 from .._errors import EpmdError, TlsFailed
 from .._limits import MAX_OPTFILE, MAX_PEM_FILE
+from .._record import Record
 from .._wire.tls import Tls
 from . import erlang_terms, files, inside
 from .command_line import CommandLine
@@ -30,7 +31,7 @@ _F_SETPIPE_SZ = 1031
 """The command of fcntl(2) that makes a pipe this large; `fcntl` has it since Python 3.10."""
 
 
-class Files(NamedTuple):
+class Files(Record):
     """Certificate, key and CA as paths, None where there is none; the key's password. source: where they are named."""
 
     certfile: str | None

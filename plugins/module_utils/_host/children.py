@@ -169,7 +169,7 @@ def _nameless_file() -> IO[bytes]:
     try:
         return open(os.memfd_create("locks"), "r+b", buffering=0)
     except (AttributeError, OSError):
-        import tempfile  # noqa: PLC0415
+        import tempfile
 
         return tempfile.TemporaryFile()
 

@@ -10,19 +10,20 @@ it. A flag is `-name value ...`, up to the next flag or `--`. Private to the col
 from __future__ import annotations
 
 import re
-from typing import Mapping, NamedTuple, Sequence
+from typing import Mapping, Sequence
 
 from .._legible import legible
 from .._limits import MAX_SHOWN_COMMAND
+from .._record import Record
 from .._wire.epmd import OTP_PROTOCOLS
 
 BLANK = "***"
 
 # What is followed by a cookie: -setcookie, --cookie, --erlang-cookie= (rabbitmqctl), RELEASE_COOKIE= (env).
-_COOKIE = re.compile("(?i)[^=]*cookie[^=]*(=)?")
+_COOKIE = "(?i)[^=]*cookie[^=]*(=)?"
 
 
-class CommandLine(NamedTuple):
+class CommandLine(Record):
     """The options that a node was started with; None or empty where one was not given.
 
     They are hints: other settings stand in a sys.config, and of a flag that is given twice the releases of OTP take
@@ -178,7 +179,7 @@ def shown(arguments: Sequence[str], limit: int = MAX_SHOWN_COMMAND) -> str:
     parts: list[str] = []
     secret = False
     for word in words:
-        found = _COOKIE.match(word)
+        found = re.match(_COOKIE, word)
         if found and found.group(1):
             parts.append(found.group() + BLANK)
         elif word.startswith("-"):

@@ -16,19 +16,21 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from .._deadline import Deadline
 from .._errors import NoCookie
 from .._limits import MAX_COOKIE_FILE
-from . import files, inside, rights
-from .vms import Vm
+from .._record import Record
+
+if TYPE_CHECKING:
+    from .vms import Vm
 
 # check_cookie in auth.erl: printable characters, then nothing but line ends and spaces.
-_CONTENT = re.compile(rb"([ -~]+)[\r\n ]*")
+_CONTENT = rb"([ -~]+)[\r\n ]*"
 
 
-class Cookie(NamedTuple):
+class Cookie(Record):
     """A cookie as bytes, and where it was found."""
 
     value: bytes
@@ -43,6 +45,8 @@ def find(vm: Vm, option: str | None, option_file: str | None, deadline: Deadline
     if option is not None:
         return Cookie(_encoded(option, "the option cookie"), "the option cookie")
     if option_file is not None:
+        from . import inside
+
         content = inside.with_files_of(None, deadline.left(), lambda: _read(option_file, owner=None))
         return Cookie(content, option_file)
     line = vm.command_line
@@ -54,6 +58,8 @@ def find(vm: Vm, option: str | None, option_file: str | None, deadline: Deadline
     if line.home:
         paths.append(os.path.join(line.home, ".erlang.cookie"))
         paths.append(os.path.join(line.config_home or os.path.join(line.home, ".config"), "erlang", ".erlang.cookie"))
+    from . import inside
+
     found = inside.with_files_of(vm.pid, deadline.left(), lambda: _first(paths, vm))
     if found is None:
         where = " or ".join(paths) or "its command line (and its home is not known)"
@@ -84,6 +90,8 @@ def _read(path: str, owner: Vm | None) -> bytes:
 
     Errors: NoCookie; with an owner, FileNotFoundError where it is missing.
     """
+    from . import files, rights
+
     try:
         found = files.read(path, MAX_COOKIE_FILE)
     except FileNotFoundError:
@@ -109,7 +117,7 @@ def _read(path: str, owner: Vm | None) -> bytes:
         )
     if owner is not None and status.st_mode & 0o077 and not released:
         raise NoCookie(f"the cookie file {path} must be accessible by its owner only: chmod 400 it, as Erlang demands")
-    match = _CONTENT.fullmatch(content)
+    match = re.fullmatch(_CONTENT, content)
     if match is None or len(content) > MAX_COOKIE_FILE:
         raise NoCookie(f"the cookie file {path} holds no cookie: it should be one line of printable characters")
     return match.group(1)

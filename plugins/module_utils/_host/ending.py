@@ -13,16 +13,16 @@ import os
 import re
 import signal
 import time
-from typing import NamedTuple
 
 from .._deadline import Deadline
 from .._errors import EpmdError
 from .._limits import KILL_SECONDS
+from .._record import Record
 
 POLL_SECONDS = 0.001
 
 
-class Running(NamedTuple):
+class Running(Record):
     """A process, and its start in ticks since boot."""
 
     pid: int

@@ -15,9 +15,10 @@ import os
 import re
 import shlex
 import socket
-from typing import Collection, Mapping, NamedTuple, Sequence
+from typing import Collection, Mapping, Sequence
 
 from .._limits import MAX_UNIT_VALUE, MAX_UNIT_VALUES
+from .._record import Record
 from .._wire.epmd import DEFAULT_PORT
 
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
@@ -36,14 +37,14 @@ _STARTED_BY_SYSTEMD = ("enabled", "enabled-runtime")
 _RUNNING = ("active", "activating", "reloading")
 
 
-class Units(NamedTuple):
+class Units(Record):
     """The units of a host that run an epmd, those of the usual name first, and the names of all units that run now."""
 
     epmds: Sequence[Unit]
     running: frozenset[str]
 
 
-class Unit(NamedTuple):
+class Unit(Record):
     """A service that runs an epmd.
 
     sockets: the socket units that it takes its sockets from. addresses: where it listens. active: whether it or one of
@@ -160,7 +161,7 @@ def _normal(address: str) -> str:
     return address
 
 
-class _Command(NamedTuple):
+class _Command(Record):
     """The arguments of an epmd: its port and its addresses, None where it has none; whether systemd gives sockets."""
 
     port: int | None

@@ -12,13 +12,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import NamedTuple
+
+from .._record import Record
 
 _own_descriptors: list[int] = []
 """Our own /proc/self/fd, where /proc is that of another root directory, or missing."""
 
 
-class File(NamedTuple):
+class File(Record):
     """What a file is, and its first bytes: one more than the limit where it is longer."""
 
     status: os.stat_result

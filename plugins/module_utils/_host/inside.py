@@ -14,9 +14,10 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Callable, Iterator, NamedTuple, Sequence, TypeVar
+from typing import Callable, Iterator, Sequence, TypeVar
 
 from .._errors import NotPermitted
+from .._record import Record
 from . import children, files, rights
 from .namespaces import mapped, shares, shares_root
 
@@ -29,7 +30,7 @@ PR_SET_PDEATHSIG, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 23,
 CGROUPS = "/sys/fs/cgroup"
 
 
-class Ids(NamedTuple):
+class Ids(Record):
     """The user and group of a process, as its own user namespace numbers them."""
 
     uid: int
@@ -48,7 +49,7 @@ def join_network(pid: int) -> None:
 
 def _system_calls() -> Callable[..., int]:
     """A function that makes a system call by its name, for those that Python lacks. Its errors: OSError."""
-    import ctypes  # noqa: PLC0415
+    import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
 

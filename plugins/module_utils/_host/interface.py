@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import abc
 import re
-from typing import Collection, NamedTuple
+from typing import Collection, Iterable
+
+from .._record import Record
 
 
-class Process(NamedTuple):
+class Process(Record):
     """A running process. uid: the effective user. What this user may not see is None or empty.
 
     name: its command name. executable: the path of its program. arguments, environment: empty also where they are
@@ -29,7 +31,7 @@ class Process(NamedTuple):
     environment: dict[str, str]
 
 
-class Socket(NamedTuple):
+class Socket(Record):
     """A TCP socket; without a remote address it is a listener. None is what this way to read the host can't tell.
 
     uid: the user who made it. backlog: of a listener, the connections that may wait for it.
@@ -76,10 +78,17 @@ class Reader(abc.ABC):
         """The established connections, from this port and to that port, or any."""
 
     @abc.abstractmethod
-    def descriptors(self, pid: int, sockets: Collection[Socket], enough: Collection[Socket] = ()) -> dict[Socket, int]:
+    def descriptors(
+        self,
+        pid: int,
+        sockets: Collection[Socket],
+        enough: Iterable[Collection[Socket]] = (),
+        is_recent: bool = False,
+    ) -> dict[Socket, int]:
         """Those of the sockets that a process holds, each with its lowest descriptor.
 
-        enough: the sockets that are looked for; once these are found, the others need not be. Empty: all of them.
+        enough: once one of each of these is found, the others need not be. Empty: all of them. is_recent: whether they
+        were made a moment ago, so that they have the lowest descriptors that were free, or the highest of all.
 
         Errors: PermissionError, ProcessLookupError where it has ended.
         """

@@ -14,7 +14,7 @@ import functools
 import itertools
 import os
 import re
-from typing import Any, Callable, Collection, TypeVar, cast
+from typing import Any, Callable, Collection, Iterable, Iterator, TypeVar, cast
 
 from .._limits import MAX_COMMAND_LINE, MAX_ENVIRONMENT
 from . import sock_diag
@@ -67,22 +67,27 @@ class Linux(Reader):
         return sock_diag.sockets(sock_diag.ESTABLISHED, local_port or 0, remote_port or 0)
 
     @_of_process
-    def descriptors(self, pid: int, sockets: Collection[Socket], enough: Collection[Socket] = ()) -> dict[Socket, int]:
+    def descriptors(
+        self,
+        pid: int,
+        sockets: Collection[Socket],
+        enough: Iterable[Collection[Socket]] = (),
+        is_recent: bool = False,
+    ) -> dict[Socket, int]:
         links = {f"socket:[{socket.inode}]": socket for socket in sockets}
-        left = set(enough or sockets)
+        left = list(enough) or [[socket] for socket in sockets]
         found: dict[Socket, int] = {}
         # Also without sockets to look for: that they may not be seen shows only where a link is read.
-        with os.scandir(f"/proc/{pid}/fd") as entries:
-            for entry in entries:
-                try:
-                    socket = links.get(os.readlink(entry.path))
-                except FileNotFoundError:  # closed meanwhile
-                    continue
-                if socket is not None:
-                    found.setdefault(socket, int(entry.name))
-                    left.discard(socket)
-                    if not left:
-                        break
+        for name in _descriptors(pid, is_recent):
+            try:
+                socket = links.get(os.readlink(f"/proc/{pid}/fd/{name}"))
+            except FileNotFoundError:  # closed meanwhile
+                continue
+            if socket is not None:
+                found[socket] = min(int(name), found.get(socket, int(name)))
+                left = [group for group in left if socket not in group]
+                if not left:
+                    break
         return found
 
     def holders(self, sockets: Collection[Socket]) -> dict[Socket, list[int]]:
@@ -95,6 +100,17 @@ class Linux(Reader):
             for socket in held:
                 found.setdefault(socket, []).append(pid)
         return found
+
+
+def _descriptors(pid: int, is_recent: bool) -> Iterator[str]:
+    """The descriptors of a process in the order in which to look at them: the kernel gives the lowest first."""
+    if not is_recent:
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                yield entry.name
+        return
+    names = os.listdir(f"/proc/{pid}/fd")
+    yield from itertools.islice(itertools.chain.from_iterable(zip(names, reversed(names))), len(names))
 
 
 def _pids() -> list[int]:

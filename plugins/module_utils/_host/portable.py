@@ -14,9 +14,10 @@ import errno
 import functools
 import itertools
 import os
-from typing import Any, Callable, Collection, Iterable, NamedTuple, TypeVar, cast
+from typing import Any, Callable, Collection, Iterable, TypeVar, cast
 
 from .._limits import MAX_COMMAND_LINE, MAX_ENVIRONMENT
+from .._record import Record
 from .interface import Process, Reader, Socket
 
 try:
@@ -87,7 +88,8 @@ class Portable(Reader):
         self,
         pid: int,
         sockets: Collection[Socket],
-        enough: Collection[Socket] = (),  # noqa: ARG002
+        enough: Iterable[Collection[Socket]] = (),  # noqa: ARG002
+        is_recent: bool = False,  # noqa: ARG002
     ) -> dict[Socket, int]:
         held = sorted(_tcp(psutil.Process(pid)), key=lambda one: -one.descriptor)
         wanted = set(sockets)
@@ -115,7 +117,7 @@ def _length(words: Iterable[str]) -> int:
     return sum(len(os.fsencode(word)) + 1 for word in words)
 
 
-class _Held(NamedTuple):
+class _Held(Record):
     """A socket, and who holds it: -1 and None where that is hidden."""
 
     socket: Socket

@@ -15,12 +15,13 @@ import re
 import select
 import signal
 import subprocess
-from typing import IO, Iterator, Mapping, NamedTuple
+from typing import IO, Iterator, Mapping
 
 from .._deadline import Deadline
 from .._errors import CannotStart, TimedOut
 from .._legible import legible
 from .._limits import KILL_SECONDS, MAX_COMMAND_OUTPUT, MAX_SHOWN_OUTPUT
+from .._record import Record
 from . import inside, namespaces, rights, systemd
 from .vms import Vm
 
@@ -30,7 +31,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ABOUT_INIT = "cat /proc/1/comm && readlink /proc/1/ns/net"
 
 
-class Place(NamedTuple):
+class Place(Record):
     """Where a node lives, and whether its init is systemd.
 
     container: the pid of the node, where it has a root directory or processes of its own. network: its network

@@ -25,7 +25,7 @@ def reader() -> Reader:
     obstacle = _obstacle()
     if not obstacle:
         return Linux()
-    from . import portable  # noqa: PLC0415
+    from . import portable
 
     if not portable.HAS_PSUTIL:
         raise PsutilMissing(

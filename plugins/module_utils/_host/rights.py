@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from .._errors import Ended, EpmdError, NotPermitted
+from .._record import Record
 
 
-class Rights(NamedTuple):
+class Rights(Record):
     """Effective user, effective group and supplementary groups, as numbers."""
 
     uid: int
@@ -25,7 +26,7 @@ class Rights(NamedTuple):
     groups: list[int]
 
 
-class Confinement(NamedTuple):
+class Confinement(Record):
     """What no program that a process starts can exceed.
 
     capabilities: the bounding set, as bits. no_new_privileges: setuid files have no effect.

@@ -19,13 +19,14 @@ BOOTED = "/run/systemd/system"
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 """Where the hierarchies with the units may be mounted."""
 
-_UNIT = re.compile(r"[^/]+\.(?:service|scope|socket)")
-_OWN_UNIT = re.compile(r"(?:beamops-)?epmd(?:[-@].*)?\.(?:service|socket|scope)")
+# Regular expressions, each compiled when it is used.
+_UNIT = r"[^/]+\.(?:service|scope|socket)"
+_OWN_UNIT = r"(?:beamops-)?epmd(?:[-@].*)?\.(?:service|socket|scope)"
 
 # A container that has no unit has a cgroup with its number, or below one that says whose it is.
-_CONTAINER = re.compile(r"(?:.*[-_:.])?[0-9a-f]{64}|(?:lxc|libpod|machine)[-_.].+")
+_CONTAINER = r"(?:.*[-_:.])?[0-9a-f]{64}|(?:lxc|libpod|machine)[-_.].+"
 _ENGINES = ("docker", "lxc", "libpod_parent", "podman", "containerd", "crio")
-_CONTAINER_SCOPE = re.compile(r"(?:docker|libpod|cri-containerd|containerd|crio|podman|nerdctl|lxc)-.+\.scope")
+_CONTAINER_SCOPE = r"(?:docker|libpod|cri-containerd|containerd|crio|podman|nerdctl|lxc)-.+\.scope"
 
 
 def is_booted() -> bool:
@@ -48,14 +49,14 @@ def unit_in(cgroup: str) -> str | None:
     """The innermost unit in the text of /proc/PID/cgroup, or the cgroup of a container that has none: `docker/0123`."""
     for path in _paths(cgroup):
         parts = path.strip("/").split("/")
-        units = [place for place, part in enumerate(parts) if _UNIT.fullmatch(part)]
+        units = [place for place, part in enumerate(parts) if re.fullmatch(_UNIT, part)]
         # That of a manager below another unit is no more than that unit.
         while len(units) > 1 and parts[units[-1]] == "init.scope":
             units.pop()
         containers = [
             place
             for place, part in enumerate(parts)
-            if _CONTAINER.fullmatch(part) or (place and parts[place - 1] in _ENGINES)
+            if re.fullmatch(_CONTAINER, part) or (place and parts[place - 1] in _ENGINES)
         ]
         if units and (not containers or units[-1] >= containers[-1]):
             return parts[units[-1]]
@@ -72,7 +73,7 @@ def _paths(cgroup: str) -> list[str]:
 
 def is_container(unit: str | None) -> bool:
     """Whether this is a container and not a unit of the host itself."""
-    return unit is not None and ("/" in unit or _CONTAINER_SCOPE.fullmatch(unit) is not None)
+    return unit is not None and ("/" in unit or re.fullmatch(_CONTAINER_SCOPE, unit) is not None)
 
 
 def is_session(unit: str | None) -> bool:
@@ -82,7 +83,7 @@ def is_session(unit: str | None) -> bool:
 
 def is_application(unit: str | None) -> bool:
     """Whether this is something else than a unit of epmd's own: its end is that of the epmd, and all names are lost."""
-    return unit not in (None, "init.scope") and _OWN_UNIT.fullmatch(unit or "") is None
+    return unit not in (None, "init.scope") and re.fullmatch(_OWN_UNIT, unit or "") is None
 
 
 def keeps_epmd_alone(pid: int, unit: str) -> bool:

@@ -28,10 +28,10 @@ def at_once(
     """
     if len(items) == 1 and _namespace_of(vm_of(items[0])) is None:
         return [_result(work, items[0])]
-    from .._host import children  # noqa: PLC0415
+    from .._host import children
 
     if any(_namespace_of(vm_of(item)) is not None for item in items):
-        from .._host import inside  # noqa: F401, PLC0415
+        from .._host import inside  # noqa: F401
 
     outcomes = (
         children.at_once(lambda item: _in_its_namespace(work, item, vm_of(item)), items, seconds) if items else []
@@ -45,7 +45,7 @@ def _namespace_of(vm: Vm | None) -> int | None:
 
 def _in_its_namespace(work: Callable[[T], U], item: T, vm: Vm | None) -> U:
     if vm is not None and vm.pid is not None and vm.namespace is not None:
-        from .._host import inside  # noqa: PLC0415
+        from .._host import inside
 
         inside.join_network(vm.pid)
     return work(item)

@@ -9,13 +9,14 @@ Standard: systemd.unit(5) and cgroups(7) for the unit of a process.
 from __future__ import annotations
 
 import os
-from typing import Collection, NamedTuple, Sequence
+from typing import Collection, Sequence
 
 from .._deadline import Deadline
 from .._host import owners, systemd, vms
 from .._host.owners import Listener
 from .._host.vms import Vm
 from .._limits import MARGIN_SECONDS
+from .._record import Record
 from .._wire.epmd_client import Daemon, State, Table
 from . import diagnose
 from .at_once import at_once
@@ -23,7 +24,7 @@ from .records import Epmd, EpmdKey, Finding, Foreign, Repair
 from .tables import ask
 
 
-class _Place(NamedTuple):
+class _Place(Record):
     """A network namespace: a process that lives in it, the epmds that its nodes use, and other ports to look at.
 
     nodes: the pids of its nodes. node_ports: their distribution ports.
@@ -106,7 +107,7 @@ def _describe(place: _Place, other_pids: Collection[int | None], timeout: float)
                 found[port, index] = Epmd(EpmdKey(None, daemon), table, table)
     # The sockets of the host are read once: anybody can put a thousand names into a table.
     foreign = any(_strangers(epmd, place) for epmd in found.values())
-    pids = owners.listening_owners() if foreign else {}
+    pids = _owners() if foreign else {}
     return [
         _with_process(epmd, _process(epmd, listening[port], index), place)._replace(
             foreign=tuple(
@@ -117,6 +118,12 @@ def _describe(place: _Place, other_pids: Collection[int | None], timeout: float)
         )
         for (port, index), epmd in sorted(found.items(), key=lambda item: item[0][0])
     ]
+
+
+def _owners() -> dict[int, int]:
+    from .._host import searches
+
+    return searches.listening_owners()
 
 
 def _asked(addresses: Sequence[str], port: int, timeout: float) -> tuple[Daemon, Table]:
@@ -170,8 +177,10 @@ def _with_process(epmd: Epmd, process: tuple[int | None, list[str]] | None, plac
 
 def _stranger(epmd: Epmd) -> str:
     """Who answers in place of an epmd, as far as that can be seen."""
-    found = owners.strangers(epmd.key.daemon.port, epmd.addresses)
-    who = "; ".join(f"{vms.describe(pid)}, at {', '.join(at)}" for pid, at in found.items())
+    from .._host import processes, searches
+
+    found = searches.strangers(epmd.key.daemon.port, epmd.addresses)
+    who = "; ".join(f"{processes.describe(pid)}, at {', '.join(at)}" for pid, at in found.items())
     return f"port {epmd.key.daemon.port} belongs to {who}, which answers as an epmd but is not one" if who else ""
 
 

@@ -11,9 +11,13 @@ ports of such services are asked only if flags or epmd say that they are the nod
 
 from __future__ import annotations
 
-from typing import Collection, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Callable, Collection, Sequence
 
 from .._host.owners import Listener
+from .._record import Record
+
+if TYPE_CHECKING:
+    from .._host.interface import Socket
 
 DISTRIBUTION_BACKLOG = 128
 
@@ -33,7 +37,7 @@ WEB = frozenset([80, 443, 4000, 4001, 8080, 8443])
 """Ports that web servers use, and that people like for anything else. Web servers in Erlang log no bad request."""
 
 
-class Candidates(NamedTuple):
+class Candidates(Record):
     """Listeners to ask, in this order: those that hints point to, then those that nothing else explains.
 
     unasked: those that belong to another service for all that is known.
@@ -42,6 +46,32 @@ class Candidates(NamedTuple):
     likely: list[Listener]
     unlikely: list[Listener]
     unasked: list[Listener]
+
+
+OWN, IN_RANGE, LIKELY, UNASKED = 0, 1, 3, 7
+"""Ranks: of the port that epmd has for the node, those of its range, the last that is likely, and what is not asked."""
+
+
+def ranking(
+    listen_range: tuple[int, int] | None, own: Collection[int], registered: Collection[int], largest_backlog: int
+) -> Callable[[Listener | Socket], int]:
+    """How likely a listener is the distribution port, 0 the likeliest. The arguments: as of `candidates`."""
+    low, high = listen_range or (0, 0)
+    backlog = min(DISTRIBUTION_BACKLOG, largest_backlog)
+
+    def rank(found: Listener | Socket) -> int:
+        if found.port in own:
+            return OWN
+        if low <= found.port <= high:
+            return IN_RANGE
+        fits = found.backlog in (None, backlog)
+        if found.port in KNOWN_SERVICES or (found.port in WEB and not fits):
+            return 6 if found.port in registered else UNASKED
+        if found.port in WEB:
+            return 5
+        return 2 if found.port in registered else LIKELY if fits else 4
+
+    return rank
 
 
 def candidates(
@@ -59,24 +89,10 @@ def candidates(
     backlog down to (net.core.somaxconn). is_node: whether the VM was started as a node that listens; one that was not
     may be no node at all, so only the likeliest gets more than a moment.
     """
-    low, high = listen_range or (0, 0)
-    backlog = min(DISTRIBUTION_BACKLOG, largest_backlog)
-
-    def rank(found: Listener) -> int:
-        if found.port in own:
-            return 0
-        if low <= found.port <= high:
-            return 1
-        fits = found.backlog in (None, backlog)
-        if found.port in KNOWN_SERVICES or (found.port in WEB and not fits):
-            return 6 if found.port in registered else 7
-        if found.port in WEB:
-            return 5
-        return 2 if found.port in registered else 3 if fits else 4
-
+    rank = ranking(listen_range, own, registered, largest_backlog)
     ranked = sorted(listeners, key=rank)
-    likely = [found for found in ranked if rank(found) < 4]
-    unlikely = [found for found in ranked if 4 <= rank(found) < 7]
+    likely = [found for found in ranked if rank(found) <= LIKELY]
+    unlikely = [found for found in ranked if LIKELY < rank(found) < UNASKED]
     if not is_node:
         likely, unlikely = likely[:1], likely[1:] + unlikely
-    return Candidates(likely, unlikely, [found for found in ranked if rank(found) == 7])
+    return Candidates(likely, unlikely, [found for found in ranked if rank(found) == UNASKED])

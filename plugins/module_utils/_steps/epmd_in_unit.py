@@ -13,7 +13,7 @@ import contextlib
 import os
 import re
 import time
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from .._deadline import Deadline
 from .._errors import CannotStart, EpmdError
@@ -23,6 +23,7 @@ from .._host.programs import Place
 from .._host.vms import Vm
 from .._legible import legible
 from .._limits import CLEAN_UP_SECONDS
+from .._record import Record
 from .._wire.epmd_client import Daemon
 
 SYSTEMCTL = ["systemctl", "--no-ask-password"]
@@ -35,7 +36,7 @@ _ABOUT_UNIT = re.compile(
 )
 
 
-class OwnEpmd(NamedTuple):
+class OwnEpmd(Record):
     """An epmd as the node would have started it."""
 
     program: str
@@ -44,7 +45,7 @@ class OwnEpmd(NamedTuple):
     environment: dict[str, str]
 
 
-class Way(NamedTuple):
+class Way(Record):
     """An epmd that is being started.
 
     ended: why it has ended, empty as long as it has not. how: the end of `epmd was started`.

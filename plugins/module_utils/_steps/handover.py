@@ -14,14 +14,15 @@ import contextlib
 import fcntl
 import os
 import time
-from typing import Any, Callable, Collection, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Collection, Iterator, Sequence
 
 from .._deadline import Deadline
 from .._errors import EpmdError, NotPermitted, in_words
-from .._host import epmd_units, programs, systemd, vms
+from .._host import epmd_units, processes, programs, systemd, vms
 from .._host.vms import Vm
 from .._legible import all_legible, legible
 from .._options import Options, check
+from .._record import Record
 from .._wire import epmd as epmd_protocol
 from .._wire import epmd_client
 from .._wire.epmd_client import Daemon, State, Table
@@ -58,7 +59,7 @@ class NoSystemd(EpmdError):
     reason = "no_systemd"
 
 
-class Wish(NamedTuple):
+class Wish(Record):
     """What is asked for.
 
     unit: the socket or the service that shall own epmd, None for the one that is found. restart: whether also an epmd
@@ -70,7 +71,7 @@ class Wish(NamedTuple):
     allow_lost: tuple[str, ...] = ()
 
 
-class Outcome(NamedTuple):
+class Outcome(Record):
     """What the module returns. before, after: the tables of epmd, name to port. gap_ms: how long each name was gone."""
 
     changed: bool
@@ -95,7 +96,7 @@ class Outcome(NamedTuple):
         return {key: all_legible(value) for key, value in self._asdict().items() if key in keys}
 
 
-class _Seen(NamedTuple):
+class _Seen(Record):
     """This host before the hand-over. epmd: None where none answers. vms: every Erlang VM.
 
     held: the nodes that have their name at it. lost: those that could have. refused: why a node that is looked at can't
@@ -115,7 +116,7 @@ class _Seen(NamedTuple):
         return dict(self.epmd.after.names) if self.epmd else {}
 
 
-class _Ready(NamedTuple):
+class _Ready(Record):
     """A node that has proved its cookie, and what has it register."""
 
     node: Lost
@@ -381,7 +382,7 @@ def _foreign(seen: _Seen) -> dict[str, str]:
     for name, port in seen.names.items():
         if name not in own:
             pid = foreign[name].pid if name in foreign else None
-            who = vms.describe(pid) if pid else "no process that can be seen"
+            who = processes.describe(pid) if pid else "no process that can be seen"
             reasons[name] = f"port {port} belongs to {who}, and no Erlang node with this name and port runs here"
     return reasons
 

@@ -12,13 +12,14 @@ erl_epmd.erl).
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple, Sequence
+from typing import Iterable, Sequence
 
 from .._deadline import Deadline
 from .._errors import EpmdError
-from .._host import owners, rights, systemd, vms
+from .._host import connections, owners, processes, rights, searches, systemd
 from .._limits import MARGIN_SECONDS
 from .._options import Options, agrees
+from .._record import Record
 from .._wire import epmd, epmd_client
 from .._wire.epmd_client import Daemon
 from .._wire.node import NodeConnection
@@ -64,7 +65,7 @@ def _saying(diagnosis: Diagnosis, *sentences: str) -> Diagnosis:
 
 def _owner(port: int) -> str:
     """Whose a listening port is."""
-    pids = owners.listening_pids(port)
+    pids = searches.listening_pids(port)
     if pids:
         return f"port {port} belongs to {_described(pids)}"
     if owners.addresses(port):
@@ -76,13 +77,13 @@ def _owner(port: int) -> str:
 
 def owner_of_epmd_port(port: int) -> str:
     """Whose the port of an epmd is, at which addresses, and what keeps those processes alive."""
-    found = owners.listening_at(port)
+    found = searches.listening_at(port)
     if not found:
         return _owner(port)
     each = []
     for pid, addresses in found.items():
         unit = systemd.unit_of(pid)
-        each.append(f"{vms.describe(pid)}{f' in {unit}' if unit else ''}, at {', '.join(addresses)}")
+        each.append(f"{processes.describe(pid)}{f' in {unit}' if unit else ''}, at {', '.join(addresses)}")
     return f"port {port} belongs to {'; '.join(each)}"
 
 
@@ -93,8 +94,8 @@ def _holder(observation: Observation, deadline: Deadline) -> str:
         client = port_of_holder(observation.daemon, str(observation.alive), deadline)
     except EpmdError:
         client = None
-    pids = owners.connected_pids(port, client)
-    own = [observation.vm.pid] if observation.vm.pid else owners.listening_pids(observation.port or 0)
+    pids = searches.connected_pids(port, client)
+    own = [observation.vm.pid] if observation.vm.pid else searches.listening_pids(observation.port or 0)
     if client and pids and pids == own:
         return _ITSELF
     others = [pid for pid in pids if pid not in own]
@@ -107,13 +108,13 @@ def _holder(observation: Observation, deadline: Deadline) -> str:
 def port_of_holder(daemon: Daemon, alive: str, deadline: Deadline) -> int | None:
     """The port from which the holder of this name is connected to epmd; None where that can't be seen."""
     descriptor = epmd_client.ask_descriptors(daemon, deadline).get(alive)
-    pid = None if descriptor is None else owners.epmd_pid(daemon.port)
+    pid = None if descriptor is None else searches.epmd_pid(daemon.port)
     if pid is None or descriptor is None:
         return None
-    return owners.peer_port(pid, descriptor, daemon.port)
+    return connections.peer_port(pid, descriptor, daemon.port)
 
 
-class AtPort(NamedTuple):
+class AtPort(Record):
     """What is at the port that epmd has for a node, in words; is_another: whether it was seen to be none of its ports.
 
     What was not asked, or did not answer, may pass on to the node what it gets.
@@ -131,7 +132,7 @@ def what_is_at(port: int, observation: Observation, deadline: Deadline) -> AtPor
     owner = _owner(port)
     if port == observation.daemon.port or not owners.addresses(port):
         return AtPort(owner, True)
-    if port in KNOWN_SERVICES or owners.listening_emulator(port) is None:
+    if port in KNOWN_SERVICES or searches.listening_emulator(port) is None:
         return AtPort(owner, False)
     try:
         connection = NodeConnection.open(observation.daemon.address, port, deadline.share(2), deadline)
@@ -157,7 +158,7 @@ def by_hand(observation: Observation) -> str:
 
 
 def _described(pids: Iterable[int]) -> str:
-    return ", ".join(vms.describe(pid) for pid in pids)
+    return ", ".join(processes.describe(pid) for pid in pids)
 
 
 FORGOTTEN = "a Java or C node that epmd has forgotten can't be found, and registers only when it is started"
@@ -185,7 +186,7 @@ def explain_missing(
 
 def _listed(names: Sequence[str]) -> str:
     listed = f"running: {', '.join(sorted(set(names)))}" if names else "no Erlang node is running"
-    return listed + vms.hidden()
+    return listed + processes.hidden()
 
 
 def _tables(epmds: Iterable[Epmd], options: Options) -> dict[int, dict[str, int]]:
@@ -202,7 +203,7 @@ def _foreigner(name: str, tables: dict[int, dict[str, int]]) -> str:
     alive = name.partition("@")[0]
     for found, port in ((found, port) for names in tables.values() for found, port in names.items()):
         if agrees(alive, found):
-            pids = owners.listening_pids(port)
+            pids = searches.listening_pids(port)
             owner = f"belongs to {_described(pids)}" if pids else "belongs to no process that can be seen"
             return f"epmd has this name with port {port}, which {owner}; no Erlang VM here has this name"
     return ""

@@ -9,7 +9,7 @@ Standard: "Observe" in the way of the data. What is seen goes to `diagnose.py`.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Iterator, Sequence
 
 from .._deadline import Deadline
 from .._errors import (
@@ -25,10 +25,11 @@ from .._errors import (
     in_words,
 )
 from .._host import owners, vms
-from .._host.owners import Listener, Sockets
+from .._host.owners import Listener, Sockets, Sought
 from .._host.vms import Vm
 from .._limits import MARGIN_SECONDS, MOMENT_SECONDS
 from .._options import Options, agrees
+from .._record import Record
 from .._wire import epmd, epmd_client
 from .._wire.epmd_client import Daemon, Table
 from .._wire.node import NodeConnection
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 LOOPBACK = ["127.0.0.1", "::1"]
 
 
-class Answer(NamedTuple):
+class Answer(Record):
     """Which listener is the distribution port, and the name in its challenge.
 
     Without a name, trouble says why, and is_node whether it is a node at all (None: it is silent). tls: whether that
@@ -61,9 +62,11 @@ class Answer(NamedTuple):
 def find(options: Options) -> list[Vm]:
     """The Erlang VMs to look at, those of our own network namespace first. Errors: EpmdError."""
     if options.port is not None and (options.cookie is not None or options.cookie_file is not None):
-        uid = owners.listening_uid(options.port)
+        from .._host import searches
+
+        uid = searches.listening_uid(options.port)
         user = None if uid is None else vms.user_name(uid)
-        executable = owners.listening_emulator(options.port)
+        executable = searches.listening_emulator(options.port)
         return [vms.UNKNOWN._replace(uid=uid, user=user, executable=executable)]
     found = vms.find()
     if options.port is None:
@@ -76,13 +79,16 @@ def _at_port(found: Sequence[Vm], port: int, epmd_port: int | None) -> list[Vm]:
 
     Errors: EpmdError; NotPermitted where one may be it and can't be seen. The user whose port it is can be seen always.
     """
+    from .._host import searches
+
     listening: list[Vm] = []
     hidden: list[NotPermitted] = []
     for vm in found:
         try:
-            sockets = owners.sockets_of(vm, daemon_of(vm, epmd_port).port)
+            there = Sought(lambda found: found.port == port, connection=False)
+            sockets = owners.sockets_of(vm, daemon_of(vm, epmd_port).port, there)
         except NotPermitted as error:
-            if owners.listening_uid(port) in (vm.uid, None):
+            if searches.listening_uid(port) in (vm.uid, None):
                 hidden.append(error)
         else:
             listening += [vm for listener in sockets.listeners if listener.port == port][:1]
@@ -121,7 +127,7 @@ def daemon_of(vm: Vm, epmd_port: int | None) -> Daemon:
 def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
     """Look at these nodes, at the cost of one challenge each. One that has ended meanwhile is left out."""
     if any(vm.command_line.tls for vm in found):
-        from .._host import certificates  # noqa: F401, PLC0415
+        from .._host import certificates  # noqa: F401
 
     asked = _tables(found, options)
     outcomes = at_once(
@@ -138,7 +144,7 @@ def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
     ]
 
 
-class _Asked(NamedTuple):
+class _Asked(Record):
     """The table of an epmd, and the seconds that it took to get it."""
 
     table: Table
@@ -176,11 +182,18 @@ def _look(vm: Vm, options: Options, table: Table | None, deadline: Deadline) -> 
     daemon = daemon_of(vm, options.epmd_port)
     if table is None:
         table = tables.ask(daemon, deadline.share(2))
-    sockets = _sockets(vm, daemon, options.port)
+    sockets = _sockets(vm, daemon, options.port, _sought(vm, table, options))
     if vm.pid is not None and not sockets.listeners and vms.has_ended(vm.pid):
         return None
     found = _candidates(vm, sockets.listeners, table, options)
-    answer = _first_challenge(found, _own_ports(vm, table), _Dialer(vm, options, deadline), deadline)
+    dialer, own_ports = _Dialer(vm, options, deadline), _own_ports(vm, table)
+    if not sockets.are_all:
+        found = found._replace(unlikely=[])
+    answer = _first_challenge(found, own_ports, dialer, deadline)
+    if answer.name is None and not answer.is_node and not sockets.are_all:
+        sockets = _sockets(vm, daemon, options.port)
+        found = _candidates(vm, sockets.listeners, table, options)
+        answer = _first_challenge(found, own_ports, dialer, deadline)
     if answer.name is not None and answer.listener is not None:
         own = daemon._replace(address="::1" if ":" in answer.listener.address else "127.0.0.1")
         if own != daemon:
@@ -208,7 +221,7 @@ def look_again(observation: Observation, table: Table, deadline: Deadline) -> Ob
     table = epmd_client.confirm(observation.daemon, table, observation.alive or "", deadline)
     observation = observation._replace(table=table)
     # After the table: the socket of a registration that epmd has by then can be seen.
-    sockets = _sockets(observation.vm, observation.daemon, observation.port)
+    sockets = _sockets(observation.vm, observation.daemon, None, Sought(None, connection=True, is_recent=True))
     return observation._replace(holds=_holds(observation, sockets, deadline))
 
 
@@ -217,22 +230,45 @@ def _holds(observation: Observation, sockets: Sockets, deadline: Deadline) -> bo
     if observation.vm.pid is None or not observation.is_registered:
         return None
     if not sockets.to_epmd:
+        sockets = _all_sockets(observation, sockets)
+    if not sockets.to_epmd:
         return False
     if sockets.clients == len(observation.table.names):
         # Each name has a connection, so each connection has a name: what the node holds is its registration.
         return True
-    from . import holders  # noqa: PLC0415
+    from . import holders
 
     holder = holders.port_of_holder(observation.daemon, str(observation.alive), deadline)
-    return holder is None or holder in sockets.to_epmd
+    return holder is None or holder in sockets.to_epmd or holder in _all_sockets(observation, sockets).to_epmd
 
 
-def _sockets(vm: Vm, daemon: Daemon, port: int | None) -> Sockets:
+def _all_sockets(observation: Observation, sockets: Sockets) -> Sockets:
+    """All sockets of the node, where some may not have been seen."""
+    return sockets if sockets.are_all else _sockets(observation.vm, observation.daemon, None)
+
+
+def _sought(vm: Vm, table: Table, options: Options) -> Sought:
+    """What is enough to see of a VM: its likeliest listener, and its connection to epmd where that matters.
+
+    A process may hold a hundred thousand sockets, and these are its oldest.
+    """
+    line, own, port = vm.command_line, _own_ports(vm, table), options.port
+    connection = bool(own) or not line.starts_epmd
+    if port is not None:
+        return Sought(lambda found: found.port == port, connection)
+    rank = distribution_port.ranking(line.listen_range, own, table.names.values(), owners.largest_backlog())
+    enough = distribution_port.LIKELY
+    if own or line.listen_range:
+        enough = distribution_port.OWN if own else distribution_port.IN_RANGE
+    return Sought(lambda found: rank(found) <= enough, connection)
+
+
+def _sockets(vm: Vm, daemon: Daemon, port: int | None, sought: Sought | None = None) -> Sockets:
     if vm.pid is None:
         # Only its port is known: it listens wherever something does.
         at = port or 0
         return Sockets([Listener(-1, address, at) for address in owners.addresses(at) or LOOPBACK], set())
-    sockets = owners.sockets_of(vm, daemon.port)
+    sockets = owners.sockets_of(vm, daemon.port, sought)
     if port is None:
         return sockets
     return sockets._replace(listeners=[found for found in sockets.listeners if found.port == port])
@@ -260,7 +296,7 @@ def _candidates(vm: Vm, listeners: list[Listener], table: Table, options: Option
 
 def tls_context(vm: Vm, options: Options, deadline: Deadline) -> Tls:
     """How to speak TLS with this node. Errors: EpmdError."""
-    from .._host import certificates  # noqa: PLC0415
+    from .._host import certificates
 
     files = certificates.Files(options.tls_certfile, options.tls_keyfile, options.tls_cafile, "", "tls_certfile")
     return certificates.prepare(vm, files, deadline)
@@ -277,9 +313,22 @@ class _Dialer:
         self._options = options
         self._deadline = deadline
         self._context: Tls | None = None
+        self._troubles: dict[Listener, EpmdError] = {}
 
     def ask(self, listener: Listener, patience: Deadline) -> tuple[str, bool]:
-        """The name of the node that answers there, and whether it speaks TLS. Errors: EpmdError."""
+        """The name of the node that answers there, and whether it speaks TLS. Errors: EpmdError.
+
+        What gave no name is not asked again.
+        """
+        if listener in self._troubles:
+            raise self._troubles[listener]
+        try:
+            return self._ask(listener, patience)
+        except EpmdError as error:
+            self._troubles[listener] = error
+            raise
+
+    def _ask(self, listener: Listener, patience: Deadline) -> tuple[str, bool]:
         if self._is_sure:
             return self._name(listener, patience, self.tls), self.tls
         try:

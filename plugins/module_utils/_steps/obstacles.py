@@ -10,7 +10,7 @@ it is down only where nothing on the host has its port.
 from __future__ import annotations
 
 from .._deadline import Deadline
-from .._host import epmd_units, loopback, owners
+from .._host import owners
 from .._wire import epmd_client
 from .._wire.epmd_client import Daemon, State, Table
 
@@ -18,6 +18,8 @@ from .._wire.epmd_client import Daemon, State, Table
 def explain(daemon: Daemon, table: Table, deadline: Deadline) -> Table:
     """The same table, which is not up, or a newer one, with what is in the way and what to type. No errors."""
     if table.state is State.MUTE:
+        from .._host import loopback
+
         cure = loopback.cure(daemon.address)
         return table._replace(trouble=f"{table.trouble} ({cure})") if cure else table
     elsewhere = owners.addresses(daemon.port)
@@ -32,6 +34,8 @@ def explain(daemon: Daemon, table: Table, deadline: Deadline) -> Table:
 
 def _refusal(daemon: Daemon, elsewhere: list[str]) -> str:
     """Why a connection is refused although something listens on this port, at these addresses."""
+    from .._host import epmd_units
+
     address, port = daemon
     if epmd_units.covers(elsewhere, address):
         return f"{address} port {port} refuses the connection, although something listens there: look for a firewall"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
 
 from .._deadline import Deadline
 from .._errors import CannotStart, EpmdError
@@ -19,6 +18,7 @@ from .._host.ending import Running
 from .._host.epmd_units import EVERYWHERE, Unit, Units
 from .._host.programs import Place
 from .._limits import CLEAN_UP_SECONDS
+from .._record import Record
 from .._wire.epmd_client import Daemon
 from . import daemons, epmd_in_unit, start_epmd
 from .epmd_in_unit import SYSTEMCTL, OwnEpmd
@@ -43,7 +43,7 @@ class NotReplaceable(EpmdError):
     reason = "not_replaceable"
 
 
-class Owner(NamedTuple):
+class Owner(Record):
     """The unit that shall own the epmd of this port, among all units.
 
     unit: None only in check mode, where it will be written. files: those of it and its sockets. needs_reload: whether
@@ -134,7 +134,7 @@ def _is_outdated(owner: Owner, epmd: Epmd) -> bool:
     return owner.needs_reload or process is None or newest > process.started
 
 
-class Old(NamedTuple):
+class Old(Record):
     """The epmd that is to be replaced. unit: to be stopped with it; empty where the process alone has to end."""
 
     epmd: Epmd

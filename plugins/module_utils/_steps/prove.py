@@ -8,11 +8,12 @@ Standard: "Prove" in the way of the data. Every epmd is asked once, after all of
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from .._deadline import Deadline
 from .._errors import EpmdError, NotRegistered, StillSilent
 from .._limits import MARGIN_SECONDS
+from .._record import Record
 from .._wire import epmd_client, erl_epmd
 from .._wire.epmd_client import State, Table
 from .._wire.etf import Term
@@ -21,7 +22,7 @@ from .at_once import at_once
 from .records import EpmdKey, Lost, Observation, Repair
 
 
-class Attempt(NamedTuple):
+class Attempt(Record):
     """What was done for one node, and what it answered.
 
     table: what its epmd had when that was seen last. reply: of `register_node`, None where it was not called.

@@ -9,15 +9,24 @@ socket, a file or a cookie.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .._errors import EpmdError
 from .._host.owners import Listener
 from .._host.vms import Vm
+from .._record import Record
 from .._wire.epmd_client import DOWN, Daemon, Table
 
+# The verdicts on a node.
+REGISTERED = "registered"
+MISSING = "missing"
+BORROWED = "borrowed"
+CONFLICT = "conflict"
+EPMD_DOWN = "epmd_down"
+EPMD_UNRESPONSIVE = "epmd_unresponsive"
+NOT_APPLICABLE = "not_applicable"
+UNIDENTIFIED = "unidentified"
 
-class EpmdKey(NamedTuple):
+
+class EpmdKey(Record):
     """Which epmd: where nodes ask for it, and in which network namespace (None: our own)."""
 
     namespace: int | None
@@ -29,7 +38,7 @@ class EpmdKey(NamedTuple):
         return ((self.namespace or 0) << 16) + self.daemon.port
 
 
-class Observation(NamedTuple):
+class Observation(Record):
     """What was seen of one node.
 
     tls: whether it is spoken to in TLS. listener: its distribution port, or the likeliest one where it did not answer;
@@ -83,7 +92,7 @@ class Observation(NamedTuple):
         return self.alive is not None and self.port is not None and self.table.names.get(self.alive) == self.port
 
 
-class Lost(NamedTuple):
+class Lost(Record):
     """A node that can be registered again: its name as epmd knows it, where it listens, and what epmd lacks.
 
     doubt: the flag by which it may need no epmd, which only the node itself can tell; empty without such a flag.
@@ -101,7 +110,7 @@ class Lost(NamedTuple):
         return f"{self.listener.reachable} port {self.listener.port}"
 
 
-class Diagnosis(NamedTuple):
+class Diagnosis(Record):
     """A verdict, and what was seen in a few words. lost: only where the verdict calls for a repair.
 
     doubtful: the node, where it has to be asked whether it needs an epmd before that verdict is one.
@@ -113,7 +122,7 @@ class Diagnosis(NamedTuple):
     doubtful: Lost | None = None
 
 
-class Repair(NamedTuple):
+class Repair(Record):
     """How a repair ended: what epmd was seen to have afterwards, or would have in check mode.
 
     started: whether an epmd was started. reason: why it failed, for programs; empty where it did not.
@@ -127,7 +136,7 @@ class Repair(NamedTuple):
     reason: str = ""
 
 
-class Finding(NamedTuple):
+class Finding(Record):
     """A node as it stands after the steps that it went through. repair: None where nothing was to be repaired."""
 
     observation: Observation
@@ -135,7 +144,7 @@ class Finding(NamedTuple):
     repair: Repair | None = None
 
 
-class Epmd(NamedTuple):
+class Epmd(Record):
     """An epmd at the start and at the end of a run, with its process.
 
     addresses: those that it listens on. pid: None if what listens there is no epmd, or can't be seen. unit: the systemd
@@ -156,7 +165,7 @@ class Epmd(NamedTuple):
     stranger: str = ""
 
 
-class Foreign(NamedTuple):
+class Foreign(Record):
     """A name at epmd that belongs to no node that was found: a C node, a node that is gone, a squatter."""
 
     name: str

@@ -25,11 +25,11 @@ from .._errors import (
     Unreachable,
     in_words,
 )
-from .._host import cookies, owners
+from .._host import connections, cookies
 from .._host.cookies import Cookie
 from .._limits import FORGET_ATTEMPTS, MARGIN_SECONDS
 from .._options import Options
-from .._wire import epmd_client, erl_epmd, handshake
+from .._wire import digest, epmd_client, erl_epmd
 from .._wire.epmd_client import State, Table
 from .._wire.erl_epmd import Held
 from .._wire.node import NodeConnection
@@ -41,8 +41,13 @@ from .records import Lost, Repair
 
 def repair(lost: Sequence[Lost], options: Options) -> list[Repair]:
     """Register these nodes, and prove it. How that ended for each, in their order."""
+    # What each child would have to compile for itself.
+    from .._wire import control  # noqa: F401
+
     if options.start_epmd and any(node.observation.table.state is State.DOWN for node in lost):
-        from . import start_epmd  # noqa: F401, PLC0415
+        from . import start_epmd  # noqa: F401
+    if len(lost) > 1 and any(node.observation.vm.command_line.cookie is None for node in lost):
+        from .._host import inside  # noqa: F401
 
     attempts = at_once(
         lambda node: _attempt(node, options),
@@ -160,7 +165,7 @@ def _check(node: Lost, options: Options) -> None:
     if observation.name is None:
         kind = type(observation.trouble) if observation.trouble else EpmdError
         raise kind(f"{node.why}, but the node does not answer: {observation.trouble}")
-    handshake.digest(b"", 0)  # a Python may have no MD5
+    digest.digest(b"", 0)  # a Python may have no MD5
 
 
 def _attempt(node: Lost, options: Options) -> Attempt:
@@ -207,7 +212,7 @@ def _authenticate(node: Lost, connection: NodeConnection, cookie: Cookie) -> Non
     # A digest is enough to guess a cookie from. Between look and connection, somebody else may have taken the port.
     pid = node.observation.vm.pid
     own, theirs = connection.ends
-    if pid and not owners.accepted(pid, theirs, own):
+    if pid and not connections.accepted(pid, theirs, own):
         raise EpmdError(
             f"{node.where} is answered by another process than the node's, so the cookie was not used: run again"
         )
@@ -223,7 +228,7 @@ def _authenticate(node: Lost, connection: NodeConnection, cookie: Cookie) -> Non
 def _start_epmd(attempt: Attempt, deadline: Deadline) -> Attempt:
     """Start the epmd that the node asks, after the node itself has said that it does. Errors: EpmdError."""
     observation = attempt.node.observation
-    from . import start_epmd  # noqa: PLC0415
+    from . import start_epmd
 
     table, by_us, how = start_epmd.start(observation.vm, observation.daemon, observation.key.number, deadline)
     return attempt._replace(table=table, started=by_us, how=how)
@@ -270,7 +275,7 @@ def _register(attempt: Attempt, connection: NodeConnection, deadline: Deadline) 
         # Behind a port alone may be a node of another host, whose socket leads to an epmd of its own.
         if reply != erl_epmd.ALREADY_REGISTERED or observation.vm.pid is None:
             return attempt._replace(reply=reply)
-        for _ in range(FORGET_ATTEMPTS):
+        for _unused in range(FORGET_ATTEMPTS):
             # In this order: what is lost with the socket is known only if epmd is asked after it has been seen.
             held = erl_epmd.held(connection)
             table = epmd_client.ask_about(observation.daemon, node.alive, deadline)
@@ -304,7 +309,7 @@ def _given_up(
         return None if registered else "after its dead connection to an earlier epmd was cut"
     if registered == node.listener.port:
         return None
-    from . import holders  # noqa: PLC0415
+    from . import holders
 
     observation = node.observation
     if held.alive == node.alive:
@@ -326,7 +331,7 @@ def _given_up(
 
 def _held_elsewhere(node: Lost, deadline: Deadline) -> NotRegistered:
     """The error for a node of which another process than its erl_epmd holds its name with a wrong port."""
-    from . import holders  # noqa: PLC0415
+    from . import holders
 
     observation = node.observation
     port = holders.port_of_holder(observation.daemon, node.alive, deadline)

@@ -8,17 +8,18 @@ Standard: RETURN in the documentation of `epmd_register` and `epmd_facts`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Sequence
 
-from .._host import systemd, vms
+from .._host import systemd
 from .._legible import all_legible, legible
 from .._options import Options, agrees
+from .._record import Record
 from .._wire.epmd_client import State, Table
 from . import diagnose
 from .records import Epmd, Finding, Observation
 
 
-class Outcome(NamedTuple):
+class Outcome(Record):
     """What the modules return. reason: of a failure, for programs; empty where there is none."""
 
     changed: bool
@@ -32,7 +33,7 @@ class Outcome(NamedTuple):
     warnings: list[str]
 
 
-class _Failure(NamedTuple):
+class _Failure(Record):
     sentence: str
     reason: str
 
@@ -206,7 +207,9 @@ def _rendered(epmd: Epmd, table: Table) -> str:
 
 def _summary(nodes: Sequence[dict[str, Any]], is_prediction: bool) -> str:
     if not nodes:
-        return "no Erlang node runs here" + vms.hidden()
+        from .._host import processes
+
+        return "no Erlang node runs here" + processes.hidden()
     changed = [legible(str(node["name"])) for node in nodes if node["changed"]]
     if changed:
         return f"{'would register' if is_prediction else 'registered'}: {', '.join(changed)}"

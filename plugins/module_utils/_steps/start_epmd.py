@@ -15,14 +15,14 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from typing import NamedTuple
 
 from .._deadline import Deadline
 from .._errors import CannotStart, NotPermitted, StillSilent, TimedOut
-from .._host import children, namespaces, owners, programs, rights, vms
+from .._host import children, namespaces, owners, programs, rights, searches, vms
 from .._host.epmd_units import NO_UNITS, Units
 from .._host.programs import Place
 from .._host.vms import Vm
+from .._record import Record
 from .._wire import epmd_client
 from .._wire.epmd_client import Daemon, State, Table
 from . import epmd_in_unit, tables
@@ -34,7 +34,7 @@ FOREGROUND_SECONDS = 0.5
 """How long an epmd may take to say why it ends."""
 
 
-class Started(NamedTuple):
+class Started(Record):
     """The table of an epmd that answers, whether it was started by us, and how, as the end of `epmd was started`."""
 
     table: Table
@@ -104,7 +104,7 @@ def wait(daemon: Daemon, way: Way, deadline: Deadline) -> Table:
             time.sleep(POLL_SECONDS)
     except TimedOut:
         pass
-    kind = StillSilent if owners.epmd_pid(daemon.port) else CannotStart
+    kind = StillSilent if searches.epmd_pid(daemon.port) else CannotStart
     raise kind(f"epmd was started{way.how}, but {trouble} within {deadline.seconds:g} s")
 
 
@@ -134,17 +134,17 @@ def _by_hand(epmd: OwnEpmd, place: Place, deadline: Deadline) -> Way:
     Where logind has KillUserProcesses=yes and we are not root, the end of the login still does.
     """
     command = [*(_become(epmd.uid) if place.container is None else []), epmd.program]
-    before = set(owners.epmd_pids(epmd.port))
+    before = set(searches.epmd_pids(epmd.port))
     programs.run_as_node(place, [*command, "-daemon"], epmd.environment, deadline, f"{epmd.program} -daemon")
 
     def ended() -> str:
         # It does not tell whether it listens: its exit code is 0, and it has no output any more.
-        if set(owners.epmd_pids(epmd.port)) - before or owners.addresses(epmd.port):
+        if set(searches.epmd_pids(epmd.port)) - before or owners.addresses(epmd.port):
             return ""
         patience = Deadline(min(FOREGROUND_SECONDS, deadline.left()))
         said = programs.words_of(place, command, epmd.environment, patience, epmd.program)
         # One that was slow to begin may be there by now, and be why the other one ends.
-        if set(owners.epmd_pids(epmd.port)) - before or owners.addresses(epmd.port):
+        if set(searches.epmd_pids(epmd.port)) - before or owners.addresses(epmd.port):
             return ""
         return f"epmd was started, but ended at once: {said or f'{epmd.program} does not say why'}"
 
@@ -155,7 +155,7 @@ def _become_in(place: Place, uid: int) -> list[str]:
     """The start of a command that becomes the node's user in this place. Errors: EpmdError where it has ended."""
     if place.container is None:
         return _become(uid)  # systemd has no --uid for a user without a name
-    from .._host import inside  # noqa: PLC0415
+    from .._host import inside
 
     ids = inside.ids_inside(place.container)
     return ["setpriv", f"--reuid={ids.uid}", f"--regid={ids.gid}", "--clear-groups", "--"]

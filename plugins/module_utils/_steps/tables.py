@@ -24,6 +24,6 @@ def ask(daemon: Daemon, deadline: Deadline) -> Table:
     table = epmd_client.ask_names(daemon, deadline)
     if table.state is State.UP:
         return table
-    from . import obstacles  # noqa: PLC0415
+    from . import obstacles
 
     return obstacles.explain(daemon, table, deadline)

@@ -10,9 +10,8 @@ version magic.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .._errors import ProtocolError
+from .._record import Record
 from . import etf
 from .etf import Atom, Pid, Raw, Reference, Term
 
@@ -26,7 +25,7 @@ _MAGIC = bytes([etf.VERSION_MAGIC])
 _PAIR = bytes([etf.SMALL_TUPLE_EXT, 2])
 
 
-class Message(NamedTuple):
+class Message(Record):
     """A control message, which is a tuple that starts with its operation, and the message that it carries, if any."""
 
     control: tuple[Term, ...]

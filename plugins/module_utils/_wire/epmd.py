@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Iterator, NamedTuple
+from typing import Iterator
 
 from .._errors import ProtocolError
 from .._limits import MAX_EPMD_NAME_BYTES, MAX_EPMD_NAMES, MAX_NAME
+from .._record import Record
 from .cursor import U16, U32, Cursor
 
 DEFAULT_PORT = 4369
@@ -36,13 +37,13 @@ PORT2_RESP = 119
 # Port, node type, protocol, highest and lowest version.
 _REGISTRATION = struct.Struct(">HBBHH")
 # A name may contain any byte, a line feed too, so a line ends where a port does.
-_NAME_START = re.compile(rb"^name ", re.MULTILINE)
-_NAME_END = re.compile(rb" at port ([0-9]{1,5})\n")
-_DUMP_START = re.compile(rb"active name +<")
-_DUMP_END = re.compile(rb"> at port [0-9]{1,5}, fd = ([0-9]{1,9}) *\n")
+_NAME_START = rb"(?m)^name "
+_NAME_END = rb" at port ([0-9]{1,5})\n"
+_DUMP_START = rb"active name +<"
+_DUMP_END = rb"> at port [0-9]{1,5}, fd = ([0-9]{1,9}) *\n"
 
 
-class _Line(NamedTuple):
+class _Line(Record):
     """A line of a table or of a dump: its offset, the name, and the number at its end."""
 
     start: int
@@ -73,11 +74,12 @@ def _reply(data: bytes, what: str) -> Cursor:
     return Cursor(data, what)
 
 
-def _lines(text: bytes, starts: re.Pattern[bytes], ends: re.Pattern[bytes], highest: int) -> Iterator[_Line]:
+def _lines(text: bytes, start_of: bytes, end_of: bytes, highest: int) -> Iterator[_Line]:
     """The lines in a text, each from a start to the first end behind a name; what is no line is skipped.
 
     Both are searched forwards only: one regular expression for a line would look for its end from each start again.
     """
+    starts, ends = re.compile(start_of), re.compile(end_of)
     start, end = starts.search(text), ends.search(text)
     while start and end:
         first = start.end()

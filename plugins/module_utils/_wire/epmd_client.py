@@ -9,15 +9,16 @@ Standard: as `epmd.py`, which holds the bytes.
 from __future__ import annotations
 
 import enum
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from .._deadline import Deadline
 from .._errors import EpmdError, Refused
 from .._limits import MAX_EPMD_REPLY
+from .._record import Record
 from . import epmd, transport
 
 
-class Daemon(NamedTuple):
+class Daemon(Record):
     """Where an epmd is expected: the loopback address that nodes of its family use, and a port."""
 
     address: str
@@ -32,7 +33,7 @@ class State(enum.Enum):
     UP = "up"
 
 
-class Table(NamedTuple):
+class Table(Record):
     """What an epmd has registered: name to distribution port, empty unless `state` is UP.
 
     trouble: why a MUTE one gives no table, or what more is known of one that is DOWN.

@@ -12,10 +12,10 @@ ever.
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 from .._errors import ProtocolError
 from .._limits import FORGET_SECONDS
+from .._record import Record
 from . import etf
 from .epmd import DEFAULT_PORT, OTP_PROTOCOLS
 from .etf import Atom, Raw, Term
@@ -101,7 +101,7 @@ def register(connection: NodeConnection, alive: str, port: int, inet6: bool) -> 
     return etf.decode(connection.call("erl_epmd", "register_node", arguments))
 
 
-class Held(NamedTuple):
+class Held(Record):
     """The node's socket to its epmd, as it came, and the name and port that it registered with it (None: not known)."""
 
     socket: Raw

@@ -24,10 +24,11 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 from .._errors import ProtocolError
 from .._limits import MAX_DEPTH, MAX_INTEGER_BYTES, MAX_NAME, MAX_REFERENCE_WORDS
+from .._record import Record
 from .cursor import U8, U16, U32, Cursor
 
 VERSION_MAGIC = 131
@@ -92,27 +93,27 @@ class Raw(bytes):
     __slots__ = ()
 
 
-class BitString(NamedTuple):
+class BitString(Record):
     """Bits that are no whole number of bytes: `bits` (1 to 7) of the last byte count."""
 
     data: bytes
     bits: int
 
 
-class ImproperList(NamedTuple):
+class ImproperList(Record):
     """A list whose tail is not []."""
 
     items: list[Term]
     tail: Term
 
 
-class Map(NamedTuple):
+class Map(Record):
     """A map: its pairs of key and value, since a Python dict takes no list as a key."""
 
     pairs: list[tuple[Term, Term]]
 
 
-class Pid(NamedTuple):
+class Pid(Record):
     """A process identifier."""
 
     node: Atom
@@ -121,7 +122,7 @@ class Pid(NamedTuple):
     creation: int
 
 
-class Port(NamedTuple):
+class Port(Record):
     """A port identifier."""
 
     node: Atom
@@ -129,7 +130,7 @@ class Port(NamedTuple):
     creation: int
 
 
-class Reference(NamedTuple):
+class Reference(Record):
     """A reference: its words in the order of the wire."""
 
     node: Atom
@@ -137,7 +138,7 @@ class Reference(NamedTuple):
     words: tuple[int, ...]
 
 
-class Fun(NamedTuple):
+class Fun(Record):
     """A fun with its free variables; arity is None in the form before OTP R15 (FUN_EXT)."""
 
     module: Atom
@@ -150,7 +151,7 @@ class Fun(NamedTuple):
     free: list[Term]
 
 
-class Export(NamedTuple):
+class Export(Record):
     """An external fun, `fun M:F/A`."""
 
     module: Atom

@@ -23,14 +23,13 @@ needs the cookie. At State.REFUSED `refusal` says why; at State.CONNECTED the pe
 from __future__ import annotations
 
 import enum
-import hashlib
-import hmac
 import re
 import struct
-from typing import Callable, NamedTuple
+from typing import Callable
 
-from .._errors import NoMd5, ProtocolError
+from .._errors import ProtocolError
 from .._limits import MAX_NAME
+from .._record import Record
 from .cursor import U16, U32, Cursor
 
 # Distribution flags, as dist.hrl names them.
@@ -76,7 +75,6 @@ _OLD_CHALLENGE = struct.Struct(">cHII")
 _CHALLENGE = struct.Struct(">cQIIH")
 _REPLY = struct.Struct(">cI16s")
 _COMPLEMENT = struct.Struct(">cII")
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
 class State(enum.Enum):
@@ -91,28 +89,12 @@ class State(enum.Enum):
     REFUSED = "refused"
 
 
-class Peer(NamedTuple):
+class Peer(Record):
     """The node according to its challenge: full name, distribution flags, creation (0 before OTP 23)."""
 
     name: str
     flags: int
     creation: int
-
-
-def digest(cookie: bytes, challenge: int) -> bytes:
-    """MD5 of the cookie followed by the challenge in decimal (`gen_digest` in dist_util.erl). Errors: NoMd5."""
-    text = cookie + b"%d" % challenge
-    try:
-        try:
-            # In FIPS mode there is no MD5 for security, and the protocol has no other digest.
-            return hashlib.md5(text, usedforsecurity=False).digest()
-        except TypeError:  # before Python 3.9
-            return hashlib.md5(text).digest()
-    except (ValueError, AttributeError):
-        raise NoMd5(
-            "the Python on this host has no MD5, without which no Erlang node lets us connect: give another Python "
-            "with ansible_python_interpreter"
-        ) from None
 
 
 def _text(data: bytes) -> str:
@@ -169,6 +151,8 @@ class Handshake:
 
     def reply(self, cookie: bytes) -> list[bytes]:
         """The challenge reply, after the complement if one is due. Errors: RuntimeError unless CHALLENGED."""
+        from .digest import digest
+
         self._expect(State.CHALLENGED)
         self.state = State.REPLIED
         self._cookie = cookie
@@ -241,7 +225,7 @@ class Handshake:
     def _challenged(self, name: bytes, challenge: int, flags: int, creation: int) -> bytes:
         text = _text(name)
         alive, _at, host = text.partition("@")
-        if not alive or not host or "@" in host or len(text) > MAX_NAME or _CONTROL.search(text):
+        if not alive or not host or "@" in host or len(text) > MAX_NAME or re.search("[\x00-\x1f\x7f]", text):
             raise ProtocolError(f"it calls itself {text[:80]!r}, which is not a valid node name")
         if flags & DFLAG_MANDATORY_25_DIGEST:
             flags |= MANDATORY_25
@@ -251,7 +235,9 @@ class Handshake:
         return b""
 
     def _on_acknowledgement(self, packet: bytes) -> bytes:
-        if not hmac.compare_digest(packet[1:], digest(self._cookie, self._challenge)):
+        from . import digest
+
+        if not digest.agrees(packet[1:], self._cookie, self._challenge):
             return self._refuse("it does not know the cookie that it should share with us")
         self.state = State.CONNECTED
         return b""

@@ -100,8 +100,8 @@ class NodeConnection:
 
     def call(self, module: str, function: str, arguments: list[Term]) -> Raw:
         """`rpc:call` in the node; the result is encoded, as it came. Errors: Unreachable, ProtocolError."""
-        from . import control  # noqa: PLC0415
-        from .etf import Atom, Pid, Reference  # noqa: PLC0415
+        from . import control
+        from .etf import Atom, Pid, Reference
 
         self._calls += 1
         own = Atom(self._handshake.name)

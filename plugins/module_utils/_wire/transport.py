@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Iterator
 
 from .._deadline import Deadline
 from .._errors import Closed, EpmdError, ProtocolError, Refused, SpeaksTls, TimedOut, Unreachable
 from .._limits import HANG_UP_SECONDS
+from .._record import Record
 from .cursor import U16, U32
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _CHUNK = 1 << 16
 _TLS_ALERT = b"\x15\x03"
 
 
-class Address(NamedTuple):
+class Address(Record):
     """One end of a connection."""
 
     host: str

@@ -36,11 +36,11 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host import (
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
     control,
+    digest,
     epmd,
     epmd_client,
     erl_epmd,
     etf,
-    handshake,
     node,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Pid, Reference
@@ -50,7 +50,7 @@ from ansible_collections.beamops.epmd.tests.fakes import epmd_server, terms
 COOKIE = b"MonsterCookie"
 SECRET = "Cookie-that-no-input-has"
 CHALLENGE = 0x12345678
-PROOF = handshake.digest(COOKIE, CHALLENGE)
+PROOF = digest.digest(COOKIE, CHALLENGE)
 """The answer to our challenge, which takes the cookie."""
 
 HOST = node.HOST

@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
 from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, files, inside, owners, rights, vms
-from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets, Sought
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons, holders, report
@@ -34,7 +34,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[Vm]:
     """The Erlang VMs that seem to run, without a socket."""
     found: list[Vm] = []
     monkeypatch.setattr(vms, "find", lambda: found)
-    monkeypatch.setattr(owners, "sockets_of", lambda _vm, _port: Sockets([], set()))
+    monkeypatch.setattr(owners, "sockets_of", lambda _vm, *_given: Sockets([], set()))
     monkeypatch.setattr(vms, "has_ended", lambda _pid: False)
     return found
 
@@ -42,7 +42,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[Vm]:
 @pytest.mark.usefixtures("running")
 def test_a_silent_epmd_is_asked_once_for_all_names_that_are_missing() -> None:
     with FakeServer(hang) as epmd:
-        outcome = ensure(Options(["one", "two", "three"], epmd_port=epmd.port, timeout=0.1), Mode.PREDICT)
+        outcome = ensure(Options(["one", "two", "three"], epmd_port=epmd.port, timeout=0.5), Mode.PREDICT)
         assert epmd.accepted == 1
     assert outcome.msg == f"one, two, three: no such node runs here; no Erlang node is running{HINT}"
 
@@ -138,7 +138,7 @@ class TestOneSentence:
                 line = command_line.parse(["beam.smp", "--", *flags], {})
                 running.append(vms.UNKNOWN._replace(pid=pid, uid=0, command_line=line))
             monkeypatch.setattr(
-                owners, "sockets_of", lambda vm, _port: Sockets([Listener(3, "127.0.0.1", ports[vm.pid], 128)], set())
+                owners, "sockets_of", lambda vm, *_given: Sockets([Listener(3, "127.0.0.1", ports[vm.pid], 128)], set())
             )
             outcome = ensure(Options([], cookie_file="/x", timeout=2), mode)
         assert (outcome.failed, outcome.changed) == (True, False)
@@ -163,9 +163,9 @@ class TestSeveral:
         us = os.getpid()
         real = owners.sockets_of
 
-        def break_for_one(vm: Vm, epmd_port: int) -> Sockets:
+        def break_for_one(vm: Vm, epmd_port: int, sought: Sought) -> Sockets:
             assert os.getpid() != us
-            return real(vm, epmd_port) if vm.pid != 12 else 1 // 0  # type: ignore[return-value]
+            return real(vm, epmd_port, sought) if vm.pid != 12 else 1 // 0  # type: ignore[return-value]
 
         monkeypatch.setattr(owners, "sockets_of", break_for_one)
         outcome = ensure(Options([]), Mode.REPAIR)
@@ -217,7 +217,7 @@ class TestNamespaces:
         self.runs(running, "wim", 12, None)
         with FakeServer(node(hang, NodePeer("vic@web1"))) as peer, FakeServer(epmd({})) as daemon:
             there = Sockets([Listener(3, "127.0.0.1", peer.port, 128)], set())
-            monkeypatch.setattr(owners, "sockets_of", lambda vm, _port: there if vm.pid == 11 else Sockets([], set()))
+            monkeypatch.setattr(owners, "sockets_of", lambda vm, *_given: there if vm.pid == 11 else Sockets([], set()))
             outcome = self.check(daemon.port)
         assert entered() == {11}
         assert [(found["name"], found["namespace"], found["verdict"]) for found in outcome.nodes] == [
@@ -236,7 +236,7 @@ class TestNamespaces:
         self.runs(running, "vic", 11, 7)
         with FakeServer(node(hang, NodePeer("vic@web1"))) as peer, FakeServer(epmd({"vic": 1})) as daemon:
             there = Sockets([Listener(3, "127.0.0.1", peer.port, 128)], set())
-            monkeypatch.setattr(owners, "sockets_of", lambda _vm, _port: there)
+            monkeypatch.setattr(owners, "sockets_of", lambda _vm, *_given: there)
             with FakeServer(epmd({})) as ours:
                 monkeypatch.setattr(codec, "DEFAULT_PORT", ours.port)
                 running[0] = running[0]._replace(command_line=running[0].command_line._replace(epmd_port=daemon.port))
@@ -258,7 +258,7 @@ class TestNamespaces:
         self.runs(running, "wim", 12, None)
         there = Sockets([Listener(3, "127.0.0.1", 1, 128)], set())
         monkeypatch.setattr(
-            owners, "sockets_of", lambda vm, _port: there if vm.command_line.tls else Sockets([], set())
+            owners, "sockets_of", lambda vm, *_given: there if vm.command_line.tls else Sockets([], set())
         )
         with FakeServer(epmd({})) as daemon:
             outcome = self.check(daemon.port)

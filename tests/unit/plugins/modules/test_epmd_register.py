@@ -30,22 +30,24 @@ RESULT = {
     "missing": ["wim"],
     "warnings": ["hm"],
 }
+FACTS = {"ansible_facts": {"epmd": {"nodes": [NODE], "daemons": [DAEMON]}}}
+"""Also where nothing failed; Ansible takes none of a module that fails."""
 
 
 def test_the_outcome_is_the_result() -> None:
     found = ran(epmd_register, OUTCOME, name=["vic"], port=4711)
-    assert (shown(found), found.code) == (RESULT, 0)
+    assert (shown(found), found.code) == ({**RESULT, **FACTS}, 0)
     assert found.given == (Options(["vic"], port=4711), Mode.REPAIR)
 
 
 def test_check_mode_predicts() -> None:
     found = ran(epmd_register, OUTCOME, _ansible_check_mode=True)
-    assert (shown(found), found.code) == (RESULT, 0)
+    assert (shown(found), found.code) == ({**RESULT, **FACTS}, 0)
     assert found.given == (Options([]), Mode.PREDICT)
 
 
 def test_a_diff_is_there_where_it_was_asked_for() -> None:
-    assert shown(ran(epmd_register, OUTCOME, _ansible_diff=True)) == {**RESULT, "diff": OUTCOME.diff}
+    assert shown(ran(epmd_register, OUTCOME, _ansible_diff=True)) == {**RESULT, **FACTS, "diff": OUTCOME.diff}
 
 
 def test_an_outcome_that_failed_fails_with_all_that_was_seen_and_the_reason() -> None:

@@ -8,6 +8,7 @@ What it has in common with the other way is in `test_reader.py`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -119,14 +120,38 @@ def test_the_descriptors_of_a_busy_process_are_read_only_as_far_as_needed() -> N
     servers = [create_server(("127.0.0.1", 0)) for _number in range(3)]
     try:
         first, second, third = [Linux().listening(server.getsockname()[1])[0] for server in servers]
-        found = Linux().descriptors(SELF, [first, second, third], enough=[second, first])
+        found = Linux().descriptors(SELF, [first, second, third], enough=[[second], [first]])
         assert found == {first: servers[0].fileno(), second: servers[1].fileno()}
         elsewhere = first._replace(inode=0)
-        found = Linux().descriptors(SELF, [first, third, elsewhere], enough=[first, elsewhere])
+        found = Linux().descriptors(SELF, [first, third, elsewhere], enough=[[first], [elsewhere]])
         assert found == {first: servers[0].fileno(), third: servers[2].fileno()}
+        assert Linux().descriptors(SELF, [first, second, third], enough=[[second, elsewhere]]) == {
+            first: servers[0].fileno(),
+            second: servers[1].fileno(),
+        }
     finally:
         for server in servers:
             server.close()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_recent_socket_has_a_low_descriptor_or_a_high_one(is_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a process holds many, its ends are looked at first."""
+    real, read = os.readlink, []
+
+    def counted(path: str) -> str:
+        read.append(path)
+        return real(path)
+
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(create_server(("127.0.0.1", 0)))
+        for _number in range(300):
+            stack.enter_context(socket.socket())
+        server = first if is_first else stack.enter_context(create_server(("127.0.0.1", 0)))
+        sockets = Linux().listening(server.getsockname()[1])
+        monkeypatch.setattr(os, "readlink", counted)
+        assert list(Linux().descriptors(SELF, sockets, is_recent=True).values()) == [server.fileno()]
+        assert len(read) < 200
 
 
 def test_a_descriptor_that_is_closed_meanwhile_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

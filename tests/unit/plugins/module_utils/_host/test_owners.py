@@ -1,10 +1,14 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose a socket is, on real processes and in both ways to read the host, and what is hidden or can't be read."""
+"""Whose a socket is, on real processes and in both ways to read the host, and what is hidden or can't be read.
+
+Tests `_host/searches.py` and `_host/connections.py`, too.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -15,10 +19,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted, PsutilMissing
-from ansible_collections.beamops.epmd.plugins.module_utils._host import owners, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host import connections, owners, searches, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.interface import Reader, Socket
 from ansible_collections.beamops.epmd.plugins.module_utils._host.linux import Linux
-from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets, Sought
 from ansible_collections.beamops.epmd.plugins.module_utils._host.portable import Portable
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Address
 from ansible_collections.beamops.epmd.tests.fakes import create_server
@@ -68,6 +72,35 @@ class TestOfVm:
             port = server.getsockname()[1]
             assert port in {found.port for found in owners.sockets_of(OURS._replace(uid=uid), 1).listeners}
 
+    @pytest.mark.parametrize("is_connected", [True, False])
+    def test_of_one_with_many_sockets_no_more_are_read_than_needed(
+        self, host: Reader, is_connected: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Others of its user listen, too: that all of theirs are found can't be waited for."""
+        real, read = os.readlink, []
+
+        def counted(path: str) -> str:
+            read.append(path)
+            return real(path)
+
+        with contextlib.ExitStack() as stack:
+            epmd = stack.enter_context(create_server(("127.0.0.1", 0)))
+            theirs, _port = stack.enter_context(listening("epmd"))
+            server = stack.enter_context(create_server(("127.0.0.1", 0)))
+            port, epmd_port = server.getsockname()[1], epmd.getsockname()[1]
+            if is_connected:
+                stack.enter_context(socket.create_connection(("127.0.0.1", epmd_port)))
+            for _number in range(500):
+                stack.enter_context(socket.socket())
+            monkeypatch.setattr(os, "readlink", counted)
+            found = owners.sockets_of(OURS, epmd_port, Sought(lambda one: one.port == port, connection=is_connected))
+            assert theirs != SELF
+            assert port in {listener.port for listener in found.listeners}
+            assert (len(found.to_epmd), found.are_all) == (is_connected, isinstance(host, Portable))
+            assert len(read) < 300 or isinstance(host, Portable)
+            monkeypatch.undo()
+            assert owners.sockets_of(OURS, epmd_port, Sought(lambda _one: False, connection=False)).are_all
+
     def test_it_may_have_no_pid_or_have_ended(self) -> None:
         with create_server(("127.0.0.1", 0)):
             assert owners.sockets_of(vms.UNKNOWN, 4369) == Sockets([], set())
@@ -89,9 +122,9 @@ class TestEpmds:
             found = pid if name == "epmd" else None
             for _again in range(2):  # at first it is not known yet
                 assert owners.epmds(port) == [(found, ["127.0.0.1"])]
-                assert owners.epmd_pid(port) == found
+                assert searches.epmd_pid(port) == found
         assert owners.epmds(port) == []
-        assert owners.epmd_pid(port) is None
+        assert searches.epmd_pid(port) is None
 
     def test_one_that_serves_two_addresses_is_one(self) -> None:
         with create_server(("127.0.0.1", 0)) as first:
@@ -116,7 +149,7 @@ class TestEpmds:
     def test_one_that_is_hidden_is_not_named(self) -> None:
         with listening("epmd") as (_pid, port):
             assert as_nobody(lambda: owners.epmds(port)) == [(None, ["127.0.0.1"])]
-            assert as_nobody(lambda: owners.epmd_pid(port)) is None
+            assert as_nobody(lambda: searches.epmd_pid(port)) is None
 
 
 @pytest.mark.usefixtures("host")
@@ -124,32 +157,32 @@ class TestListening:
     def test_the_owner_of_a_port(self, host: Reader) -> None:
         with listening("beam.smp") as (pid, port), create_server(("127.0.0.1", 0)) as server:
             ours = server.getsockname()[1]
-            assert owners.listening_pids(port) == [pid]
-            assert owners.listening_pids(ours) == [SELF]
-            found = owners.listening_owners()
+            assert searches.listening_pids(port) == [pid]
+            assert searches.listening_pids(ours) == [SELF]
+            found = searches.listening_owners()
             assert (found[port], found[ours]) == (pid, SELF)
             assert owners.addresses(port) == ["127.0.0.1"]
-            assert owners.listening_uid(port) == (os.geteuid() if isinstance(host, Linux) else None)
-            assert owners.listening_emulator(port) == os.readlink(f"/proc/{pid}/exe")
-            assert owners.listening_emulator(ours) is None
-        assert (owners.listening_pids(port), owners.addresses(port)) == ([], [])
-        assert (owners.listening_uid(port), owners.listening_emulator(port)) == (None, None)
-        assert port not in owners.listening_owners()
+            assert searches.listening_uid(port) == (os.geteuid() if isinstance(host, Linux) else None)
+            assert searches.listening_emulator(port) == os.readlink(f"/proc/{pid}/exe")
+            assert searches.listening_emulator(ours) is None
+        assert (searches.listening_pids(port), owners.addresses(port)) == ([], [])
+        assert (searches.listening_uid(port), searches.listening_emulator(port)) == (None, None)
+        assert port not in searches.listening_owners()
 
     @AS_ROOT
     def test_an_owner_that_is_hidden_is_nobody(self) -> None:
         with listening("beam.smp") as (_pid, port):
-            assert as_nobody(lambda: owners.listening_pids(port)) == []
-            assert as_nobody(lambda: port in owners.listening_owners()) is False
-            assert as_nobody(lambda: owners.listening_emulator(port)) is None
+            assert as_nobody(lambda: searches.listening_pids(port)) == []
+            assert as_nobody(lambda: port in searches.listening_owners()) is False
+            assert as_nobody(lambda: searches.listening_emulator(port)) is None
             assert as_nobody(lambda: owners.addresses(port)) == ["127.0.0.1"]
 
     def test_of_several_owners_of_a_port_it_is_the_lowest(self) -> None:
         with listening("epmd") as (pid, port):
             other = create_server(("::1", port), family=socket.AF_INET6)
             with other:
-                assert owners.listening_owners()[port] == min(pid, SELF)
-                assert owners.listening_pids(port) == sorted([pid, SELF])
+                assert searches.listening_owners()[port] == min(pid, SELF)
+                assert searches.listening_pids(port) == sorted([pid, SELF])
 
 
 @pytest.mark.usefixtures("host")
@@ -164,17 +197,17 @@ class TestPortOfEpmd:
                 yield at
 
     def test_each_process_has_its_addresses(self, port: int) -> None:
-        assert owners.listening_at(port) == {SELF: ["127.0.0.1", "127.0.0.2"]}
+        assert searches.listening_at(port) == {SELF: ["127.0.0.1", "127.0.0.2"]}
 
     def test_a_stranger_is_one_that_listens_where_no_epmd_does(
         self, port: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        found = owners.strangers(port, ["127.0.0.2"])
+        found = searches.strangers(port, ["127.0.0.2"])
         assert found == {SELF: ["127.0.0.1", "127.0.0.2"]}
-        assert owners.strangers(port, ["::1"]) == {}
+        assert searches.strangers(port, ["::1"]) == {}
         # It may be an epmd of that user.
         monkeypatch.setattr(os, "geteuid", lambda: 4711)
-        assert owners.strangers(port, ["127.0.0.2"]) == {}
+        assert searches.strangers(port, ["127.0.0.2"]) == {}
 
     @pytest.mark.parametrize(
         ("name", "epmds", "is_awaited"),
@@ -185,12 +218,12 @@ class TestPortOfEpmd:
         self, port: int, name: str, epmds: list[int], is_awaited: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(owners, "_name", lambda _pid: name)
-        monkeypatch.setattr(owners, "_pids_called", lambda *_given, **_options: epmds)
+        monkeypatch.setattr(owners, "pids_called", lambda *_given, **_options: epmds)
         assert owners.is_awaited(port) is is_awaited
 
     def test_an_epmd_of_another_network_is_not_this_one(self, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(owners, "_name", lambda _pid: "systemd")
-        monkeypatch.setattr(owners, "_pids_called", lambda *_given, **_options: [SELF])
+        monkeypatch.setattr(owners, "pids_called", lambda *_given, **_options: [SELF])
         monkeypatch.setattr(owners.namespaces, "network_of", lambda _pid: 7)  # type: ignore[attr-defined]
         assert owners.is_awaited(port)
 
@@ -211,26 +244,26 @@ class TestConnections:
     def test_who_is_connected(self, ends: tuple[socket.socket, socket.socket]) -> None:
         client, _accepted = ends
         port, own_port = client.getpeername()[1], client.getsockname()[1]
-        assert owners.connected_pids(port, None) == [SELF]
-        assert owners.connected_pids(port, own_port) == [SELF]
-        assert owners.connected_pids(port, port) == []
+        assert searches.connected_pids(port, None) == [SELF]
+        assert searches.connected_pids(port, own_port) == [SELF]
+        assert searches.connected_pids(port, port) == []
 
     def test_what_is_at_the_other_end(self, ends: tuple[socket.socket, socket.socket]) -> None:
         client, accepted = ends
         port, own_port = client.getpeername()[1], client.getsockname()[1]
-        assert owners.peer_port(SELF, accepted.fileno(), port) == own_port
+        assert connections.peer_port(SELF, accepted.fileno(), port) == own_port
         for descriptor in (client.fileno(), 10**6):
-            assert owners.peer_port(SELF, descriptor, port) is None
-        assert owners.peer_port(GONE, 3, port) is None
+            assert connections.peer_port(SELF, descriptor, port) is None
+        assert connections.peer_port(GONE, 3, port) is None
 
     def test_who_has_accepted_it(self, ends: tuple[socket.socket, socket.socket]) -> None:
         client, _accepted = ends
         server, own = Address(*client.getpeername()), Address(*client.getsockname())
-        assert owners.accepted(SELF, server, own)
-        assert not owners.accepted(SELF, server, server)
-        assert not owners.accepted(SELF, own, own)
+        assert connections.accepted(SELF, server, own)
+        assert not connections.accepted(SELF, server, server)
+        assert not connections.accepted(SELF, own, own)
         for pid in (os.getppid(), GONE):
-            assert not owners.accepted(pid, server, own)
+            assert not connections.accepted(pid, server, own)
 
     def test_a_connection_with_the_same_ports_and_other_addresses_is_another(
         self, ends: tuple[socket.socket, socket.socket]
@@ -238,8 +271,8 @@ class TestConnections:
         client, _accepted = ends
         server, own = Address(*client.getpeername()), Address(*client.getsockname())
         for host in ("127.0.0.2", "::1"):
-            assert not owners.accepted(SELF, server._replace(host=host), own)
-            assert not owners.accepted(SELF, server, own._replace(host=host))
+            assert not connections.accepted(SELF, server._replace(host=host), own)
+            assert not connections.accepted(SELF, server, own._replace(host=host))
 
     def test_a_listener_of_both_families_has_accepted_a_client_of_ipv4(self) -> None:
         with socket.socket(socket.AF_INET6) as server:
@@ -248,7 +281,7 @@ class TestConnections:
             server.listen(1)
             with socket.create_connection(("127.0.0.1", server.getsockname()[1])) as client:
                 accepted = server.accept()[0]
-                assert owners.accepted(SELF, Address(*client.getpeername()), Address(*client.getsockname()))
+                assert connections.accepted(SELF, Address(*client.getpeername()), Address(*client.getsockname()))
                 accepted.close()
 
     @AS_ROOT
@@ -256,10 +289,10 @@ class TestConnections:
         client, accepted = ends
         port = client.getpeername()[1]
         # The child that looks has inherited the sockets.
-        assert SELF not in as_nobody(lambda: owners.connected_pids(port, None))
-        assert as_nobody(lambda: owners.peer_port(SELF, accepted.fileno(), port)) is None
+        assert SELF not in as_nobody(lambda: searches.connected_pids(port, None))
+        assert as_nobody(lambda: connections.peer_port(SELF, accepted.fileno(), port)) is None
         there, own = Address(*client.getpeername()), Address(*client.getsockname())
-        assert not as_nobody(lambda: owners.accepted(SELF, there, own))
+        assert not as_nobody(lambda: connections.accepted(SELF, there, own))
 
 
 class Refusing(Linux):
@@ -279,12 +312,16 @@ class Refusing(Linux):
 @pytest.mark.parametrize("error", [PermissionError(13, "x"), OSError(5, "x"), PsutilMissing("x")])
 def test_where_the_host_can_not_be_read_nothing_is_seen(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owners, "reader", lambda: Refusing(error))
-    assert (owners.epmds(4369), owners.addresses(4369), owners.listening_pids(4369)) == ([], [], [])
-    assert (owners.epmd_pid(4369), owners.listening_uid(4369), owners.listening_emulator(4369)) == (None, None, None)
-    assert owners.listening_owners() == {}
-    assert owners.connected_pids(4369, None) == []
-    assert owners.peer_port(SELF, 3, 4369) is None
-    assert not owners.accepted(SELF, Address("127.0.0.1", 4369), Address("127.0.0.1", 4369))
+    assert (owners.epmds(4369), owners.addresses(4369), searches.listening_pids(4369)) == ([], [], [])
+    assert (searches.epmd_pid(4369), searches.listening_uid(4369), searches.listening_emulator(4369)) == (
+        None,
+        None,
+        None,
+    )
+    assert searches.listening_owners() == {}
+    assert searches.connected_pids(4369, None) == []
+    assert connections.peer_port(SELF, 3, 4369) is None
+    assert not connections.accepted(SELF, Address("127.0.0.1", 4369), Address("127.0.0.1", 4369))
 
 
 def test_the_largest_backlog_is_that_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,9 +349,9 @@ def test_an_epmd_that_is_known_costs_no_second_look_at_all_processes(monkeypatch
     host = Linux()
     monkeypatch.setattr(owners, "reader", lambda: host)
     with listening("epmd") as (pid, port):
-        assert owners.epmd_pid(port) == pid
+        assert searches.epmd_pid(port) == pid
         monkeypatch.setattr(host, "names", lambda: pytest.fail("all processes were looked at again"))
-        assert owners.epmd_pid(port) == pid
+        assert searches.epmd_pid(port) == pid
 
 
 @pytest.mark.parametrize(("holders", "owner"), [([7, 8], 7), ([1, 8, 9], 8), ([1], 1)])
@@ -330,5 +367,5 @@ def test_of_several_holders_of_a_socket_the_owner_is_the_first_but_not_init(
     monkeypatch.setattr(owners, "reader", Shared)
     with create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert owners.listening_pids(port) == [owner]
-        assert owners.listening_owners()[port] == owner
+        assert searches.listening_pids(port) == [owner]
+        assert searches.listening_owners()[port] == owner

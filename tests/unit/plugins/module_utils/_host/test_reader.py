@@ -178,7 +178,7 @@ class TestSockets:
 
     def test_looking_for_enough_finds_at_least_these(self, host: Reader, four: Four) -> None:
         sockets, enough = host.listening(), host.listening(four.port)
-        assert set(enough) <= set(host.descriptors(SELF, sockets, enough))
+        assert set(enough) <= set(host.descriptors(SELF, sockets, [enough]))
 
     def test_holders_are_found(self, host: Reader, four: Four) -> None:
         (server,) = host.listening(four.port)

@@ -1,7 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which processes are Erlang VMs, and processes in words."""
+"""Which processes are Erlang VMs, and processes in words.
+
+Tests `_host/processes.py`, too.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import PsutilMissing
-from ansible_collections.beamops.epmd.plugins.module_utils._host import children, namespaces, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host import children, namespaces, processes, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.interface import Process, Reader
 from ansible_collections.beamops.epmd.plugins.module_utils._host.linux import Linux
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
@@ -51,20 +54,20 @@ def test_a_vm_is_found_with_all_that_it_says() -> None:
 def test_every_emulator_is_found(name: str) -> None:
     with running(name) as (pid, _line):
         assert pid in [found.pid for found in vms.find()]
-        assert "which is no Erlang VM" not in vms.describe(pid)
+        assert "which is no Erlang VM" not in processes.describe(pid)
 
 
 def test_a_program_whose_name_only_starts_alike_is_no_vm() -> None:
     with running("beam.smp-not") as (pid, _line):
         assert pid not in [found.pid for found in vms.find()]
-        assert vms.describe(pid).endswith(", which is no Erlang VM")
+        assert processes.describe(pid).endswith(", which is no Erlang VM")
 
 
 @pytest.mark.parametrize(("count", "name"), [(0, "vic"), (_limits.MAX_COMMAND_LINE // 2, None)])
 def test_a_command_line_that_no_honest_node_has_says_nothing(count: int, name: str | None) -> None:
     with vm(*["-"] * count, HOME="/home") as found:
         assert (found.command_line.name, found.command_line.home) == (name, "/home/of/vic" if name else "/home")
-        shown = vms.describe(found.pid or 0)
+        shown = processes.describe(found.pid or 0)
         assert len(shown) < _limits.MAX_SHOWN_COMMAND + 100
         assert shown.endswith(" (beam.smp)") != bool(name)
         assert (f"({sys.executable} -c " in shown) == bool(name)
@@ -80,7 +83,7 @@ def test_an_environment_that_no_honest_node_has_says_nothing(count: int, port: i
 def test_in_another_root_directory_a_user_is_a_number(tmp_path: Path) -> None:
     with forked(lambda: os.chroot(tmp_path)) as pid:
         assert vms.user_of(pid) == "0"
-        assert vms.describe(pid).startswith(f"pid {pid} of user 0 (")
+        assert processes.describe(pid).startswith(f"pid {pid} of user 0 (")
     assert vms.user_of(os.getpid()) == vms.user_name(os.geteuid())
 
 
@@ -98,43 +101,47 @@ class Other(Linux):
 
 
 def test_a_vm_that_ends_meanwhile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vms, "reader", lambda: Other(ProcessLookupError(3, "No such process")))
+    for file in (vms, processes):
+        monkeypatch.setattr(file, "reader", lambda: Other(ProcessLookupError(3, "No such process")))
     with running("beam.smp"):
         assert vms.find() == []
 
 
 def test_of_a_vm_that_may_not_be_looked_at_only_the_pid_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vms, "reader", lambda: Other(Process(0, "", None, None, [], {})))
+    for file in (vms, processes):
+        monkeypatch.setattr(file, "reader", lambda: Other(Process(0, "", None, None, [], {})))
     with running("beam.smp", *NODE) as (pid, _line):
         (found,) = [found for found in vms.find() if found.pid == pid]
         assert (found.uid, found.user, found.executable, found.command_line.name) == (None, None, None, None)
-        assert vms.describe(pid) == f"pid {pid}"
+        assert processes.describe(pid) == f"pid {pid}"
         assert vms.user_of(pid) is None
 
 
 def test_a_process_that_has_ended_is_a_number() -> None:
-    assert vms.describe(GONE) == f"pid {GONE}"
+    assert processes.describe(GONE) == f"pid {GONE}"
     assert vms.user_of(GONE) is None
 
 
 def test_a_process_without_arguments_has_its_command_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vms, "reader", lambda: Other(Process(0, "kthreadd", 0, None, [], {})))
-    assert vms.describe(os.getpid()) == f"pid {os.getpid()} of user root (kthreadd), which is no Erlang VM"
+    for file in (vms, processes):
+        monkeypatch.setattr(file, "reader", lambda: Other(Process(0, "kthreadd", 0, None, [], {})))
+    assert processes.describe(os.getpid()) == f"pid {os.getpid()} of user root (kthreadd), which is no Erlang VM"
 
 
 def test_the_cookie_of_a_process_is_not_shown() -> None:
     with running("erl_call", "-c", "SECRET", "-a", "x y") as (pid, _line):
-        assert "SECRET" not in vms.describe(pid)
+        assert "SECRET" not in processes.describe(pid)
 
 
 def test_where_the_host_can_not_be_read_a_process_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> Reader:
         raise PsutilMissing("psutil is missing")
 
-    monkeypatch.setattr(vms, "reader", missing)
-    assert vms.describe(1) == "pid 1"
+    for file in (vms, processes):
+        monkeypatch.setattr(file, "reader", missing)
+    assert processes.describe(1) == "pid 1"
     assert vms.user_of(1) is None
-    assert vms.hidden() == ""
+    assert processes.hidden() == ""
     with pytest.raises(PsutilMissing):
         vms.find()
 
@@ -156,7 +163,7 @@ def hidden_with(options: str) -> str:
         private, recursive = 1 << 18, 1 << 14
         succeeded(libc.mount(b"none", b"/", None, private | recursive, None))
         succeeded(libc.mount(b"proc", b"/proc", b"proc", 0, options.encode()))
-        return as_nobody(vms.hidden)
+        return as_nobody(processes.hidden)
 
     def apart() -> str:
         new_mounts, new_processes = 0x00020000, 0x20000000
@@ -175,22 +182,23 @@ def test_hidden_processes_are_mentioned(options: str, hides: bool) -> None:
         pytest.skip("no file system may be mounted here")
     assert found.startswith(" (/proc hides the processes of others from nobody, see hidepid") == hides
     assert bool(found) == hides
-    assert vms.hidden() == ""
+    assert processes.hidden() == ""
 
 
 @pytest.mark.parametrize("answer", [Process(1, "", None, None, [], {}), ProcessLookupError(3, "No such process")])
 def test_processes_are_hidden_where_the_first_one_is(
     answer: Process | Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vms, "reader", lambda: Other(answer))
-    assert f" hides the processes of others from {vms.user_name(os.geteuid())}, " in vms.hidden()
+    for file in (vms, processes):
+        monkeypatch.setattr(file, "reader", lambda: Other(answer))
+    assert f" hides the processes of others from {vms.user_name(os.geteuid())}, " in processes.hidden()
 
 
 @pytest.mark.parametrize(("name", "words"), [("vic", "the node vic with pid 7 "), (None, "the node with pid 7 ")])
 def test_sockets_that_may_not_be_seen_take_more_rights(name: str | None, words: str) -> None:
     line = vms.UNKNOWN.command_line._replace(name=name)
     refused = vms.UNKNOWN._replace(pid=7, user="them", command_line=line)
-    error = as_nobody(lambda: str(vms.not_permitted(refused)))
+    error = as_nobody(lambda: str(processes.not_permitted(refused)))
     assert error == f"{words}belongs to them, and nobody may not see its sockets: run with become"
 
 

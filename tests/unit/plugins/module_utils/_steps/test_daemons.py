@@ -11,7 +11,7 @@ from typing import Callable, Collection
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._host import owners, systemd, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host import owners, searches, systemd, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons
@@ -133,7 +133,7 @@ def test_an_epmd_that_a_node_uses_is_not_asked_again() -> None:
 
 def test_a_thousand_foreign_names_do_not_cost_a_look_at_the_sockets_each(free: int) -> None:
     begin = time.process_time()
-    owners.listening_owners()
+    searches.listening_owners()
     look = time.process_time() - begin
     with create_server(("127.0.0.1", 0)) as squatter:
         at = squatter.getsockname()[1]

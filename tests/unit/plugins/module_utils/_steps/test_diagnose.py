@@ -1,7 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verdict on every kind of observation."""
+"""The verdict on every kind of observation.
+
+Tests `_steps/unregistered.py`, too.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _options
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted, TimedOut
 from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
-from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose, unregistered
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import Observation
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import DOWN, Daemon, State, Table
 
@@ -203,10 +206,10 @@ def test_every_observation_has_one_known_verdict_and_every_verdict_an_observatio
 
 
 def test_only_what_epmd_does_not_have_is_ever_repaired() -> None:
-    assert set(diagnose.REPAIRABLE) == {"missing", "epmd_down"}
+    assert set(unregistered.REPAIRABLE) == {"missing", "epmd_down"}
     for seen in every_observation():
         diagnosis = diagnose.verdict_on(seen)
-        assert (diagnosis.lost is not None) == (diagnosis.verdict in diagnose.REPAIRABLE)
+        assert (diagnosis.lost is not None) == (diagnosis.verdict in unregistered.REPAIRABLE)
         if diagnosis.lost:
             lost = diagnosis.lost
             assert lost.alive == "vic" or seen.vm.command_line.name == "eve"

@@ -15,7 +15,14 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import Unreachable
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, rights, systemd, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host import (
+    command_line,
+    processes,
+    rights,
+    searches,
+    systemd,
+    vms,
+)
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import diagnose, holders
@@ -69,7 +76,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 @pytest.fixture
 def beam(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever listens is an Erlang VM."""
-    monkeypatch.setattr(owners, "listening_emulator", lambda _port: "/usr/lib/erlang/erts/bin/beam.smp")
+    monkeypatch.setattr(searches, "listening_emulator", lambda _port: "/usr/lib/erlang/erts/bin/beam.smp")
 
 
 @pytest.fixture
@@ -99,8 +106,8 @@ def test_the_process_that_does_not_answer_as_an_epmd_is_named(daemon: int, free:
 def test_a_process_that_can_not_be_seen_takes_more_rights(
     daemon: int, monkeypatch: pytest.MonkeyPatch, blind: str, owner: str
 ) -> None:
-    monkeypatch.setattr(owners, "listening_pids", lambda _port: [])
-    monkeypatch.setattr(owners, "listening_at", lambda _port: {})
+    monkeypatch.setattr(searches, "listening_pids", lambda _port: [])
+    monkeypatch.setattr(searches, "listening_at", lambda _port: {})
     monkeypatch.setattr(rights, "blindness", lambda: blind)
     assert who(diagnose.EPMD_UNRESPONSIVE, seen(daemon)).endswith(f"port {daemon} belongs to {owner}")
 
@@ -236,7 +243,7 @@ class TestHolder:
         """The descriptors of an epmd, which is this process."""
         found: dict[str, int] = {}
         monkeypatch.setattr(epmd_client, "ask_descriptors", lambda *_given: found)
-        monkeypatch.setattr(owners, "epmd_pid", lambda _port: os.getpid())
+        monkeypatch.setattr(searches, "epmd_pid", lambda _port: os.getpid())
         return found
 
     def test_it_is_at_the_other_end_of_the_descriptor(self, says: dict[str, int]) -> None:
@@ -257,13 +264,13 @@ class TestHolder:
 
     def test_epmd_can_not_be_seen(self, free: int, says: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
         says["vic"] = 0
-        monkeypatch.setattr(owners, "epmd_pid", lambda _port: None)
+        monkeypatch.setattr(searches, "epmd_pid", lambda _port: None)
         assert holders.port_of_holder(Daemon("127.0.0.1", free), "vic", Deadline(60)) is None
 
 
 @pytest.fixture(autouse=True)
 def _all_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vms, "hidden", lambda: "")
+    monkeypatch.setattr(processes, "hidden", lambda: "")
 
 
 def seen_epmd(port: int, names: dict[str, int], namespace: int | None = None) -> Epmd:

@@ -18,8 +18,8 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import NotPermitted, TimedOut
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, vms
-from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Sockets
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, owners, processes, searches, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Sockets, Sought
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import distribution_port, holders
@@ -178,7 +178,7 @@ def test_who_holds_a_borrowed_name_is_said(runs: Runs) -> None:
 
 
 def test_who_is_in_the_way_is_said(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owners, "listening_emulator", lambda _port: "/usr/lib/erlang/erts/bin/beam.smp")
+    monkeypatch.setattr(searches, "listening_emulator", lambda _port: "/usr/lib/erlang/erts/bin/beam.smp")
     names = {"vic": 1}
     with FakeServer(node(hang, vic())) as peer, FakeServer(epmd(names)) as daemon, child_with(peer) as child:
         runs(*SAID, pid=child)
@@ -364,13 +364,13 @@ def test_a_node_that_can_not_be_looked_at_is_told(runs: Runs, monkeypatch: pytes
     vm = runs(*SAID)
 
     def refuse(*_given: Any) -> None:
-        raise vms.not_permitted(vm)
+        raise processes.not_permitted(vm)
 
     monkeypatch.setattr(owners, "sockets_of", refuse)
     outcome = check(1)
     assert verdict(outcome)[0] == "unidentified"
     assert (outcome.failed, outcome.daemons) == (True, [])
-    assert outcome.msg == f"vic (pid {vm.pid}): {NotPermitted(vms.not_permitted(vm))}"
+    assert outcome.msg == f"vic (pid {vm.pid}): {NotPermitted(processes.not_permitted(vm))}"
 
 
 def test_a_node_that_speaks_tls_needs_files_that_can_be_used(runs: Runs) -> None:
@@ -418,10 +418,10 @@ class TestHidden:
         vms.find()[0] = vm
         real = owners.sockets_of
 
-        def hide(seen: Vm, epmd_port: int) -> Sockets:
+        def hide(seen: Vm, epmd_port: int, sought: Sought) -> Sockets:
             if seen.uid == vm.uid:
-                raise vms.not_permitted(seen)
-            return real(seen, epmd_port)
+                raise processes.not_permitted(seen)
+            return real(seen, epmd_port, sought)
 
         monkeypatch.setattr(owners, "sockets_of", hide)
         return vm
@@ -446,7 +446,7 @@ class TestHidden:
         self, theirs: Vm, known: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whose a port is, psutil can't tell."""
-        monkeypatch.setattr(owners, "listening_uid", lambda _port: theirs.uid if known else None)
+        monkeypatch.setattr(searches, "listening_uid", lambda _port: theirs.uid if known else None)
         with FakeServer(hang) as service, pytest.raises(NotPermitted) as caught:
             check(1, "vic", port=service.port)
         assert str(caught.value).startswith(f"the node evil? with pid {theirs.pid} belongs to them, and ")

@@ -35,6 +35,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host import (
     command_line,
     owners,
     programs,
+    searches,
     systemd,
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
@@ -314,7 +315,7 @@ def test_an_epmd_that_is_silent_for_all_of_the_time_has_an_end_too(
     host: Host, pid: int | None, kind: type[EpmdError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only what is there afterwards was started."""
-    monkeypatch.setattr(owners, "epmd_pid", lambda _port: pid)
+    monkeypatch.setattr(searches, "epmd_pid", lambda _port: pid)
     way = Way(lambda: "", " somehow")
     with FakeServer(hang, host.daemon.port), pytest.raises(kind, match="epmd was started somehow, but does not answer"):
         start_epmd.wait(host.daemon, way, Deadline(0.1))

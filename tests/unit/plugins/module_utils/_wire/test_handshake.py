@@ -1,7 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The handshake against golden packets, and against a peer written from `dist_util.erl`."""
+"""The handshake against golden packets, and against a peer written from `dist_util.erl`.
+
+Tests `_wire/digest.py`, too.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import NoMd5, ProtocolError
-from ansible_collections.beamops.epmd.plugins.module_utils._wire import handshake
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import digest, handshake
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.handshake import Handshake, Peer, State
 from ansible_collections.beamops.epmd.tests.fakes._node_peer import (
     ATOM_CACHE,
@@ -83,13 +86,13 @@ OLD_CHALLENGE = bytes.fromhex("6e 0005 07070f94 ffffffff") + b"ejabberd@web1"
     ],
 )
 def test_the_digest_is_that_of_erlang_md5(cookie: bytes, challenge: int, expected: str) -> None:
-    assert handshake.digest(cookie, challenge).hex() == expected
+    assert digest.digest(cookie, challenge).hex() == expected
 
 
 def test_a_host_in_fips_mode_has_a_digest(tmp_path: Path) -> None:
     """There, OpenSSL gives MD5 only to who says that it is not for security; the protocol of Erlang has no other."""
     (tmp_path / "fips.cnf").write_text("openssl_conf = a\n[a]\nalg_section = b\n[b]\ndefault_properties = fips=yes\n")
-    script = f"from {handshake.__name__} import digest; print(digest(b'secret', 0).hex())"
+    script = f"from {digest.__name__} import digest; print(digest(b'secret', 0).hex())"
     environment = {**os.environ, "OPENSSL_CONF": str(tmp_path / "fips.cnf")}
     done = subprocess.run([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, check=True)
     assert done.stdout == b"175ec77a7f63082590987d0d8b051aff\n"
@@ -98,7 +101,7 @@ def test_a_host_in_fips_mode_has_a_digest(tmp_path: Path) -> None:
 def test_a_python_before_3_9_has_no_word_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
     md5 = hashlib.md5
     monkeypatch.setattr(hashlib, "md5", lambda data: md5(data))  # noqa: PLW0108  # pylint: disable=unnecessary-lambda # takes no usedforsecurity
-    assert handshake.digest(b"secret", 0).hex() == "175ec77a7f63082590987d0d8b051aff"
+    assert digest.digest(b"secret", 0).hex() == "175ec77a7f63082590987d0d8b051aff"
 
 
 @pytest.mark.parametrize("error", [ValueError("disabled for FIPS"), AttributeError("md5")])
@@ -108,7 +111,7 @@ def test_a_python_without_md5_says_so(error: Exception, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(hashlib, "md5", refuse)
     with pytest.raises(NoMd5, match=r"^the Python on this host has no MD5, .* ansible_python_interpreter$"):
-        handshake.digest(b"secret", 0)
+        digest.digest(b"secret", 0)
 
 
 def test_our_flags_are_those_that_otp_25_and_26_require_of_a_hidden_node() -> None:
@@ -466,10 +469,10 @@ def test_a_node_with_another_cookie_closes() -> None:
     [
         pytest.param(b"", id="none"),
         pytest.param(bytes(16), id="zeros"),
-        pytest.param(handshake.digest(b"AnotherCookie", OURS), id="of another cookie"),
-        pytest.param(handshake.digest(COOKIE, THEIRS), id="of their own challenge"),
-        pytest.param(handshake.digest(COOKIE, OURS)[:15], id="cut off"),
-        pytest.param(handshake.digest(COOKIE, OURS) + b"\0", id="too long"),
+        pytest.param(digest.digest(b"AnotherCookie", OURS), id="of another cookie"),
+        pytest.param(digest.digest(COOKIE, THEIRS), id="of their own challenge"),
+        pytest.param(digest.digest(COOKIE, OURS)[:15], id="cut off"),
+        pytest.param(digest.digest(COOKIE, OURS) + b"\0", id="too long"),
     ],
 )
 def test_a_peer_that_does_not_prove_the_cookie_is_refused(make: Callable[[], Handshake], proof: bytes) -> None:
