@@ -12,10 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, RELEASES, AdHoc, Register
+from ansible_collections.beamops.epmd.tests.integration.support import (
+    CHECKOUT,
+    COOKIE,
+    EVERY_RELEASE,
+    RELEASES,
+    AdHoc,
+    Register,
+)
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp
-
-EVERY_RELEASE = bool(os.environ.get("BEAMOPS_EVERY_RELEASE"))
 
 pytest_plugins = [
     "ansible_collections.beamops.epmd.tests.integration.faults_table",
@@ -39,6 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "since(release): for a feature of OTP that is there from this release on")
     config.addinivalue_line("markers", "one_release: the same on every release of OTP, so it runs on the newest alone")
     config.addinivalue_line("markers", "every_release: the releases between the oldest and the newest are like neither")
+    config.addinivalue_line("markers", "test_all: takes a minute, and what it adds is rare: for `make test-all`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is for `make test-all` alone."""
+    if not EVERY_RELEASE:
+        late = [item for item in items if item.get_closest_marker("test_all")]
+        config.hook.pytest_deselected(items=late)
+        items[:] = [item for item in items if item not in set(late)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

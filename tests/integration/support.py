@@ -42,6 +42,8 @@ MODULE_UTILS = CHECKOUT / "plugins" / "module_utils"
 PACKAGE = "ansible_collections.beamops.epmd.plugins.module_utils"
 COOKIE = "a-cookie-that-nobody-may-see"
 RELEASES = [int(release) for release in os.environ.get("BEAMOPS_RELEASES", "23 25 27").split()]
+EVERY_RELEASE = bool(os.environ.get("BEAMOPS_EVERY_RELEASE"))
+"""Whether this is `make test-all`, where each test runs on each release that it has something to say of."""
 NEWEST = pytest.mark.since(max(RELEASES))
 """For tests of the controller, or of epmd alone: one release of OTP is enough."""
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, RELEASES, run_ansible
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, EVERY_RELEASE, RELEASES, run_ansible
 from ansible_collections.beamops.epmd.tests.lab import (
     LabError,
     Systemd,
@@ -46,10 +46,15 @@ systemctl reset-failed
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """With OTP 23, which never comes back by itself, and those that are booted; what is Ansible's with one alone."""
+    """With OTP 23, which never comes back by itself; in `make test-all` also with the others that are booted.
+
+    What is Ansible's runs with the newest of these.
+    """
     releases = sorted({23, *BOOTED} & set(RELEASES))
     if "play" in metafunc.fixturenames:
         releases = releases[-1:]
+    elif not EVERY_RELEASE:
+        releases = releases[:1]
     if "host" in metafunc.fixturenames:
         metafunc.parametrize("host", releases, indirect=True, ids=lambda release: f"otp{release}", scope="module")
 
@@ -399,6 +404,7 @@ def test_the_role(box: Systemd, crowd: Crowd, role: Role) -> None:
     assert not role().changed  # what is listened on now stays
 
 
+@pytest.mark.test_all
 def test_the_role_without_units_of_the_distribution(box: Systemd, crowd: Crowd, role: Role) -> None:
     """Both are written; of an epmd that was built without systemd, a service alone."""
     folder = os.path.dirname(box.show("epmd.service", "FragmentPath"))
@@ -424,6 +430,7 @@ def test_the_role_without_units_of_the_distribution(box: Systemd, crowd: Crowd, 
         box.run("sh", "-e", "-c", f"mv /tmp/kept/* {folder}; rm -r /tmp/kept /usr/local/bin/epmd")
 
 
+@pytest.mark.test_all
 def test_the_role_where_ipv6_is_switched_off(box: Systemd, role: Role) -> None:
     """A socket unit with an address of IPv6 starts all the same, and nothing is changed again and again."""
     box.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
@@ -495,6 +502,7 @@ systemctl start real-ejabberd
 """
 
 
+@pytest.mark.test_all
 def test_real_rabbitmq_and_ejabberd(box: Systemd, role: Role) -> None:
     """RabbitMQ has started epmd. Afterwards it can be restarted, and ejabberd keeps its name. No client notices."""
     units = ["real-ejabberd", "real-rabbitmq-server"]
