@@ -308,7 +308,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _compiled_once  # noqa: F401 # before the others, of which it makes each cheaper
+from ..module_utils import _compiled_once  # noqa: F401 # pylint: disable=unused-import # makes the others cheaper
 from ..module_utils._ensure import Mode, ensure
 from ..module_utils._errors import EpmdError
 from ..module_utils._options import Options
