@@ -54,7 +54,8 @@ def main() -> int:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = places()
     # A folder of its own for temporary files: what tools of others leave there (Elixir's locks, pytest's) goes with it.
-    with tempfile.TemporaryDirectory(prefix="beamops-") as folder:
+    # Its name may not end with "_", which means something where a tool writes it into a page.
+    with tempfile.TemporaryDirectory(prefix="beamops-", suffix="t") as folder:
         os.chmod(folder, 0o1777)
         code = run(sys.argv[1:], {**os.environ, "TMPDIR": folder})
         end = time.monotonic() + PATIENCE_SECONDS
