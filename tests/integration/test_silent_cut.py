@@ -110,8 +110,9 @@ def test_a_wrong_port_that_is_surely_of_another_is_withdrawn(
 
 
 IN_BETWEEN = """spawn_opt(fun() ->
-    Wait = fun Wait() -> element(2, sys:get_state(erl_epmd)) =:= -1 orelse Wait() end,
-    Wait(), erl_epmd ! reconnect
+    Lost = fun Lost() -> element(2, sys:get_state(erl_epmd)) =:= -1 orelse Lost() end,
+    Gone = fun Gone() -> erl_epmd:port_please("vic", {127, 0, 0, 1}) =:= noport orelse Gone() end,
+    Lost(), Gone(), erl_epmd ! reconnect
 end, [{priority, max}])"""
 
 
