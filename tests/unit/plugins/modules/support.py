@@ -12,16 +12,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
 from ansible.module_utils import basic
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
 from ansible_collections.beamops.epmd.plugins.module_utils._host.children import result_of
-from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 
 NODE = {"name": "vic@host", "changed": True}
@@ -41,11 +39,11 @@ FAILED = OUTCOME._replace(failed=True, reason="conflict")
 
 
 class Ran(NamedTuple):
-    """How a module ended. result: what it printed. given: the options, and whether it may change something."""
+    """How a module ended. result: what it printed. given: what was asked of the work."""
 
     result: dict[str, Any]
     code: int
-    given: tuple[Options, Mode] | None
+    given: tuple[Any, ...] | None
 
 
 def args_of(params: dict[str, Any]) -> Any:
@@ -57,32 +55,28 @@ def args_of(params: dict[str, Any]) -> Any:
     return patch_module_args(params)
 
 
-def ran(module: Any, outcome: Outcome | EpmdError, **params: Any) -> Ran:
-    """Run a module in a process of its own, as Ansible does, where the work has this outcome or this error."""
+def ran(module: Any, outcome: tuple[Any, ...] | EpmdError, function: str = "ensure", **params: Any) -> Ran:
+    """Run a module in a process of its own, as Ansible does, where the work has this outcome or this error.
+
+    function: the name by which the module calls its work.
+    """
 
     def work() -> Ran:
-        ensure = mock.Mock(side_effect=[outcome])
+        called = mock.Mock(side_effect=[outcome])
         printed = io.StringIO()
         with contextlib.ExitStack() as stack:
             stack.enter_context(args_of(params))
-            stack.enter_context(mock.patch.object(module, "ensure", ensure))
+            stack.enter_context(mock.patch.object(module, function, called))
             stack.enter_context(contextlib.redirect_stdout(printed))
             ended = stack.enter_context(pytest.raises(SystemExit))
             module.main()
-        given = ensure.call_args[0] if ensure.call_args else None
+        given = called.call_args[0] if called.call_args else None
         return Ran(json.loads(printed.getvalue()), int(ended.value.code or 0), given)
 
     return result_of(work, 60)
 
 
-class Printed(Protocol):
-    """What was printed at the end of a run."""
-
-    @property
-    def result(self) -> dict[str, Any]: ...
-
-
-def shown(found: Printed) -> dict[str, Any]:
+def shown(found: Ran) -> dict[str, Any]:
     """The result as its reader gets it: without the copy of the parameters, and with warnings as text."""
     result = {key: value for key, value in found.result.items() if key != "invocation"}
     if "warnings" in result:  # records since ansible-core 2.19

@@ -5,20 +5,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-from typing import Any, NamedTuple
-from unittest import mock
-
-import pytest
+from typing import Any
 
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
-from ansible_collections.beamops.epmd.plugins.module_utils._host.children import result_of
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.handover import Outcome, Wish, WouldLose
 from ansible_collections.beamops.epmd.plugins.modules import epmd_restart
-from ansible_collections.beamops.epmd.tests.unit.plugins.modules.support import args_of, shown
+from ansible_collections.beamops.epmd.tests.unit.plugins.modules import support
+from ansible_collections.beamops.epmd.tests.unit.plugins.modules.support import shown
 
 OUTCOME = Outcome(
     changed=True,
@@ -43,30 +37,9 @@ RESULT = {
 }
 
 
-class Ran(NamedTuple):
-    """How the module ended. result: what it printed. given: what was asked of the hand-over."""
-
-    result: dict[str, Any]
-    code: int
-    given: tuple[Wish, Options, bool] | None
-
-
-def ran(outcome: Outcome | EpmdError, **params: Any) -> Ran:
-    """Run the module in a process of its own, where the hand-over has this outcome or this error."""
-
-    def work() -> Ran:
-        hand_over = mock.Mock(side_effect=[outcome])
-        printed = io.StringIO()
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(args_of(params))
-            stack.enter_context(mock.patch.object(epmd_restart, "hand_over", hand_over))
-            stack.enter_context(contextlib.redirect_stdout(printed))
-            ended = stack.enter_context(pytest.raises(SystemExit))
-            epmd_restart.main()
-        given = hand_over.call_args[0] if hand_over.call_args else None
-        return Ran(json.loads(printed.getvalue()), int(ended.value.code or 0), given)
-
-    return result_of(work, 60)
+def ran(outcome: Outcome | EpmdError, **params: Any) -> support.Ran:
+    """Run the module where the hand-over has this outcome or this error."""
+    return support.ran(epmd_restart, outcome, "hand_over", **params)
 
 
 def test_the_outcome_is_the_result() -> None:
