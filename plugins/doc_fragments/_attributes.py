@@ -11,7 +11,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What the modules share, then what each has of its own: the first fragment that has an attribute decides."""
+    """What the modules share, then what each adds to that."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -23,6 +23,12 @@ attributes:
       - Set only options there that all modules take, C(epmd_port) and C(timeout).
     membership:
       - beamops.epmd.epmd
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description:
+      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
   idempotent:
     description:
       - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
@@ -37,14 +43,10 @@ attributes:
 options: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
     details:
       - Looks for the cookie and does not try it. It does not predict that a node refuses it, or that epmd can't be
         started.
   diff_mode:
-    description:
-      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: full
     details:
       - Shows the table of each epmd, as C(epmd -names) prints it.
@@ -57,14 +59,10 @@ attributes:
 options: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
     details:
       - Looks for the cookies and does not try them. It does not predict that a node refuses one, or that the new epmd
         does not start.
   diff_mode:
-    description:
-      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: full
     details:
       - Shows the unit, the addresses and the table of epmd.
@@ -74,13 +72,9 @@ attributes:
 options: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
     details:
       - This action does not modify state.
   diff_mode:
-    description:
-      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: N/A
     details:
       - This action does not modify state.
