@@ -10,7 +10,6 @@ which it is told from a later one with the same pid.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
 
@@ -18,6 +17,7 @@ from .._deadline import Deadline
 from .._errors import EpmdError
 from .._limits import KILL_SECONDS
 from .._record import Record
+from . import rights
 
 POLL_SECONDS = 0.001
 
@@ -49,12 +49,9 @@ def running(pid: int) -> Running | None:
 def is_first_of_container(pid: int) -> bool:
     """Whether it is the first process of a process namespace of its own, whose end is that of all others there."""
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            found = re.search(r"^NSpid:\s+(.*)$", file.read(), re.MULTILINE)
-    except OSError:
+        return pid != 1 and rights.pid_inside(pid) == 1
+    except EpmdError:
         return False
-    numbers = found.group(1).split() if found else []
-    return len(numbers) > 1 and numbers[-1] == "1"
 
 
 def end(process: Running, deadline: Deadline) -> None:

@@ -53,7 +53,7 @@ def _environment(pid: int) -> dict[str, str]:
 
 def epmd_pid(port: int) -> int | None:
     """The pid of the process called epmd that listens on this port, if it can be seen."""
-    return next((pid for pid, addresses_of in epmds(port)), None)
+    return next((pid for pid, _addresses in epmds(port)), None)
 
 
 def listening_uid(port: int) -> int | None:

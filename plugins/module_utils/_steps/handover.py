@@ -26,7 +26,7 @@ from .._record import Record
 from .._wire import epmd as epmd_protocol
 from .._wire import epmd_client
 from .._wire.epmd_client import Daemon, State, Table
-from . import daemons, diagnose, observe, own_unit, prove, repair, tables
+from . import daemons, diagnose, observe, own_unit, prove, repair, report, tables
 from .own_unit import Old, Owner
 from .prove import Attempt
 from .records import Epmd, Lost, Observation, Repair
@@ -457,6 +457,5 @@ def _rendered(port: int, unit: str | None, addresses: Sequence[str], names: dict
     """An epmd as a person compares it."""
     if unit is None:
         return f"epmd on port {port}: down\n"
-    lines = [f"name {legible(name)} at port {at}\n" for name, at in sorted(names.items())]
     shown = sorted({*addresses, *(epmd_units.EVERYWHERE if "::" in addresses else ())})
-    return f"epmd on port {port} in {unit} at {', '.join(shown)}, with data:\n" + "".join(lines)
+    return f"epmd on port {port} in {unit} at {', '.join(shown)}, with data:\n{report.listed(names)}"

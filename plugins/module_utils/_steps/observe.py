@@ -257,9 +257,8 @@ def _sought(vm: Vm, table: Table, options: Options) -> Sought:
     if port is not None:
         return Sought(lambda found: found.port == port, connection)
     rank = distribution_port.ranking(line.listen_range, own, table.names.values(), owners.largest_backlog())
-    enough = distribution_port.LIKELY
-    if own or line.listen_range:
-        enough = distribution_port.OWN if own else distribution_port.IN_RANGE
+    in_range = distribution_port.IN_RANGE if line.listen_range else distribution_port.LIKELY
+    enough = distribution_port.OWN if own else in_range
     return Sought(lambda found: rank(found) <= enough, connection)
 
 

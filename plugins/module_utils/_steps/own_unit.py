@@ -17,6 +17,7 @@ from .._host import ending, epmd_units, programs
 from .._host.ending import Running
 from .._host.epmd_units import EVERYWHERE, Unit, Units
 from .._host.programs import Place
+from .._host.reader import reader
 from .._limits import CLEAN_UP_SECONDS
 from .._record import Record
 from .._wire.epmd_client import Daemon
@@ -168,18 +169,15 @@ def old(epmd: Epmd, owner: Owner, place: Place, deadline: Deadline) -> Old:
 
 def _as_stray(epmd: Epmd) -> OwnEpmd:
     """The same epmd outside of any unit: its program, its user, its port and its addresses."""
-    pid, port = epmd.pid, epmd.key.daemon.port
-    try:
-        program = os.readlink(f"/proc/{pid}/exe")
-        uid = os.stat(f"/proc/{pid}").st_uid
-    except OSError:
-        raise EpmdError(f"the epmd on port {port} ended, or can't be seen: run again, as root") from None
-    deleted = " (deleted)"  # it was upgraded
-    program = program[: -len(deleted)] if program.endswith(deleted) else program
+    port, process = epmd.key.daemon.port, None
+    with contextlib.suppress(OSError):
+        process = reader().process(epmd.pid or 0)
+    if process is None or process.executable is None or process.uid is None:
+        raise EpmdError(f"the epmd on port {port} ended, or can't be seen: run again, as root")
     environment = {"PATH": programs.PATH, "ERL_EPMD_PORT": str(port)}
     if not set(epmd.addresses) & EVERYWHERE:
         environment["ERL_EPMD_ADDRESS"] = ",".join(epmd.addresses)
-    return OwnEpmd(program, port, uid, environment)
+    return OwnEpmd(process.executable, port, process.uid, environment)
 
 
 def replace(former: Old | None, owner: Owner, place: Place, daemon: Daemon, deadline: Deadline) -> None:

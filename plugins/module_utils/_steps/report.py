@@ -8,7 +8,7 @@ Standard: RETURN in the documentation of `epmd_register` and `epmd_facts`.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from .._host import systemd
 from .._legible import all_legible, legible
@@ -201,8 +201,12 @@ def _rendered(epmd: Epmd, table: Table) -> str:
         return f"{where}epmd: Cannot connect to local epmd\n"
     if table.state is State.MUTE:
         return f"{where}epmd: no table on port {daemon.port}: {legible(table.trouble)}\n"
-    lines = [f"name {legible(name)} at port {port}\n" for name, port in sorted(table.names.items())]
-    return f"{where}epmd: up and running on port {daemon.port} with data:\n" + "".join(lines)
+    return f"{where}epmd: up and running on port {daemon.port} with data:\n{listed(table.names)}"
+
+
+def listed(names: Mapping[str, int]) -> str:
+    """The names of a table with their ports, a line each, as `epmd -names` prints them."""
+    return "".join(f"name {legible(name)} at port {port}\n" for name, port in sorted(names.items()))
 
 
 def _summary(nodes: Sequence[dict[str, Any]], is_prediction: bool) -> str:
