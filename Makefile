@@ -20,7 +20,7 @@ demo: ## see a lost node found and registered again
 	@tests/demo/run
 
 test: ## lint, sanity, unit, docs, integration and molecule, the cheap ones first
-	@python3 $(tools)/leftovers.py $(tools)/stages 'prepare lint sanity unit docs' integration molecule
+	@python3 $(tools)/leftovers.py $(tools)/stages 'prepare lint sanity unit docs' 'integration molecule'
 	@echo '== test: lint, sanity, unit, docs, integration and molecule passed'
 
 test-all: lint sanity-all import unit-all docs integration-all molecule bench-smallest ## the same with every ansible-core, Python and OTP; writes tables of the docs
@@ -66,7 +66,7 @@ integration: ## pytest tests/integration, with real nodes of some releases of OT
 
 integration-all: ## the same with OTP 29 and more Pythons; writes tables of the docs
 	@echo '== integration-all: real nodes of all releases of OTP on private hosts'
-	@BEAMOPS_EVERY_RELEASE=yes BEAMOPS_RUNS=1000 BEAMOPS_BOOTED='$(otps)' BEAMOPS_PYTHONS='$(pythons)' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration $(otps)
+	@BEAMOPS_EVERY_RELEASE=yes BEAMOPS_RUNS=1000 BEAMOPS_BOOTED='$(otps)' BEAMOPS_PYTHONS='$(pythons)' BEAMOPS_CORES='$(cores)' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration $(otps)
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'

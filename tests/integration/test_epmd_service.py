@@ -373,7 +373,10 @@ def test_two_runs_at_once(box: Systemd, crowd: Crowd) -> None:
 
 
 def test_the_role(box: Systemd, crowd: Crowd, role: Role) -> None:
-    """Check mode says what is done, the first run changes the owner and not the reach, the second one nothing."""
+    """Check mode says what is done, the first run changes the owner and not the reach.
+
+    That a second one changes nothing, molecule sees as well.
+    """
     before = daemon(box)
     predicted = role("--check", "--diff")
     assert predicted.changed, predicted.output
@@ -387,7 +390,6 @@ def test_the_role(box: Systemd, crowd: Crowd, role: Role) -> None:
     assert box.names() == crowd.table
     found = daemon(box)
     assert (found["unit"], found["addresses"]) == ("epmd.service", ["::"])
-    assert not role("--diff").changed
 
     killed = found["pid"]
     box.run("kill", "-KILL", str(killed))
@@ -531,12 +533,10 @@ def test_real_rabbitmq_and_ejabberd(box: Systemd, role: Role) -> None:
 
 def test_the_playbook(box: Systemd, crowd: Crowd, play: Play) -> None:
     """It stops before the next host where a host can't be brought back to its table."""
-    done = play("beamops.epmd.restart_epmd")
-    assert "was handed over to epmd.service; 3 names" in done.output
-    assert box.names() == crowd.table
     bound = play("beamops.epmd.restart_epmd", epmd_service_listen=["127.0.0.1"])
-    assert bound.changed, bound.output
+    assert "was handed over to epmd.service; 3 names" in bound.output
     assert daemon(box)["addresses"] == ["127.0.0.1", "::1"]
+    assert box.names() == crowd.table
     with c_node(box):
         stopped = play("beamops.epmd.restart_epmd", fails=True)
         assert "a_c_node: port 35001" in stopped.output

@@ -128,7 +128,8 @@ def test_many_runs_leave_no_trace(epmd: Epmd, node: Node) -> None:
     for number in range(1, RUNS):
         once(lost=number % (RUNS // REPAIRS) == 0)
     assert node.eval(kept) == after_first
-    assert int(node.eval("length(nodes(known))")) <= known + 1
+    # A run that has to connect again gets a second name, if the node has not yet taken back the first.
+    assert int(node.eval("length(nodes(known))")) <= known + 2
     wait_until(lambda: node.eval(held) == before, f"the node to hold what it held before, {before}")
     assert int(node.eval(memory)) - used < 1 << 20
     assert node.log == ""

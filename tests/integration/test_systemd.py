@@ -40,7 +40,16 @@ epmd -names >/dev/null
 # Only what is needed: systemd takes half a second to read its units again.
 PUT_BACK = """
 systemctl --quiet stop 'beamops-epmd-*' epmd.socket epmd.service
-while pkill --signal KILL --exact epmd; do echo 'an epmd was left behind'; done
+tries=0 # an epmd that ends, or only asks for the names, may still be there
+while found=$(pgrep --exact epmd); do
+    tries=$((tries + 1))
+    if [ $tries = 50 ]; then
+        echo 'an epmd was left behind:'
+        ps -o pid,ppid,stat,unit,args -p $found
+        pkill --signal KILL --exact epmd
+    fi
+    sleep 0.1
+done
 units=$(systemctl is-enabled epmd.socket epmd.service | uniq)
 if [ "$units" != enabled ] || ls -d /run/systemd/system/epmd.* >/dev/null 2>&1; then
     rm -rf /etc/systemd/system/epmd.* /run/systemd/system/epmd.*

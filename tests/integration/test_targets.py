@@ -32,7 +32,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
 from ansible_collections.beamops.epmd.tests.lab import Authority, Container, Otp, free_port, holders, system
 
 PYTHONS = os.environ.get("BEAMOPS_PYTHONS", "3.7 3.11 3.13").split()
-CORES = ["2.17", "2.19", "2.21"]
+CORES = [version.rpartition(".")[0] for version in os.environ.get("BEAMOPS_CORES", "").split()]
 RELEASE = 25
 
 # For the module's process: at its end it writes the version of Python, and that of psutil if it has imported it.
