@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Work done in children of this process: several at once, each with an end, its result sent back.
 
-Standard: fork(2), socketpair(2), record locks of fcntl(2). Never threads: some of the work forks, too, to enter the place of
-a node, and what one thread has locked while another forks (an import, a codec) is locked in the child for ever. Private
-to the collection.
+Standard: fork(2), socketpair(2), record locks of fcntl(2). Never threads: some of the work forks, too, to enter the
+place of a node, and what one thread has locked while another forks (an import, a codec) is locked in the child for
+ever. Private to the collection.
 """
 
 from __future__ import annotations

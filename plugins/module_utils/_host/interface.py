@@ -10,8 +10,7 @@ sockets of our own network namespace are seen. Private to the collection.
 from __future__ import annotations
 
 import abc
-import re
-from typing import Collection, Iterable
+from typing import Callable, Collection, Iterable
 
 from .._record import Record
 
@@ -52,14 +51,14 @@ class Reader(abc.ABC):
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
 
-    def pids_called(self, pattern: str | re.Pattern[str]) -> list[int]:
-        """The pids whose command name matches fully, in ascending order."""
+    def pids_called(self, fits: Callable[[str], bool]) -> list[int]:
+        """The pids whose command name fits, in ascending order."""
         self._names = self.names()
-        return self.known_pids_called(pattern)
+        return self.known_pids_called(fits)
 
-    def known_pids_called(self, pattern: str | re.Pattern[str]) -> list[int]:
+    def known_pids_called(self, fits: Callable[[str], bool]) -> list[int]:
         """As `pids_called`, as of its last call: on a busy host each look at all processes costs."""
-        return [pid for pid, name in self._names.items() if re.fullmatch(pattern, name)]
+        return [pid for pid, name in self._names.items() if fits(name)]
 
     @abc.abstractmethod
     def names(self) -> dict[int, str]:

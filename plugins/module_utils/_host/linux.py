@@ -13,7 +13,6 @@ import errno
 import functools
 import itertools
 import os
-import re
 from typing import Any, Callable, Collection, Iterable, Iterator, TypeVar, cast
 
 from .._limits import MAX_COMMAND_LINE, MAX_ENVIRONMENT
@@ -24,9 +23,6 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 _STATUS_HEAD = 4096
 """Bytes of /proc/PID/status that surely have its first lines; those that follow have no limit."""
-
-# The name and the effective user. A zombie (Z), which has ended, differs from others in its state only.
-_STATUS = re.compile(rb"Name:\t(.*)\n(?:.*\n)*?State:\t[^ZX].*\n(?:.*\n)*?Uid:\t\d+\t(\d+)\t")
 
 
 def _of_process(method: _F) -> _F:
@@ -135,12 +131,20 @@ def _command_name(pid: int) -> str:
 def _name_and_uid(pid: int) -> tuple[str, int | None]:
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
-            found = _STATUS.match(file.read(_STATUS_HEAD))
+            found = _read_status(file.read(_STATUS_HEAD))
     except PermissionError:
         return "", None
     if found is None:
         raise ProcessLookupError(errno.ESRCH, "it is a zombie")
-    return found.group(1).decode(errors="replace"), int(found.group(2))
+    return found
+
+
+def _read_status(status: bytes) -> tuple[str, int] | None:
+    """The name and the effective user; None of a zombie (Z), which has ended, and differs in its state only."""
+    fields = dict(line.partition(b":\t")[::2] for line in status.split(b"\n"))
+    if fields.get(b"State", b"Z")[:1] in (b"Z", b"X"):
+        return None
+    return fields[b"Name"].decode(errors="replace"), int(fields[b"Uid"].split()[1])
 
 
 def _executable(pid: int) -> str | None:

@@ -163,9 +163,9 @@ class TestSeveral:
         us = os.getpid()
         real = owners.sockets_of
 
-        def break_for_one(vm: Vm, epmd_port: int, sought: Sought) -> Sockets:
+        def break_for_one(vm: Vm, epmd_port: int, sought: Sought, earlier: owners.Listing | None) -> Sockets:
             assert os.getpid() != us
-            return real(vm, epmd_port, sought) if vm.pid != 12 else 1 // 0  # type: ignore[return-value]
+            return real(vm, epmd_port, sought, earlier) if vm.pid != 12 else 1 // 0  # type: ignore[return-value]
 
         monkeypatch.setattr(owners, "sockets_of", break_for_one)
         outcome = ensure(Options([]), Mode.REPAIR)

@@ -65,19 +65,18 @@ def test_an_environment_ends_where_garbage_may_begin(text: str, environment: dic
 @pytest.mark.parametrize(
     ("status", "found"),
     [
-        ("Name:\tbeam.smp\nState:\tS (sleeping)\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n", (b"beam.smp", b"2")),
+        ("Name:\tbeam.smp\nState:\tS (sleeping)\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n", ("beam.smp", 2)),
         (
             "Name:\tUid:\t7\t7\t7\nUmask:\t0\nState:\tR (running)\nTgid:\t1\nUid:\t1\t2\t3\t4\n",
-            (b"Uid:\t7\t7\t7", b"2"),
+            ("Uid:\t7\t7\t7", 2),
         ),
         ("Name:\tbeam.smp\nState:\tZ (zombie)\nUid:\t1\t2\t3\t4\n", None),
         ("Name:\tbeam.smp\nState:\tX (dead)\nUid:\t1\t2\t3\t4\n", None),
         ("", None),
     ],
 )
-def test_the_status_of_a_process(status: str, found: tuple[bytes, bytes] | None) -> None:
-    match = linux._STATUS.match(status.encode())
-    assert (match and match.groups()) == found
+def test_the_status_of_a_process(status: str, found: tuple[str, int] | None) -> None:
+    assert linux._read_status(status.encode()) == found
 
 
 def test_a_program_that_was_deleted_has_its_path(tmp_path: Path) -> None:

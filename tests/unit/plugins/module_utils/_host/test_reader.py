@@ -21,6 +21,8 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import PsutilMissing
 from ansible_collections.beamops.epmd.plugins.module_utils._host import linux, portable, reader, sock_diag
 from ansible_collections.beamops.epmd.plugins.module_utils._host.interface import Process, Reader, Socket
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import is_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import is_emulator
 from ansible_collections.beamops.epmd.tests.fakes import create_server
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
@@ -95,19 +97,19 @@ class TestProcess:
 class TestNames:
     def test_processes_are_found_by_their_command_name(self, host: Reader) -> None:
         with running("beam.smp") as (first, _line), running("beam.smp-not") as (other, _line):
-            found = host.pids_called(r"beam(\.\w+)*")
+            found = host.pids_called(is_emulator)
             assert first in found
             assert other not in found
             assert found == sorted(found)
             assert host.names()[other] == "beam.smp-not"
 
     def test_what_is_known_is_what_was_there_at_the_last_look(self, host: Reader) -> None:
-        assert host.known_pids_called(".*") == []
+        assert host.known_pids_called(lambda _name: True) == []
         with running("epmd") as (pid, _line):
-            assert pid not in host.known_pids_called("epmd")
-            assert pid in host.pids_called("epmd")
-        assert pid in host.known_pids_called("epmd")
-        assert pid not in host.pids_called("epmd")
+            assert pid not in host.known_pids_called(is_epmd)
+            assert pid in host.pids_called(is_epmd)
+        assert pid in host.known_pids_called(is_epmd)
+        assert pid not in host.pids_called(is_epmd)
 
 
 ADDRESSES = [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1"), ("::", "::1")]
