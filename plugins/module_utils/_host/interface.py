@@ -82,12 +82,10 @@ class Reader(abc.ABC):
         pid: int,
         sockets: Collection[Socket],
         enough: Iterable[Collection[Socket]] = (),
-        is_recent: bool = False,
     ) -> dict[Socket, int]:
         """Those of the sockets that a process holds, each with its lowest descriptor.
 
-        enough: once one of each of these is found, the others need not be. Empty: all of them. is_recent: whether they
-        were made a moment ago, so that they have the lowest descriptors that were free, or the highest of all.
+        enough: once one of each of these is found, the others need not be. Empty: all of them.
 
         Errors: PermissionError, ProcessLookupError where it has ended.
         """

@@ -21,6 +21,9 @@ from .interface import Process, Reader, Socket
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+_LOWEST, _HIGHEST = 256, 64
+"""How many descriptors of a process that has many are looked at first, at both ends."""
+
 _STATUS_HEAD = 4096
 """Bytes of /proc/PID/status that surely have its first lines; those that follow have no limit."""
 
@@ -68,13 +71,12 @@ class Linux(Reader):
         pid: int,
         sockets: Collection[Socket],
         enough: Iterable[Collection[Socket]] = (),
-        is_recent: bool = False,
     ) -> dict[Socket, int]:
         links = {f"socket:[{socket.inode}]": socket for socket in sockets}
         left = list(enough) or [[socket] for socket in sockets]
         found: dict[Socket, int] = {}
         # Also without sockets to look for: that they may not be seen shows only where a link is read.
-        for name in _descriptors(pid, is_recent):
+        for name in _descriptors(pid):
             try:
                 socket = links.get(os.readlink(f"/proc/{pid}/fd/{name}"))
             except FileNotFoundError:  # closed meanwhile
@@ -98,15 +100,21 @@ class Linux(Reader):
         return found
 
 
-def _descriptors(pid: int, is_recent: bool) -> Iterator[str]:
-    """The descriptors of a process in the order in which to look at them: the kernel gives the lowest first."""
-    if not is_recent:
-        with os.scandir(f"/proc/{pid}/fd") as entries:
-            for entry in entries:
-                yield entry.name
-        return
-    names = os.listdir(f"/proc/{pid}/fd")
-    yield from itertools.islice(itertools.chain.from_iterable(zip(names, reversed(names))), len(names))
+def _descriptors(pid: int) -> Iterator[str]:
+    """The descriptors of a process in the order in which to look at them, some of them perhaps twice, or gone.
+
+    The kernel gives the lowest first. A process has these since its start, and what it opens gets the lowest that is
+    free, or one more than the highest: of many, the lowest and the highest are looked at before the rest is even
+    listed.
+    """
+    path = f"/proc/{pid}/fd"
+    with os.scandir(path) as entries:
+        for entry in itertools.islice(entries, _LOWEST):
+            yield entry.name
+        count = os.stat(path).st_size  # 0 before Linux 6.2
+        if count > _LOWEST:
+            yield from map(str, range(count + _HIGHEST, max(_LOWEST, count - _HIGHEST), -1))
+        yield from reversed([entry.name for entry in entries])
 
 
 def _pids() -> list[int]:

@@ -60,12 +60,11 @@ class Sought(Record):
     """The sockets of a VM that are looked for: once they are found, the others need not be.
 
     listener: whether one may be the listener, None where none is looked for. connection: whether a connection to epmd
-    is. is_recent: as in `Reader.descriptors`.
+    is.
     """
 
     listener: Callable[[Socket], bool] | None
     connection: bool
-    is_recent: bool = False
 
 
 class Listing(Record):
@@ -94,9 +93,7 @@ def sockets_of(vm: Vm, epmd_port: int, sought: Sought | None = None, earlier: Li
         mine = [found for found in servers + clients if found.uid == vm.uid and found.port != epmd_port]
         enough = _enough(mine, sought) if sought else []
         are_all = not enough and not earlier
-        held = reader().descriptors(
-            vm.pid, servers + clients, enough or [[found] for found in mine], bool(sought and sought.is_recent)
-        )
+        held = reader().descriptors(vm.pid, servers + clients, enough or [[found] for found in mine])
     except PermissionError:
         from . import processes
 

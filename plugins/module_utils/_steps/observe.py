@@ -231,7 +231,7 @@ def look_again(observation: Observation, table: Table, listing: Listing | None, 
     """
     table = epmd_client.confirm(observation.daemon, table, observation.alive or "", deadline)
     observation = observation._replace(table=table)
-    sought = Sought(None, connection=True, is_recent=True)
+    sought = Sought(None, connection=True)
     sockets = _sockets(observation.vm, observation.daemon, None, sought, listing)
     return observation._replace(holds=_holds(observation, sockets, deadline))
 

@@ -136,6 +136,7 @@ def test_the_descriptors_of_a_busy_process_are_read_only_as_far_as_needed() -> N
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_recent_socket_has_a_low_descriptor_or_a_high_one(is_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a process holds many, its ends are looked at first."""
+    monkeypatch.setattr(linux, "_LOWEST", 40)
     real, read = os.readlink, []
 
     def counted(path: str) -> str:
@@ -149,8 +150,24 @@ def test_a_recent_socket_has_a_low_descriptor_or_a_high_one(is_first: bool, monk
         server = first if is_first else stack.enter_context(create_server(("127.0.0.1", 0)))
         sockets = Linux().listening(server.getsockname()[1])
         monkeypatch.setattr(os, "readlink", counted)
-        assert list(Linux().descriptors(SELF, sockets, is_recent=True).values()) == [server.fileno()]
+        assert list(Linux().descriptors(SELF, sockets).values()) == [server.fileno()]
         assert len(read) < 200
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["counted", "before Linux 6.2"])
+def test_one_in_the_middle_of_many_is_found(counted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linux, "_LOWEST", 2)
+    monkeypatch.setattr(linux, "_HIGHEST", 2)
+    if not counted:
+        monkeypatch.setattr(os, "stat", lambda _path: os.stat_result((0,) * 10))
+    with contextlib.ExitStack() as stack:
+        for _number in range(50):
+            stack.enter_context(socket.socket())
+        server = stack.enter_context(create_server(("127.0.0.1", 0)))
+        for _number in range(50):
+            stack.enter_context(socket.socket())
+        sockets = Linux().listening(server.getsockname()[1])
+        assert list(Linux().descriptors(SELF, sockets).values()) == [server.fileno()]
 
 
 def test_a_descriptor_that_is_closed_meanwhile_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
