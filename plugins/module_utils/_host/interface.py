@@ -45,6 +45,12 @@ class Socket(Record):
     inode: int | None
 
 
+def _plain(address: str) -> str:
+    """An address as a client has it: a listener of both families has that of IPv4 inside one of IPv6 (RFC 4291)."""
+    prefix = "::ffff:"
+    return address[len(prefix) :] if address.startswith(prefix) and "." in address else address
+
+
 class Reader(abc.ABC):
     """A way to read the host. Errors of every method: OSError where the system does not answer."""
 
@@ -75,6 +81,14 @@ class Reader(abc.ABC):
     @abc.abstractmethod
     def connected(self, local_port: int | None = None, remote_port: int | None = None) -> list[Socket]:
         """The established connections, from this port and to that port, or any."""
+
+    def between(self, local: tuple[str, int], remote: tuple[str, int]) -> list[Socket]:
+        """The established connection with these ends, each an address and a port; none, or one."""
+        return [
+            found
+            for found in self.connected(local[1], remote[1])
+            if (_plain(found.address), _plain(found.remote_address)) == (local[0], remote[0])
+        ]
 
     @abc.abstractmethod
     def descriptors(

@@ -65,6 +65,12 @@ class Linux(Reader):
     def connected(self, local_port: int | None = None, remote_port: int | None = None) -> list[Socket]:
         return sock_diag.sockets(sock_diag.ESTABLISHED, local_port or 0, remote_port or 0)
 
+    def between(self, local: tuple[str, int], remote: tuple[str, int]) -> list[Socket]:
+        try:
+            return sock_diag.between(local, remote)
+        except OSError:  # an address with a scope, or a kernel that only gives lists
+            return super().between(local, remote)
+
     @_of_process
     def descriptors(
         self,

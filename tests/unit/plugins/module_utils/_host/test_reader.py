@@ -157,6 +157,24 @@ class TestSockets:
         assert host.connected(four.free, four.port) == []
         assert host.connected(remote_port=four.free) == []
 
+    def test_a_connection_is_found_by_both_of_its_ends(self, host: Reader, four: Four) -> None:
+        server, own = (four.dialled, four.port), (four.dialled, four.own_port)
+        accepted = Socket(four.dialled, four.port, four.dialled, four.own_port, None, None, None)
+        assert plain(host.between(server, own)) == [accepted]
+        assert plain(host.between(own, server))[0].port == four.own_port
+        # Behind the first of these the kernel finds the listener.
+        for ends in ((server, (four.dialled, four.free)), (server, server), ((four.dialled, 1), own)):
+            assert host.between(*ends) == []
+
+    def test_a_kernel_that_only_gives_lists_is_asked_for_one(self, four: Four, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_ends: object) -> None:
+            raise OSError(95, "Operation not supported")
+
+        ends = (four.dialled, four.port), (four.dialled, four.own_port)
+        expected = linux.Linux().between(*ends)
+        monkeypatch.setattr(sock_diag, "between", refuse)
+        assert linux.Linux().between(*ends) == expected != []
+
     def test_both_ways_agree(self, four: Four) -> None:
         one, other = linux.Linux(), portable.Portable()
         for port in (four.port, four.free):
