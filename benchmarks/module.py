@@ -77,7 +77,8 @@ def _instructions(payload: Path, directory: Path) -> float:
     """How many millions of instructions a payload takes, without its children."""
     for file in directory.glob("counted.*"):
         file.unlink()
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={directory}/counted.%p", sys.executable, payload]
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={directory}/counted.%p"]
+    command += [sys.executable, str(payload)]
     done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     # A child has what its parent had when it was forked, and little more.
     found = [re.findall(r"^totals: (\d+)", file.read_text(), re.MULTILINE) for file in directory.glob("counted.*")]

@@ -178,8 +178,8 @@ class _Pool(Generic[T, U]):
         self.waiting = deque(range(len(items)))
         self.running: list[_Child[U]] = []
         self.outcomes: dict[int, U | Exception] = {}
-        self._work = lambda number: work(items[number])
-        self._location_of = lambda number: location_of(items[number])
+        self._work: Callable[[int], U] = lambda number: work(items[number])
+        self._locations = [location_of(item) for item in items]
         self._seconds = seconds
         self._most = 1 if _is_child else MAX_AT_ONCE
         self._wanted = min(self._most, FIRST_AT_ONCE)
@@ -200,7 +200,7 @@ class _Pool(Generic[T, U]):
 
     def _give(self, child: _Child[U]) -> None:
         number = self.waiting.popleft()
-        child.give(number, self._location_of(number), self._seconds)
+        child.give(number, self._locations[number], self._seconds)
 
     def collect(self) -> None:
         """Wait until a child sends something or its time is over, and give the next items to those that are done."""
@@ -223,7 +223,7 @@ class _Pool(Generic[T, U]):
             self._end(child, child.failure(in_time=True))
             return
         outcome = child.result()
-        if self.waiting and child.location in (None, self._location_of(self.waiting[0])):
+        if self.waiting and child.location in (None, self._locations[self.waiting[0]]):
             self.outcomes[child.number] = outcome
             self._give(child)
         else:
