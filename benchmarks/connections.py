@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from ansible_collections.beamops.epmd.benchmarks.harness import (
 from ansible_collections.beamops.epmd.tests.lab import SMALL, Fleet, Host, Otp, Plan
 
 NAME = "connections"
+RELEASE = 23  # its nodes do not register themselves again
+CASES = {"healthy": False, "lost": True}
 GOAL = 0.15
 """Of an empty module, beside a run on an idle host."""
 CLIENTS_PORT = 5222
@@ -66,15 +69,30 @@ kept = []
 while True:
     kept.append(listener.accept())
 """
+_COUNTED = """
+import os, sys
+real, found = os.readlink, []
+def counted(path, **options):
+    found.append("/fd/" in os.fsdecode(path))
+    return real(path, **options)
+os.readlink = counted
+sys.argv = sys.argv[1:]
+__file__ = sys.argv[0]
+try:
+    with open(__file__, "rb") as file:
+        exec(compile(file.read(), __file__, "exec"))
+finally:
+    print(sum(found), file=sys.stderr)
+"""
 _PROCESSES = 'for number in $(seq "$0"); do sleep infinity & done; echo started; wait'
 
 
 def measure(smoke: bool) -> Result:
-    """All hosts run during the whole benchmark; each round measures all of them."""
-    rounds = 1 if smoke else 15
+    """All hosts run during the whole benchmark. Each busy host is measured right after the idle one."""
+    rounds = 1 if smoke else 10
     counts = (10, 100) if smoke else (10, 1_000, 100_000)
     processes = 50 if smoke else 2_000
-    _soft, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = _descriptors_allowed(counts[-1] + OWN_DESCRIPTORS)
     largest = limit - OWN_DESCRIPTORS
     arguments = [*SMALL, "+Q", "262144", "-eval", " ".join(_SERVICE.split())]
     plans = [
@@ -82,45 +100,86 @@ def measure(smoke: bool) -> Result:
         *(Plan(f"connections{count}", arguments=arguments) for count in counts),
         Plan(f"processes{processes}"),
     ]
+    titles = [f"{count:,} connections" for count in counts] + [f"{processes:,} processes"]
     with scratch() as name:
         directory = Path(name)
         files = payloads(directory, {"empty": {}, "epmd_register": {}})
-        with Fleet(plans, Otp.of(25), directory) as fleet:
+        with Fleet(plans, Otp.of(RELEASE), directory) as fleet:
             idle, *connected, crowded = fleet.hosts
             for host, count in zip(connected, counts, strict=True):
                 _connect(host, count, largest)
             _start(crowded, ["sh", "-c", _PROCESSES, str(processes)])
 
-            def way(host: Host) -> Callable[[], float]:
-                return lambda: run(files["epmd_register"], changed=False, within=host.command).seconds * 1000
+            def way(host: Host, module: str, lost: bool = False) -> Callable[[], float]:
+                def once() -> float:
+                    if lost:
+                        host.lose()
+                    return run(files[module], changed=lost, within=host.command).processor * 1000
 
-            ways = {host.name: way(host) for host in fleet.hosts}
-            ways["empty"] = lambda: run(files["empty"], changed=False, within=idle.command).seconds * 1000
+                return once
+
+            busy = dict(zip(titles, [*connected, crowded], strict=True))
+            ways = {"empty": way(idle, "empty")}
+            for case, lost in CASES.items():
+                for title, host in busy.items():
+                    ways[f"{title}, {case}, idle"] = way(idle, "epmd_register", lost)
+                    ways[f"{title}, {case}"] = way(host, "epmd_register", lost)
             samples = in_turns(rounds, ways)
-    base = samples[idle.name]
-    cases = [f"{count:,} connections" for count in counts] + [f"{processes:,} processes"]
-    rows = [
-        Row(
-            {"host": case},
-            base,
-            samples[host.name],
-            ratios(samples["empty"], differences(base, samples[host.name])),
-            GOAL,
-        )
-        for case, host in zip(cases, [*connected, crowded], strict=True)
-    ]
-    note = ""
+            read = [
+                _row_of_reads(title, case, *(_reads(files["epmd_register"], at, lost) for at in (idle, host)))
+                for case, lost in CASES.items()
+                for title, host in busy.items()
+            ]
+    rows = []
+    for case in CASES:
+        for title in titles:
+            base, ours = samples[f"{title}, {case}, idle"], samples[f"{title}, {case}"]
+            more = ratios(samples["empty"], differences(base, ours))
+            rows.append(Row({"host": title, "case": case}, base, ours, more, GOAL))
+    note = "Processor time of the process and of its children; all processes belong to root."
     if max(counts) > largest:
-        note = (
-            f"This machine allows {limit:,} descriptors for each process: of the {max(counts):,} connections, the node "
-            f"has {largest:,}, and other processes of the host have the rest. Both ends are on the host, so its table "
-            "has twice as many entries. All processes belong to root, so that the user of a socket does not tell whose "
-            "it is."
+        note += (
+            f" This machine allows {limit:,} descriptors for each process: of the {max(counts):,} connections, the "
+            f"node has {largest:,}, and other processes of the host have the rest. Both ends are on the host, so its "
+            "table has twice as many entries."
         )
-    table = Table(
-        "The process of the module", ("idle host", "this host", "more, of an empty module"), ("ms", ""), rows, note
-    )
-    return Result(NAME, f"One node with {listed(counts)} connections, and {processes:,} processes", [table])
+    head = ("idle host", "this host", "more, of an empty module")
+    tables = [
+        Table("The process of the module", head, ("ms", ""), rows, note),
+        Table(
+            "What is read of the node's descriptors",
+            ("idle host", "this host", "more"),
+            ("links", "links"),
+            read,
+            "Counted in one run: links in /proc/PID/fd. They do not grow with the connections.",
+        ),
+    ]
+    return Result(NAME, f"One node with {listed(counts)} connections, and {processes:,} processes", tables)
+
+
+def _descriptors_allowed(wanted: int) -> int:
+    """How many descriptors a process of this machine can have: as many as are wanted, where that can be set."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < wanted:
+        with contextlib.suppress(ValueError, PermissionError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def _reads(payload: Path, host: Host, lost: bool) -> int:
+    """How many descriptors of processes a run looks at."""
+    if lost:
+        host.lose()
+    command = host.command([sys.executable, "-I", "-c", _COUNTED, str(payload)])
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    try:
+        return int(done.stderr)
+    except ValueError:
+        raise SystemExit(f"bench: {payload.name} failed: {done.stdout}{done.stderr}") from None
+
+
+def _row_of_reads(title: str, case: str, base: int, ours: int) -> Row:
+    return Row({"host": title, "case": case}, [base], [ours], [ours - base])
 
 
 def _connect(host: Host, count: int, largest: int) -> None:

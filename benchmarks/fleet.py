@@ -31,6 +31,10 @@ from ansible_collections.beamops.epmd.tests.lab import Fleet, Otp, Plan
 NAME = "fleet"
 PING, REGISTER = "ansible.builtin.ping", "beamops.epmd.epmd_register"
 CASES = {"all healthy": 1.2, "all lost": 1.3}
+SETTINGS_NOTE = (
+    "All in the same rounds, against 10 forks, pipelining and open connections. The controller is all of the hosts as "
+    "well, so that more forks have nothing to wait for."
+)
 PER_STRATEGY = """
 - hosts: all
   gather_facts: false
@@ -51,14 +55,16 @@ class Size(NamedTuple):
     """Rounds with one host."""
     new: tuple[int, int]
     """Hosts and rounds, for new connections."""
+    settings: tuple[int, int]
+    """Hosts and rounds, for what a setting does."""
     strategies: tuple[int, int]
     """Hosts and rounds."""
     playbooks: tuple[int, int]
     """Hosts and rounds."""
 
 
-SMOKE = Size({"on": {2: 1}}, (2,), 1, (2, 1), (2, 1), (2, 1))
-FULL = Size({"off": {10: 2}, "on": {10: 5, 50: 2}}, (10, 50), 5, (20, 2), (10, 2), (20, 3))
+SMOKE = Size({"on": {2: 1}}, (2,), 1, (2, 1), (2, 1), (2, 1), (2, 1))
+FULL = Size({"off": {10: 2}, "on": {10: 5, 50: 2}}, (10, 50), 5, (20, 2), (20, 2), (10, 2), (20, 3))
 
 
 class Spent(NamedTuple):
@@ -92,6 +98,7 @@ def measure(smoke: bool) -> Result:
         ]
         layers = bench.layers(size.alone)
         again = bench.new_connections(*size.new)
+        settings = bench.settings(*size.settings)
         strategies = bench.strategies(*size.strategies)
         playbooks = bench.playbooks(*size.playbooks)
         start = statistics.median(layers[0].ours) / 1000
@@ -109,6 +116,7 @@ def measure(smoke: bool) -> Result:
             Table("The whole run", head, ("s", ""), growth, note),
             Table("The playbooks, against one ad hoc ping", ("ping", "the playbook", "ratio"), ("s", ""), playbooks),
             Table("With a new ssh connection to each host", head, ("s", ""), again),
+            Table("One setting changed", ("as advised", "the other", "ratio"), ("s", ""), settings, SETTINGS_NOTE),
             Table("A play of two tasks, by strategy", ("linear", "the other", "ratio"), ("s", ""), strategies),
             Table("One host, layer by layer", ("without", "with it", "more"), ("ms", "ms"), layers),
         ],
@@ -182,6 +190,25 @@ class _Bench:
         case = {"case": "all healthy", "hosts": str(hosts), "forks": str(forks), "pipelining": "on"}
         compared = ratios(samples["ping"], samples["ours"])
         return [Row(case, samples["ping"], samples["ours"], compared, CASES["all healthy"])]
+
+    def settings(self, hosts: int, rounds: int) -> list[Row]:
+        """What each setting of the advice is worth: our module on healthy hosts, with that one changed."""
+        changed: dict[str, dict[str, Any]] = {
+            "5 forks, the default": {"forks": 5},
+            "20 forks": {"forks": 20},
+            "no pipelining": {"pipelining": "off"},
+            "new connections": {"new": True},
+        }
+
+        def way(different: dict[str, Any]) -> Callable[[], float]:
+            return lambda: self.ansible(REGISTER, hosts, **{"forks": 10, **different}).seconds
+
+        samples = in_turns(rounds, {name: way(different) for name, different in {"": {}, **changed}.items()}, False)
+        base = samples[""]
+        return [
+            Row({"setting": name, "hosts": str(hosts)}, base, samples[name], ratios(base, samples[name]))
+            for name in changed
+        ]
 
     def strategies(self, hosts: int, rounds: int) -> list[Row]:
         """Both modules in a playbook: how long until the last host has finished."""

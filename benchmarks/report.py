@@ -147,13 +147,17 @@ def _measured(fleet: dict[str, Any]) -> str:
         [symbol, meaning, seconds(constants[name])] for symbol, (name, meaning) in symbols.items() if name in constants
     ]
     rows.append(["M", "memory of the largest process of ``ansible``", f"{constants['megabytes']:.0f} MiB"])
-    growth, _playbooks, _again, strategies, _layers = (table["rows"] for table in fleet["tables"])
+    growth, _playbooks, _again, settings, strategies, _layers = (table["rows"] for table in fleet["tables"])
     most = max(int(row["case"]["hosts"]) for row in growth)
     for row in growth:
         case = row["case"]
         if case["case"] == "all healthy" and int(case["hosts"]) == most:
             what = f"``epmd_register`` on {most} hosts, {case['forks']} forks, pipelining {case['pipelining']}"
             rows.append(["", what, seconds(statistics.median(row["ours"]))])
+    for row in settings:
+        against = f"against 10 forks, pipelining and open connections, on {row['case']['hosts']} hosts"
+        what = f"{row['case']['setting']}, {against}"
+        rows.append(["", what, f"{number(statistics.median(row['compared']))} times"])
     taken = {"linear": strategies[0]["base"], **{row["case"]["strategy"]: row["ours"] for row in strategies}}
     case = strategies[0]["case"]
     for strategy, samples in taken.items():

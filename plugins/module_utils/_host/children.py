@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Work done in children of this process: several at once, each with an end, its result sent back.
 
-Standard: fork(2), pipe(7), record locks of fcntl(2). Never threads: some of the work forks, too, to enter the place of
-a node, and what one thread has locked while another forks (an import, a codec) is locked in the child for ever. Private
-to the collection.
+Standard: fork(2), socketpair(2), record locks of fcntl(2). Never threads: some of the work forks, too, to enter the
+place of a node, and what one thread has locked while another forks (an import, a codec) is locked in the child for
+ever. Private to the collection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import os
 import pickle
 import select
 import signal
+import socket
+import struct
 import time
+from collections import deque
 from typing import IO, Any, Callable, Generic, Iterator, Sequence, TypeVar
 
 from .._deadline import Deadline
@@ -30,44 +33,80 @@ U = TypeVar("U")
 POLL_SECONDS = 0.0001
 LOCK_POLL_SECONDS = 0.01
 
+FIRST_AT_ONCE = 2
+"""Children to begin with: the next one costs more than the work on a node in good health."""
+
+PATIENCE_SECONDS = 0.01
+"""How long to wait for any of them before there is one more; a node in good health takes 3 ms."""
+
 _CHUNK = 1 << 16
+_NUMBER = struct.Struct("=I")
+_SIZE = struct.Struct("=Q")
 
 
 class _Child(Generic[T]):
-    """A running child; closed, it is gone."""
+    """A running child, which works on one item after the other; closed, it is gone.
 
-    def __init__(self, work: Callable[[], T], seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self._seconds = seconds
-        self._data = bytearray()
-        self.reading, writing = os.pipe()
+    location: the key of the place in which its last item had to be worked on, None for our own.
+    """
+
+    location: object = None
+
+    def __init__(self, work: Callable[[int], T]) -> None:
+        self.end, theirs = socket.socketpair()
         try:
             gc.freeze()  # its collector would copy every page of ours
             self._pid = os.fork()
         except OSError:
-            os.close(self.reading)
-            os.close(writing)
+            self.end.close()
+            theirs.close()
             raise
         if self._pid == 0:
-            _live(writing, work)
-        os.close(writing)
+            self.end.close()
+            _live(theirs, work)
+        theirs.close()
+        _ends.append(self.end)
+
+    def give(self, number: int, location: object, seconds: float) -> None:
+        """Have it work on the item with this number, which lies in this place, for that many seconds at most."""
+        self.number, self.location = number, location
+        self._seconds, self._until = seconds, time.monotonic() + seconds
+        self._data = bytearray()
+        with contextlib.suppress(OSError):  # it has died; then there is no answer
+            self.end.sendall(_NUMBER.pack(number))
 
     def left(self) -> float:
-        """Seconds until its end, 0 at least."""
-        return max(0.0, self._end - time.monotonic())
+        """Seconds until the end of its time, 0 at least."""
+        return max(0.0, self._until - time.monotonic())
 
     def take(self) -> bool:
-        """Read what it has sent; whether that was all, or too much."""
-        part = os.read(self.reading, _CHUNK)
+        """Read what it has sent; whether there is no more to come: that was all of it, or too much, or it has died."""
+        try:
+            part = self.end.recv(_CHUNK)
+        except ConnectionError:  # it died before it had read its item
+            part = b""
         self._data += part
-        return not part or len(self._data) > MAX_CHILD_RESULT
+        return not part or self._size() > MAX_CHILD_RESULT or self.is_done()
+
+    def _size(self) -> int:
+        """The size of its result, as far as that is known."""
+        return _SIZE.unpack_from(self._data)[0] if len(self._data) >= _SIZE.size else 0
+
+    def is_done(self) -> bool:
+        """Whether its result is complete."""
+        return len(self._data) >= _SIZE.size and len(self._data) == _SIZE.size + self._size() <= MAX_CHILD_RESULT
+
+    def result(self) -> T | Exception:
+        """Its result, which is complete, or its error."""
+        return pickle.loads(bytes(self._data[_SIZE.size :]))  # type: ignore[no-any-return]
 
     def close(self) -> int:
-        """End it, and give its status as waitpid(2) does. Usually it has ended; it must not outlive its time.
+        """End it, and give its status as waitpid(2) does. It must not outlive its time.
 
         One that SIGKILL can't end, since a file system hangs, is left to the kernel. Its status is that of the others.
         """
-        os.close(self.reading)
+        _ends.remove(self.end)
+        self.end.close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
         end, pause = time.monotonic() + KILL_SECONDS, POLL_SECONDS
@@ -79,21 +118,18 @@ class _Child(Generic[T]):
             pause *= 2
         return signal.SIGKILL
 
-    def outcome(self, in_time: bool) -> T | Exception:
-        """End it, and give its result or its error."""
+    def failure(self, in_time: bool) -> Exception:
+        """End it, and say why it has no result."""
         status = self.close()
         if not in_time:
             return TimedOut(f"the work on it did not end within {self._seconds:g} s: run again")
-        if len(self._data) > MAX_CHILD_RESULT:
+        if self._size() > MAX_CHILD_RESULT:
             return EpmdError(
                 f"the work on it gave a result of more than {MAX_CHILD_RESULT >> 20} MiB "
                 "(this is a defect of the collection: report it)"
             )
-        try:
-            return pickle.loads(bytes(self._data))  # type: ignore[no-any-return]
-        except (EOFError, pickle.UnpicklingError):
-            how = f"was killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended"
-            return EpmdError(f"the process that worked on it {how} before it had a result: run again")
+        how = f"was killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended"
+        return EpmdError(f"the process that worked on it {how} before it had a result: run again")
 
 
 def result_of(work: Callable[[], T], seconds: float) -> T:
@@ -104,44 +140,103 @@ def result_of(work: Callable[[], T], seconds: float) -> T:
     return outcome
 
 
-def at_once(work: Callable[[T], U], items: Sequence[T], seconds: float) -> list[U | Exception]:
+def at_once(
+    work: Callable[[T], U],
+    items: Sequence[T],
+    seconds: float,
+    location_of: Callable[[T], object] = lambda _item: None,
+) -> list[U | Exception]:
     """The result of the work on each item, or its error, in their order.
 
-    Each item has a child of its own, of which MAX_AT_ONCE run at the same time; in such a child one after the other,
-    so that no level multiplies them. seconds: when a child is given up. The errors are EpmdError and OSError; any other
-    becomes one (`defect`).
+    A few children take one item after the other. While none of them has an answer for PATIENCE_SECONDS there is one
+    more, up to MAX_AT_ONCE: items that hang or are slow do not delay the others. In such a child one item after the
+    other, so that no level multiplies them. seconds: when the work on an item is given up.
+
+    location_of: the key of the place that the work on an item enters, as a namespace; None for our own. What has been
+    entered can't be left, so a child takes no item of another place after that.
+
+    The errors are EpmdError and OSError; any other becomes one (`defect`).
     """
-    most = 1 if _is_child else MAX_AT_ONCE
-    outcomes: dict[int, U | Exception] = {}
-    waiting = list(enumerate(items))[::-1]
-    running: dict[int, _Child[U]] = {}
+    pool = _Pool(work, items, seconds, location_of)
     with _locks() if len(items) > 1 else contextlib.nullcontext():
         try:
-            while waiting or running:
-                while waiting and len(running) < most:
-                    place, item = waiting.pop()
-                    try:
-                        running[place] = _Child(lambda item=item: work(item), seconds)  # type: ignore[misc]
-                    except OSError as error:
-                        outcomes[place] = EpmdError(f"no process could be started ({error.strerror}): run again")
-                if running:
-                    _collect(running, outcomes)
+            while pool.waiting or pool.running:
+                pool.start()
+                pool.collect()
         finally:
-            for child in running.values():
+            for child in pool.running:
                 child.close()
-    return [outcomes[place] for place in range(len(items))]
+    return [pool.outcomes[number] for number in range(len(items))]
 
 
-def _collect(running: dict[int, _Child[U]], outcomes: dict[int, U | Exception]) -> None:
-    """Wait until a child sends something or its time is over, and move the outcomes of those that are done."""
-    patience = min(child.left() for child in running.values())
-    sent = select.select([child.reading for child in running.values()], [], [], patience)[0]
-    for place, child in list(running.items()):
-        ended = child.reading in sent and child.take()
-        if ended or not child.left():
-            del running[place]
-            outcomes[place] = child.outcome(ended)
+class _Pool(Generic[T, U]):
+    """The children of one `at_once`, the numbers of the items that wait for one, and the outcomes of the others."""
 
+    def __init__(
+        self, work: Callable[[T], U], items: Sequence[T], seconds: float, location_of: Callable[[T], object]
+    ) -> None:
+        self.waiting = deque(range(len(items)))
+        self.running: list[_Child[U]] = []
+        self.outcomes: dict[int, U | Exception] = {}
+        self._work: Callable[[int], U] = lambda number: work(items[number])
+        self._locations = [location_of(item) for item in items]
+        self._seconds = seconds
+        self._most = 1 if _is_child else MAX_AT_ONCE
+        self._wanted = min(self._most, FIRST_AT_ONCE)
+
+    def start(self) -> None:
+        """Start the children that are wanted, as long as items wait."""
+        while self.waiting and len(self.running) < self._wanted:
+            try:
+                child: _Child[U] = _Child(self._work)
+            except OSError as error:
+                if self.running:  # which will take it
+                    return
+                number = self.waiting.popleft()
+                self.outcomes[number] = EpmdError(f"no process could be started ({error.strerror}): run again")
+            else:
+                self.running.append(child)
+                self._give(child)
+
+    def _give(self, child: _Child[U]) -> None:
+        number = self.waiting.popleft()
+        child.give(number, self._locations[number], self._seconds)
+
+    def collect(self) -> None:
+        """Wait until a child sends something or its time is over, and give the next items to those that are done."""
+        if not self.running:
+            return
+        patience = min(child.left() for child in self.running)
+        may_grow = bool(self.waiting) and self._wanted < self._most
+        ends = [child.end for child in self.running]
+        sent = select.select(ends, [], [], min(patience, PATIENCE_SECONDS) if may_grow else patience)[0]
+        self._wanted += may_grow and not sent
+        for child in list(self.running):
+            if child.end in sent and child.take():
+                self._next(child)
+            elif not child.left():
+                self._end(child, child.failure(in_time=False))
+
+    def _next(self, child: _Child[U]) -> None:
+        """Keep the outcome of a child, and give it the next item if it can take that."""
+        if not child.is_done():
+            self._end(child, child.failure(in_time=True))
+            return
+        outcome = child.result()
+        if self.waiting and child.location in (None, self._locations[self.waiting[0]]):
+            self.outcomes[child.number] = outcome
+            self._give(child)
+        else:
+            child.close()
+            self._end(child, outcome)
+
+    def _end(self, child: _Child[U], outcome: U | Exception) -> None:
+        self.running.remove(child)
+        self.outcomes[child.number] = outcome
+
+
+_ends: list[socket.socket] = []
+"""Our ends of the connections to our children: those of one child are no business of the next."""
 
 _is_child: list[bool] = []
 """Not empty in a child."""
@@ -198,18 +293,30 @@ def alone(key: int, deadline: Deadline) -> Iterator[None]:
             fcntl.lockf(_lock_file[0], fcntl.LOCK_UN, 1, key)
 
 
-def _live(writing: int, work: Callable[[], Any]) -> None:
+def _live(end: socket.socket, work: Callable[[int], Any]) -> None:
     """What a child does from its start to its end: it never returns."""
     _is_child.append(True)
     try:
-        result = pickle.dumps(work())
-    except BaseException as error:
-        result = pickle.dumps(defect(error))
-    try:
-        with open(writing, "wb") as pipe:
-            pipe.write(result)
+        # An item that it waits for must not keep it alive when its parent is gone.
+        for other in _ends:
+            other.close()
+        _ends[:] = [end]
+        while True:
+            asked = end.recv(_NUMBER.size)
+            if not asked:
+                break
+            end.sendall(_answer(work, *_NUMBER.unpack(asked)))
     finally:
         os._exit(0)
+
+
+def _answer(work: Callable[[int], Any], number: int) -> bytes:
+    """The result of the work on an item, or its error, after its size."""
+    try:
+        result = pickle.dumps(work(number))
+    except BaseException as error:
+        result = pickle.dumps(defect(error))
+    return _SIZE.pack(len(result)) + result
 
 
 def defect(error: BaseException) -> Exception:

@@ -96,7 +96,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLi
         return next((values[0] for values in every(flag) if values), None)
 
     name = first("sname") or first("name")
-    if name is not None:
+    if name is not None and not name.isascii():
         # The node takes a byte that is not UTF-8 for a character of Latin-1.
         name = re.sub(
             "[\udc80-\udcff]",

@@ -21,22 +21,7 @@ def peer_port(pid: int, descriptor: int, port: int) -> int | None:
 
 def accepted(pid: int, server: Address, client: Address) -> bool:
     """Whether a process holds the end `server` of the connection that comes from `client`."""
-    return bool(
-        held_by(
-            pid,
-            [
-                found
-                for found in connected(server.port, client.port)
-                if (_plain(found.address), _plain(found.remote_address)) == (server.host, client.host)
-            ],
-        )
-    )
-
-
-def _plain(address: str) -> str:
-    """An address as a client has it: a listener of both families has that of IPv4 inside one of IPv6 (RFC 4291)."""
-    prefix = "::ffff:"
-    return address[len(prefix) :] if address.startswith(prefix) and "." in address else address
+    return bool(held_by(pid, seen(lambda host: host.between(server, client), [])))
 
 
 def connected(local_port: int | None, remote_port: int | None) -> list[Socket]:

@@ -10,8 +10,7 @@ sockets of our own network namespace are seen. Private to the collection.
 from __future__ import annotations
 
 import abc
-import re
-from typing import Collection, Iterable
+from typing import Callable, Collection, Iterable
 
 from .._record import Record
 
@@ -46,20 +45,26 @@ class Socket(Record):
     inode: int | None
 
 
+def _plain(address: str) -> str:
+    """An address as a client has it: a listener of both families has that of IPv4 inside one of IPv6 (RFC 4291)."""
+    prefix = "::ffff:"
+    return address[len(prefix) :] if address.startswith(prefix) and "." in address else address
+
+
 class Reader(abc.ABC):
     """A way to read the host. Errors of every method: OSError where the system does not answer."""
 
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
 
-    def pids_called(self, pattern: str | re.Pattern[str]) -> list[int]:
-        """The pids whose command name matches fully, in ascending order."""
+    def pids_called(self, fits: Callable[[str], bool]) -> list[int]:
+        """The pids whose command name fits, in ascending order."""
         self._names = self.names()
-        return self.known_pids_called(pattern)
+        return self.known_pids_called(fits)
 
-    def known_pids_called(self, pattern: str | re.Pattern[str]) -> list[int]:
+    def known_pids_called(self, fits: Callable[[str], bool]) -> list[int]:
         """As `pids_called`, as of its last call: on a busy host each look at all processes costs."""
-        return [pid for pid, name in self._names.items() if re.fullmatch(pattern, name)]
+        return [pid for pid, name in self._names.items() if fits(name)]
 
     @abc.abstractmethod
     def names(self) -> dict[int, str]:
@@ -77,18 +82,24 @@ class Reader(abc.ABC):
     def connected(self, local_port: int | None = None, remote_port: int | None = None) -> list[Socket]:
         """The established connections, from this port and to that port, or any."""
 
+    def between(self, local: tuple[str, int], remote: tuple[str, int]) -> list[Socket]:
+        """The established connection with these ends, each an address and a port; none, or one."""
+        return [
+            found
+            for found in self.connected(local[1], remote[1])
+            if (_plain(found.address), _plain(found.remote_address)) == (local[0], remote[0])
+        ]
+
     @abc.abstractmethod
     def descriptors(
         self,
         pid: int,
         sockets: Collection[Socket],
         enough: Iterable[Collection[Socket]] = (),
-        is_recent: bool = False,
     ) -> dict[Socket, int]:
         """Those of the sockets that a process holds, each with its lowest descriptor.
 
-        enough: once one of each of these is found, the others need not be. Empty: all of them. is_recent: whether they
-        were made a moment ago, so that they have the lowest descriptors that were free, or the highest of all.
+        enough: once one of each of these is found, the others need not be. Empty: all of them.
 
         Errors: PermissionError, ProcessLookupError where it has ended.
         """

@@ -13,7 +13,6 @@ import errno
 import functools
 import itertools
 import os
-import re
 from typing import Any, Callable, Collection, Iterable, Iterator, TypeVar, cast
 
 from .._limits import MAX_COMMAND_LINE, MAX_ENVIRONMENT
@@ -22,11 +21,11 @@ from .interface import Process, Reader, Socket
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+_LOWEST, _HIGHEST = 256, 64
+"""How many descriptors of a process that has many are looked at first, at both ends."""
+
 _STATUS_HEAD = 4096
 """Bytes of /proc/PID/status that surely have its first lines; those that follow have no limit."""
-
-# The name and the effective user. A zombie (Z), which has ended, differs from others in its state only.
-_STATUS = re.compile(rb"Name:\t(.*)\n(?:.*\n)*?State:\t[^ZX].*\n(?:.*\n)*?Uid:\t\d+\t(\d+)\t")
 
 
 def _of_process(method: _F) -> _F:
@@ -66,19 +65,24 @@ class Linux(Reader):
     def connected(self, local_port: int | None = None, remote_port: int | None = None) -> list[Socket]:
         return sock_diag.sockets(sock_diag.ESTABLISHED, local_port or 0, remote_port or 0)
 
+    def between(self, local: tuple[str, int], remote: tuple[str, int]) -> list[Socket]:
+        try:
+            return sock_diag.between(local, remote)
+        except OSError:  # an address with a scope, or a kernel that only gives lists
+            return super().between(local, remote)
+
     @_of_process
     def descriptors(
         self,
         pid: int,
         sockets: Collection[Socket],
         enough: Iterable[Collection[Socket]] = (),
-        is_recent: bool = False,
     ) -> dict[Socket, int]:
         links = {f"socket:[{socket.inode}]": socket for socket in sockets}
         left = list(enough) or [[socket] for socket in sockets]
         found: dict[Socket, int] = {}
         # Also without sockets to look for: that they may not be seen shows only where a link is read.
-        for name in _descriptors(pid, is_recent):
+        for name in _descriptors(pid):
             try:
                 socket = links.get(os.readlink(f"/proc/{pid}/fd/{name}"))
             except FileNotFoundError:  # closed meanwhile
@@ -102,15 +106,21 @@ class Linux(Reader):
         return found
 
 
-def _descriptors(pid: int, is_recent: bool) -> Iterator[str]:
-    """The descriptors of a process in the order in which to look at them: the kernel gives the lowest first."""
-    if not is_recent:
-        with os.scandir(f"/proc/{pid}/fd") as entries:
-            for entry in entries:
-                yield entry.name
-        return
-    names = os.listdir(f"/proc/{pid}/fd")
-    yield from itertools.islice(itertools.chain.from_iterable(zip(names, reversed(names))), len(names))
+def _descriptors(pid: int) -> Iterator[str]:
+    """The descriptors of a process in the order in which to look at them, some of them perhaps twice, or gone.
+
+    The kernel gives the lowest first. A process has these since its start, and what it opens gets the lowest that is
+    free, or one more than the highest: of many, the lowest and the highest are looked at before the rest is even
+    listed.
+    """
+    path = f"/proc/{pid}/fd"
+    with os.scandir(path) as entries:
+        for entry in itertools.islice(entries, _LOWEST):
+            yield entry.name
+        count = os.stat(path).st_size  # 0 before Linux 6.2
+        if count > _LOWEST:
+            yield from map(str, range(count + _HIGHEST, max(_LOWEST, count - _HIGHEST), -1))
+        yield from reversed([entry.name for entry in entries])
 
 
 def _pids() -> list[int]:
@@ -135,12 +145,20 @@ def _command_name(pid: int) -> str:
 def _name_and_uid(pid: int) -> tuple[str, int | None]:
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
-            found = _STATUS.match(file.read(_STATUS_HEAD))
+            found = _read_status(file.read(_STATUS_HEAD))
     except PermissionError:
         return "", None
     if found is None:
         raise ProcessLookupError(errno.ESRCH, "it is a zombie")
-    return found.group(1).decode(errors="replace"), int(found.group(2))
+    return found
+
+
+def _read_status(status: bytes) -> tuple[str, int] | None:
+    """The name and the effective user; None of a zombie (Z), which has ended, and differs in its state only."""
+    fields = dict(line.partition(b":\t")[::2] for line in status.split(b"\n"))
+    if fields.get(b"State", b"Z")[:1] in (b"Z", b"X"):
+        return None
+    return fields[b"Name"].decode(errors="replace"), int(fields[b"Uid"].split()[1])
 
 
 def _executable(pid: int) -> str | None:

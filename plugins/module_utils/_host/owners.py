@@ -60,27 +60,40 @@ class Sought(Record):
     """The sockets of a VM that are looked for: once they are found, the others need not be.
 
     listener: whether one may be the listener, None where none is looked for. connection: whether a connection to epmd
-    is. is_recent: as in `Reader.descriptors`.
+    is.
     """
 
     listener: Callable[[Socket], bool] | None
     connection: bool
-    is_recent: bool = False
 
 
-def sockets_of(vm: Vm, epmd_port: int, sought: Sought | None = None) -> Sockets:
-    """The sockets of a VM; none if it has ended, or only its port is known. Errors: NotPermitted, EpmdError."""
+class Listing(Record):
+    """The listeners of a network namespace, and its connections to one epmd port."""
+
+    servers: list[Socket]
+    clients: list[Socket]
+
+
+def listing(epmd_port: int) -> Listing:
+    """What is there now. Errors: OSError, PsutilMissing."""
+    return Listing(reader().listening(), reader().connected(remote_port=epmd_port))
+
+
+def sockets_of(vm: Vm, epmd_port: int, sought: Sought | None = None, earlier: Listing | None = None) -> Sockets:
+    """The sockets of a VM; none if it has ended, or only its port is known.
+
+    earlier: a listing to look in, which many nodes of a host can share; by now there may be others. Errors:
+    NotPermitted, EpmdError.
+    """
     if vm.pid is None:
         return Sockets([], set())
     try:
-        servers, clients = reader().listening(), reader().connected(remote_port=epmd_port)
+        servers, clients = earlier or listing(epmd_port)
         # A node may have a hundred thousand clients, but few of its user's sockets matter, and they are its oldest.
         mine = [found for found in servers + clients if found.uid == vm.uid and found.port != epmd_port]
         enough = _enough(mine, sought) if sought else []
-        are_all = not enough
-        held = reader().descriptors(
-            vm.pid, servers + clients, enough or [[found] for found in mine], bool(sought and sought.is_recent)
-        )
+        are_all = not enough and not earlier
+        held = reader().descriptors(vm.pid, servers + clients, enough or [[found] for found in mine])
     except PermissionError:
         from . import processes
 
@@ -112,7 +125,7 @@ def epmds(port: int) -> list[tuple[int | None, list[str]]]:
     left = set(listening(port))
     # Most often it is one of those that were there already when the nodes were looked for.
     for known in (True, False):
-        for pid in pids_called("epmd", known) if left else ():
+        for pid in pids_called(is_epmd, known) if left else ():
             held = set(held_by(pid, left))
             if held:
                 found.append((pid, addresses_of(held)))
@@ -123,7 +136,7 @@ def epmds(port: int) -> list[tuple[int | None, list[str]]]:
 def is_awaited(port: int) -> bool:
     """Whether systemd listens on this port in place of an epmd, and starts that for the first who asks."""
     # On a host where an epmd runs, nothing more is looked at.
-    if any(namespaces.network_of(pid) is None for pid in pids_called("epmd", known=True)):
+    if any(namespaces.network_of(pid) is None for pid in pids_called(is_epmd, known=True)):
         return False
     sockets = listening(port)
     pids = {pid for found in holders_of(sockets).values() for pid in found} if sockets else set()
@@ -150,8 +163,13 @@ def seen(look: Callable[[Reader], T], otherwise: T) -> T:
         return otherwise
 
 
-def pids_called(pattern: str, known: bool = False) -> list[int]:
-    return seen(lambda host: host.known_pids_called(pattern) if known else host.pids_called(pattern), [])
+def is_epmd(name: str) -> bool:
+    """Whether this is the command name of an epmd."""
+    return name == "epmd"
+
+
+def pids_called(fits: Callable[[str], bool], known: bool = False) -> list[int]:
+    return seen(lambda host: host.known_pids_called(fits) if known else host.pids_called(fits), [])
 
 
 def _name(pid: int) -> str:

@@ -89,7 +89,6 @@ class Portable(Reader):
         pid: int,
         sockets: Collection[Socket],
         enough: Iterable[Collection[Socket]] = (),  # noqa: ARG002
-        is_recent: bool = False,  # noqa: ARG002
     ) -> dict[Socket, int]:
         held = sorted(_tcp(psutil.Process(pid)), key=lambda one: -one.descriptor)
         wanted = set(sockets)

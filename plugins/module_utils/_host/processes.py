@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 
 from .._errors import NotPermitted, PsutilMissing
 from . import rights
 from .command_line import shown
 from .reader import reader
-from .vms import EMULATOR, Vm, owner_of, user_name
+from .vms import Vm, is_emulator, owner_of, user_name
 
 
 def hidden() -> str:
@@ -41,7 +40,7 @@ def describe(pid: int) -> str:
         process = reader().process(pid)
         if process.uid is not None:
             line = shown(process.arguments) or process.name
-            kind = "" if re.fullmatch(EMULATOR, process.name) else ", which is no Erlang VM"
+            kind = "" if is_emulator(process.name) else ", which is no Erlang VM"
             return f"pid {pid} of user {owner_of(process)} ({line}){kind}"
     return f"pid {pid}"
 

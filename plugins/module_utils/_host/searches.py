@@ -15,7 +15,7 @@ from typing import Collection
 from . import vms
 from .connections import connected
 from .interface import Socket
-from .owners import addresses_of, epmds, held_by, holders_of, listening, pids_called, seen
+from .owners import addresses_of, epmds, held_by, holders_of, is_epmd, listening, pids_called, seen
 
 
 def strangers(port: int, its_addresses: Collection[str]) -> dict[int, list[str]]:
@@ -44,7 +44,7 @@ def epmd_pids(port: int) -> list[int]:
     One whose environment can't be read counts: a daemon forks twice, so it may have a successor by now.
     """
     own = str(port)
-    return [pid for pid in pids_called("epmd") if _environment(pid).get("ERL_EPMD_PORT", own) == own]
+    return [pid for pid in pids_called(is_epmd) if _environment(pid).get("ERL_EPMD_PORT", own) == own]
 
 
 def _environment(pid: int) -> dict[str, str]:
@@ -64,7 +64,7 @@ def listening_uid(port: int) -> int | None:
 def listening_emulator(port: int) -> str | None:
     """The program of the Erlang VM that listens on this port."""
     sockets = listening(port)
-    pids = pids_called(vms.EMULATOR) if sockets else []
+    pids = pids_called(vms.is_emulator) if sockets else []
     pid = next((pid for pid in pids if held_by(pid, sockets)), None)
     return None if pid is None else seen(lambda host: host.process(pid).executable, None)
 

@@ -8,10 +8,12 @@ Standard: sock_diag(7); `struct inet_diag_req_v2` and `inet_diag_msg` in linux/i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import struct
+from typing import Iterator
 
 from .._limits import KERNEL_SECONDS
 from .interface import Socket
@@ -23,7 +25,7 @@ _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
 _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
-_REQUEST_AND_DUMP = 0x301
+_REQUEST_ONE, _REQUEST_AND_DUMP = 0x1, 0x301
 _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBxI")
 _SOCKET_ID = struct.Struct("!HH16s16s12x")
@@ -31,6 +33,7 @@ _MESSAGE = struct.Struct("=BBxx")
 _REST = struct.Struct("=4xIIII")
 _REST_OFFSET = _MESSAGE.size + _SOCKET_ID.size
 _BUFFER = 1 << 16
+_ANY_COOKIE = b"\xff" * 8
 
 
 def sockets(state: int, local_port: int = 0, remote_port: int = 0) -> list[Socket]:
@@ -49,13 +52,37 @@ def check() -> None:
     _dump(socket.AF_INET, LISTEN, local_port=1, remote_port=0)
 
 
-def _dump(family: socket.AddressFamily, state: int, local_port: int, remote_port: int) -> list[Socket]:
+def between(local: tuple[str, int], remote: tuple[str, int]) -> list[Socket]:
+    """The connection with these ends, which the kernel finds without a walk through all sockets; none, or one.
+
+    Errors: OSError where the kernel does not offer this.
+    """
+    family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
+    (address, port), (remote_address, remote_port) = local, remote
+    ends = _SOCKET_ID.pack(
+        port, remote_port, socket.inet_pton(family, address), socket.inet_pton(family, remote_address)
+    )
+    try:
+        with _asked(family, ESTABLISHED, ends[: -len(_ANY_COOKIE)] + _ANY_COOKIE, _REQUEST_ONE) as netlink:
+            found, _is_last = decode(netlink.recv(_BUFFER))
+    except FileNotFoundError:
+        return []
+    return [one for one in found if one.remote_port == remote_port]  # else it is the listener
+
+
+@contextlib.contextmanager
+def _asked(family: socket.AddressFamily, state: int, ends: bytes, flags: int) -> Iterator[socket.socket]:
+    """A socket on which the kernel answers."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(KERNEL_SECONDS)
-        ports = _SOCKET_ID.pack(local_port, remote_port, b"", b"")
-        body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 1 << state) + ports
-        size = _HEADER.size + len(body)
-        netlink.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_AND_DUMP, 1, 0) + body)
+        body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 1 << state) + ends
+        netlink.send(_HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, flags, 1, 0) + body)
+        yield netlink
+
+
+def _dump(family: socket.AddressFamily, state: int, local_port: int, remote_port: int) -> list[Socket]:
+    ports = _SOCKET_ID.pack(local_port, remote_port, b"", b"")
+    with _asked(family, state, ports, _REQUEST_AND_DUMP) as netlink:
         found: list[Socket] = []
         is_last = False
         while not is_last:

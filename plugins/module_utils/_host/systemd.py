@@ -20,7 +20,6 @@ CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 """Where the hierarchies with the units may be mounted."""
 
 # Regular expressions, each compiled when it is used.
-_UNIT = r"[^/]+\.(?:service|scope|socket)"
 _OWN_UNIT = r"(?:beamops-)?epmd(?:[-@].*)?\.(?:service|socket|scope)"
 
 # A container that has no unit has a cgroup with its number, or below one that says whose it is.
@@ -49,20 +48,29 @@ def unit_in(cgroup: str) -> str | None:
     """The innermost unit in the text of /proc/PID/cgroup, or the cgroup of a container that has none: `docker/0123`."""
     for path in _paths(cgroup):
         parts = path.strip("/").split("/")
-        units = [place for place, part in enumerate(parts) if re.fullmatch(_UNIT, part)]
+        units = [place for place, part in enumerate(parts) if _is_unit(part)]
         # That of a manager below another unit is no more than that unit.
         while len(units) > 1 and parts[units[-1]] == "init.scope":
             units.pop()
         containers = [
-            place
-            for place, part in enumerate(parts)
-            if re.fullmatch(_CONTAINER, part) or (place and parts[place - 1] in _ENGINES)
+            place for place, part in enumerate(parts) if _is_container(part) or (place and parts[place - 1] in _ENGINES)
         ]
         if units and (not containers or units[-1] >= containers[-1]):
             return parts[units[-1]]
         if containers:
             return "/".join(parts[: containers[-1] + 1])
     return None
+
+
+def _is_unit(part: str) -> bool:
+    name, _dot, kind = part.rpartition(".")
+    return bool(name) and kind in ("service", "scope", "socket")
+
+
+def _is_container(part: str) -> bool:
+    # Most are neither, and then no expression is compiled.
+    may_be = len(part) >= 64 or part.startswith(("lxc", "libpod", "machine"))
+    return may_be and re.fullmatch(_CONTAINER, part) is not None
 
 
 def _paths(cgroup: str) -> list[str]:

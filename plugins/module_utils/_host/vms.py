@@ -18,8 +18,11 @@ from .command_line import CommandLine
 from .interface import Process
 from .reader import reader
 
-EMULATOR = r"beam(\.\w+)*"
-"""The command name of an Erlang VM, as a regular expression."""
+
+def is_emulator(name: str) -> bool:
+    """Whether this is the command name of an Erlang VM."""
+    first, *others = name.split(".")
+    return first == "beam" and all(other.replace("_", "x").isalnum() for other in others)
 
 
 class Vm(Record):
@@ -43,7 +46,7 @@ UNKNOWN = Vm(None, None, None, None, command_line.parse([], {}))
 def find() -> list[Vm]:
     """Every Erlang VM that can be seen, in the order of pids. Errors: PsutilMissing."""
     found = []
-    for pid in reader().pids_called(EMULATOR):
+    for pid in reader().pids_called(is_emulator):
         with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
             found.append(_vm(reader().process(pid)))
     return found

@@ -34,7 +34,14 @@ def at_once(
         from .._host import inside  # noqa: F401
 
     outcomes = (
-        children.at_once(lambda item: _in_its_namespace(work, item, vm_of(item)), items, seconds) if items else []
+        children.at_once(
+            lambda item: _in_its_namespace(work, item, vm_of(item)),
+            items,
+            seconds,
+            lambda item: _namespace_of(vm_of(item)),
+        )
+        if items
+        else []
     )
     return [in_words(outcome) if isinstance(outcome, Exception) else outcome for outcome in outcomes]
 

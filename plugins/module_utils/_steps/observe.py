@@ -25,7 +25,7 @@ from .._errors import (
     in_words,
 )
 from .._host import owners, vms
-from .._host.owners import Listener, Sockets, Sought
+from .._host.owners import Listener, Listing, Sockets, Sought
 from .._host.vms import Vm
 from .._limits import MARGIN_SECONDS, MOMENT_SECONDS
 from .._options import Options, agrees
@@ -131,7 +131,7 @@ def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
 
     asked = _tables(found, options)
     outcomes = at_once(
-        lambda vm: _observe(vm, options, asked.get(EpmdKey(vm.namespace, daemon_of(vm, options.epmd_port)))),
+        lambda vm: _observe(vm, options, asked.get(EpmdKey(vm.namespace, daemon_of(vm, options.epmd_port)), _Asked())),
         found,
         lambda vm: vm,
         options.timeout + MARGIN_SECONDS,
@@ -145,44 +145,52 @@ def observe(found: Sequence[Vm], options: Options) -> list[Observation]:
 
 
 class _Asked(Record):
-    """The table of an epmd, and the seconds that it took to get it."""
+    """The table of an epmd, a listing of the sockets around it right after that, and the seconds that both took.
 
-    table: Table
-    seconds: float
+    None where it could not be asked, or what could not be read.
+    """
+
+    table: Table | None = None
+    listing: Listing | None = None
+    seconds: float = 0
 
 
 def _tables(found: Sequence[Vm], options: Options) -> dict[EpmdKey, _Asked]:
-    """The table of each epmd that these nodes use, as far as it could be asked."""
+    """The table of each epmd that these nodes use, as far as it could be asked, once for all of its nodes."""
     nodes = {EpmdKey(vm.namespace, daemon_of(vm, options.epmd_port)): vm for vm in found}
 
     def ask(key: EpmdKey) -> _Asked:
         start = time.monotonic()
         # Half of the time is for epmd, so that a hanging one leaves time to say so.
         table = tables.ask(key.daemon, Deadline(options.timeout / 2))
-        return _Asked(table, time.monotonic() - start)
+        return _Asked(table, listing_for(nodes[key], key.daemon), time.monotonic() - start)
 
     outcomes = at_once(ask, list(nodes), nodes.__getitem__, options.timeout + MARGIN_SECONDS)
     return {key: outcome for key, outcome in zip(nodes, outcomes) if isinstance(outcome, _Asked)}
+
+
+def listing_for(vm: Vm, daemon: Daemon) -> Listing | None:
+    """A listing in which the nodes of this epmd can be looked for, after its table; None where it can't be had."""
+    return owners.seen(lambda _host: owners.listing(daemon.port), None) if vm.pid is not None else None
 
 
 def _unseen(vm: Vm, options: Options, obstacle: Exception) -> Observation:
     return Observation(vm, daemon_of(vm, options.epmd_port), vm.command_line.tls, obstacle=obstacle)
 
 
-def _observe(vm: Vm, options: Options, asked: _Asked | None) -> Observation | None:
-    """Look at one node; None if it has ended. asked: its epmd's table, if that could be asked before."""
-    deadline = Deadline(options.timeout - (asked.seconds if asked else 0))
+def _observe(vm: Vm, options: Options, asked: _Asked) -> Observation | None:
+    """Look at one node; None if it has ended. asked: what was asked of its epmd before."""
+    deadline = Deadline(options.timeout - asked.seconds)
     try:
-        return _look(vm, options, asked.table if asked else None, deadline)
+        return _look(vm, options, asked, deadline)
     except (EpmdError, OSError) as error:
         return _unseen(vm, options, in_words(error))
 
 
-def _look(vm: Vm, options: Options, table: Table | None, deadline: Deadline) -> Observation | None:
+def _look(vm: Vm, options: Options, asked: _Asked, deadline: Deadline) -> Observation | None:
     daemon = daemon_of(vm, options.epmd_port)
-    if table is None:
-        table = tables.ask(daemon, deadline.share(2))
-    sockets = _sockets(vm, daemon, options.port, _sought(vm, table, options))
+    table = asked.table or tables.ask(daemon, deadline.share(2))
+    sockets = _sockets(vm, daemon, options.port, _sought(vm, table, options), asked.listing)
     if vm.pid is not None and not sockets.listeners and vms.has_ended(vm.pid):
         return None
     found = _candidates(vm, sockets.listeners, table, options)
@@ -216,12 +224,15 @@ def _look(vm: Vm, options: Options, table: Table | None, deadline: Deadline) -> 
     return observation._replace(holds=holds, left=deadline.unused())
 
 
-def look_again(observation: Observation, table: Table, deadline: Deadline) -> Observation:
-    """The same node with what epmd has now, and with who holds the name now. Errors: EpmdError."""
+def look_again(observation: Observation, table: Table, listing: Listing | None, deadline: Deadline) -> Observation:
+    """The same node with what epmd has now, and with who holds the name now.
+
+    listing: of the sockets, as they were after this table. Errors: EpmdError.
+    """
     table = epmd_client.confirm(observation.daemon, table, observation.alive or "", deadline)
     observation = observation._replace(table=table)
-    # After the table: the socket of a registration that epmd has by then can be seen.
-    sockets = _sockets(observation.vm, observation.daemon, None, Sought(None, connection=True, is_recent=True))
+    sought = Sought(None, connection=True)
+    sockets = _sockets(observation.vm, observation.daemon, None, sought, listing)
     return observation._replace(holds=_holds(observation, sockets, deadline))
 
 
@@ -262,12 +273,14 @@ def _sought(vm: Vm, table: Table, options: Options) -> Sought:
     return Sought(lambda found: rank(found) <= enough, connection)
 
 
-def _sockets(vm: Vm, daemon: Daemon, port: int | None, sought: Sought | None = None) -> Sockets:
+def _sockets(
+    vm: Vm, daemon: Daemon, port: int | None, sought: Sought | None = None, earlier: Listing | None = None
+) -> Sockets:
     if vm.pid is None:
         # Only its port is known: it listens wherever something does.
         at = port or 0
         return Sockets([Listener(-1, address, at) for address in owners.addresses(at) or LOOPBACK], set())
-    sockets = owners.sockets_of(vm, daemon.port, sought)
+    sockets = owners.sockets_of(vm, daemon.port, sought, earlier)
     if port is None:
         return sockets
     return sockets._replace(listeners=[found for found in sockets.listeners if found.port == port])

@@ -12,6 +12,7 @@ from typing import Sequence
 
 from .._deadline import Deadline
 from .._errors import EpmdError, NotRegistered, StillSilent
+from .._host.owners import Listing
 from .._limits import MARGIN_SECONDS
 from .._record import Record
 from .._wire import epmd_client, erl_epmd
@@ -72,14 +73,17 @@ def failure(table: Table, error: Exception, started: bool = False) -> Repair:
 def _prove(group: list[Attempt]) -> list[Repair]:
     """The same for the nodes of one epmd."""
     deadline = Deadline(max(attempt.left for attempt in group))
-    table = epmd_client.ask_names(group[0].node.observation.daemon, deadline)
-    return [_judge(attempt, table, deadline) for attempt in group]
+    first = group[0].node.observation
+    table = epmd_client.ask_names(first.daemon, deadline)
+    # After the table: the socket of a registration that epmd has by then can be seen.
+    listing = observe.listing_for(first.vm, first.daemon)
+    return [_judge(attempt, table, listing, deadline) for attempt in group]
 
 
-def _judge(attempt: Attempt, table: Table, deadline: Deadline) -> Repair:
+def _judge(attempt: Attempt, table: Table, listing: Listing | None, deadline: Deadline) -> Repair:
     observation = attempt.node.observation
     try:
-        observation = observe.look_again(observation, table, deadline)
+        observation = observe.look_again(observation, table, listing, deadline)
         if observation.table.state is State.MUTE:
             trouble = observation.table.trouble
             raise NotRegistered(f"the node was asked to register itself, but epmd gives no table now: {trouble}")

@@ -23,7 +23,6 @@ needs the cookie. At State.REFUSED `refusal` says why; at State.CONNECTED the pe
 from __future__ import annotations
 
 import enum
-import re
 import struct
 from typing import Callable
 
@@ -100,6 +99,10 @@ class Peer(Record):
 def _text(data: bytes) -> str:
     # `atom_to_binary(Node, latin1)` in dist_util.erl, on every release.
     return data.decode("latin-1")
+
+
+def _is_control(character: str) -> bool:
+    return character < " " or character == "\x7f"
 
 
 class Handshake:
@@ -225,7 +228,7 @@ class Handshake:
     def _challenged(self, name: bytes, challenge: int, flags: int, creation: int) -> bytes:
         text = _text(name)
         alive, _at, host = text.partition("@")
-        if not alive or not host or "@" in host or len(text) > MAX_NAME or re.search("[\x00-\x1f\x7f]", text):
+        if not alive or not host or "@" in host or len(text) > MAX_NAME or any(map(_is_control, text)):
             raise ProtocolError(f"it calls itself {text[:80]!r}, which is not a valid node name")
         if flags & DFLAG_MANDATORY_25_DIGEST:
             flags |= MANDATORY_25

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -18,13 +19,21 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, NotPermitted
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, files, inside, owners, rights, vms
+from ansible_collections.beamops.epmd.plugins.module_utils._host import (
+    children,
+    command_line,
+    files,
+    inside,
+    owners,
+    rights,
+    vms,
+)
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import Listener, Sockets, Sought
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import daemons, holders, report
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd as codec
-from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, epmd, hang, node
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, epmd, hang, node
 
 HINT = f"; {holders.FORGOTTEN}"
 
@@ -163,9 +172,9 @@ class TestSeveral:
         us = os.getpid()
         real = owners.sockets_of
 
-        def break_for_one(vm: Vm, epmd_port: int, sought: Sought) -> Sockets:
+        def break_for_one(vm: Vm, epmd_port: int, sought: Sought, earlier: owners.Listing | None) -> Sockets:
             assert os.getpid() != us
-            return real(vm, epmd_port, sought) if vm.pid != 12 else 1 // 0  # type: ignore[return-value]
+            return real(vm, epmd_port, sought, earlier) if vm.pid != 12 else 1 // 0  # type: ignore[return-value]
 
         monkeypatch.setattr(owners, "sockets_of", break_for_one)
         outcome = ensure(Options([]), Mode.REPAIR)
@@ -209,6 +218,38 @@ class TestNamespaces:
     def check(self, epmd_port: int, *names: str) -> Any:
         with mock.patch.object(codec, "DEFAULT_PORT", epmd_port):
             return ensure(Options(list(names), timeout=60), Mode.PREDICT)
+
+    @pytest.mark.parametrize("children_at_first", [1, 2])
+    def test_what_is_wrong_with_one_node_is_nobody_elses(
+        self, running: list[Vm], monkeypatch: pytest.MonkeyPatch, children_at_first: int
+    ) -> None:
+        """One hangs, one answers with garbage, and the child that works on a third one is killed."""
+        monkeypatch.setattr(children, "FIRST_AT_ONCE", children_at_first)
+        monkeypatch.setattr(children, "PATIENCE_SECONDS", 3600)
+        names, healthy = ("hung", "vic", "garbled", "wim", "killed", "xan"), ("vic", "wim", "xan")
+        with contextlib.ExitStack() as stack:
+            handlers = [hang, None, answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None, hang, None]
+            ports = {}
+            for pid, (name, handler) in enumerate(zip(names, handlers), start=11):
+                self.runs(running, name, pid, None)
+                of_name = handler or node(hang, NodePeer(f"{name}@web1"))
+                ports[pid] = stack.enter_context(FakeServer(of_name)).port
+
+            def look(vm: Vm, *_given: object) -> Sockets:
+                if vm.command_line.name == "killed":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return Sockets([Listener(3, "127.0.0.1", ports[vm.pid or 0], 128)], {1}, len(healthy))
+
+            monkeypatch.setattr(owners, "sockets_of", look)
+            table = {name: ports[pid] for pid, name in enumerate(names, start=11) if name in healthy}
+            daemon = stack.enter_context(FakeServer(epmd(table)))
+            with mock.patch.object(codec, "DEFAULT_PORT", daemon.port):
+                outcome = ensure(Options([], timeout=3), Mode.PREDICT)
+        found = {str(each["name"]).partition("@")[0]: each for each in outcome.nodes}
+        assert [found[name]["verdict"] for name in healthy] == ["registered"] * 3
+        assert "was killed by signal 9" in found["killed"]["msg"]
+        assert "no answer within" in found["hung"]["msg"]
+        assert "its first bytes: b'HT'" in found["garbled"]["msg"]
 
     def test_a_node_in_there_is_looked_after_in_there(
         self, running: list[Vm], entered: Callable[[], set[int]], monkeypatch: pytest.MonkeyPatch

@@ -64,11 +64,11 @@ def test_work_that_hangs_has_an_end() -> None:
 
 
 def send_half(_item: object) -> None:
-    """Write the start of a result into the newest pipe of this process, which is the one to its parent, and die."""
+    """Write the start of a result into the newest socket of this process, which leads to its parent, and die."""
     for name in sorted(os.listdir("/proc/self/fd"), key=int, reverse=True):
         with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}").startswith("pipe:"):
-                os.write(int(name), b"\x80\x04\x95")
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                os.write(int(name), b"\x80\x00\x00")
                 break
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -135,26 +135,133 @@ def test_one_that_hangs_or_fails_takes_nothing_from_the_others() -> None:
     assert str(failed) == "no"
 
 
-def test_a_process_that_can_not_be_started_is_an_error_of_one_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    fork = os.fork
-    left = [True, False, True]
+def test_a_few_children_do_what_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "PATIENCE_SECONDS", 3600)
+    pids = at_once(lambda _item: os.getpid(), range(20), 60)
+    assert len(set(pids)) <= children.FIRST_AT_ONCE
 
-    def sometimes() -> int:
-        if left.pop():
+
+def test_those_that_hang_keep_nobody_waiting(tmp_path: Path) -> None:
+    """As many hang as there are children at first, until the others are done."""
+
+    def work(number: int) -> int:
+        if number >= children.FIRST_AT_ONCE:
+            (tmp_path / str(number)).touch()
+        while len(list(tmp_path.iterdir())) < 6 and number < children.FIRST_AT_ONCE:
+            time.sleep(0.01)
+        return number
+
+    numbers = list(range(6 + children.FIRST_AT_ONCE))
+    assert at_once(work, numbers, 60) == numbers
+
+
+def test_a_child_that_is_killed_costs_one_item() -> None:
+    def work(number: int) -> int:
+        if number in (1, 4):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    outcomes = at_once(work, range(8), 60)
+    killed = [str(outcomes.pop(place)) for place in (4, 1)]
+    assert killed == ["the process that worked on it was killed by signal 9 before it had a result: run again"] * 2
+    assert outcomes == [0, 2, 3, 5, 6, 7]
+
+
+def test_a_child_that_was_killed_while_it_waits_costs_the_item_that_it_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(children, "FIRST_AT_ONCE", 1)
+    give = children._Child.give
+
+    def give_to_a_dead_one(child: children._Child[int], number: int, location: object, seconds: float) -> None:
+        if number == 1:
+            os.kill(child._pid, signal.SIGKILL)
+            os.waitid(os.P_PID, child._pid, os.WEXITED | os.WNOWAIT)
+        give(child, number, location, seconds)
+
+    monkeypatch.setattr(children._Child, "give", give_to_a_dead_one)
+    one, two, three = at_once(lambda number: number, range(3), 60)
+    assert (one, three) == (0, 2)
+    assert "was killed by signal 9" in str(two)
+
+
+def test_a_child_that_has_entered_a_place_works_on_no_item_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "FIRST_AT_ONCE", 1)
+    monkeypatch.setattr(children, "PATIENCE_SECONDS", 3600)
+    places = [None, None, 7, 7, 8, None, 7]
+    pids = at_once(lambda _item: os.getpid(), places, 60, lambda place: place)
+    # One that has entered none can still enter one.
+    assert pids[0] == pids[1] == pids[2] == pids[3]
+    assert len({pids[3], pids[4], pids[5]}) == 3
+    assert pids[5] == pids[6]
+
+
+def test_a_child_does_not_outlive_its_parent_for_the_sake_of_more_work(tmp_path: Path) -> None:
+    """Also while a sibling, which was started later, hangs."""
+    both = tmp_path / "first", tmp_path / "second"
+
+    def work(number: int) -> None:
+        both[number].write_text(str(os.getpid()))
+        while not all(path.exists() and path.read_text() for path in both):
+            time.sleep(0.01)
+        if number == 0:
+            os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(3600 * number)
+
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        os.close(reading)
+        at_once(work, range(3), 3600)
+    os.close(writing)
+    try:
+        assert os.WTERMSIG(os.waitpid(parent, 0)[1]) == signal.SIGKILL
+        end = time.monotonic() + 60
+        while os.path.exists(f"/proc/{both[0].read_text()}/stat") and not _is_zombie(both[0].read_text()):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    finally:
+        for path in both:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(path.read_text()), signal.SIGKILL)
+        assert os.read(reading, 1) == b""
+        os.close(reading)
+
+
+def _is_zombie(pid: str) -> bool:
+    """Whether a process has ended, and its new parent has not waited for it yet."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def test_where_no_process_can_be_started_each_item_has_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
+    outcomes = at_once(lambda number: number, [1, 2], 60)
+    assert list(map(str, outcomes)) == ["no process could be started (Resource temporarily unavailable): run again"] * 2
+
+
+def test_where_few_processes_can_be_started_they_work_on_all_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork = os.fork
+    left = [True]
+
+    def once() -> int:
+        if left and left.pop():
             return fork()
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(os, "fork", sometimes)
-    one, two, three = at_once(lambda number: number, [1, 2, 3], 60)
-    assert (one, three) == (1, 3)
-    assert str(two) == "no process could be started (Resource temporarily unavailable): run again"
+    monkeypatch.setattr(os, "fork", once)
+    assert at_once(lambda number: number, [1, 2, 3], 60) == [1, 2, 3]
 
 
 def test_an_interrupt_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(children, "_collect", interrupted)
+    monkeypatch.setattr(children._Pool, "collect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         at_once(lambda _item: time.sleep(3600), [1, 2], 3600)
 

@@ -65,19 +65,18 @@ def test_an_environment_ends_where_garbage_may_begin(text: str, environment: dic
 @pytest.mark.parametrize(
     ("status", "found"),
     [
-        ("Name:\tbeam.smp\nState:\tS (sleeping)\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n", (b"beam.smp", b"2")),
+        ("Name:\tbeam.smp\nState:\tS (sleeping)\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n", ("beam.smp", 2)),
         (
             "Name:\tUid:\t7\t7\t7\nUmask:\t0\nState:\tR (running)\nTgid:\t1\nUid:\t1\t2\t3\t4\n",
-            (b"Uid:\t7\t7\t7", b"2"),
+            ("Uid:\t7\t7\t7", 2),
         ),
         ("Name:\tbeam.smp\nState:\tZ (zombie)\nUid:\t1\t2\t3\t4\n", None),
         ("Name:\tbeam.smp\nState:\tX (dead)\nUid:\t1\t2\t3\t4\n", None),
         ("", None),
     ],
 )
-def test_the_status_of_a_process(status: str, found: tuple[bytes, bytes] | None) -> None:
-    match = linux._STATUS.match(status.encode())
-    assert (match and match.groups()) == found
+def test_the_status_of_a_process(status: str, found: tuple[str, int] | None) -> None:
+    assert linux._read_status(status.encode()) == found
 
 
 def test_a_program_that_was_deleted_has_its_path(tmp_path: Path) -> None:
@@ -137,6 +136,7 @@ def test_the_descriptors_of_a_busy_process_are_read_only_as_far_as_needed() -> N
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_recent_socket_has_a_low_descriptor_or_a_high_one(is_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a process holds many, its ends are looked at first."""
+    monkeypatch.setattr(linux, "_LOWEST", 40)
     real, read = os.readlink, []
 
     def counted(path: str) -> str:
@@ -150,8 +150,24 @@ def test_a_recent_socket_has_a_low_descriptor_or_a_high_one(is_first: bool, monk
         server = first if is_first else stack.enter_context(create_server(("127.0.0.1", 0)))
         sockets = Linux().listening(server.getsockname()[1])
         monkeypatch.setattr(os, "readlink", counted)
-        assert list(Linux().descriptors(SELF, sockets, is_recent=True).values()) == [server.fileno()]
+        assert list(Linux().descriptors(SELF, sockets).values()) == [server.fileno()]
         assert len(read) < 200
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["counted", "before Linux 6.2"])
+def test_one_in_the_middle_of_many_is_found(counted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linux, "_LOWEST", 2)
+    monkeypatch.setattr(linux, "_HIGHEST", 2)
+    if not counted:
+        monkeypatch.setattr(os, "stat", lambda _path: os.stat_result((0,) * 10))
+    with contextlib.ExitStack() as stack:
+        for _number in range(50):
+            stack.enter_context(socket.socket())
+        server = stack.enter_context(create_server(("127.0.0.1", 0)))
+        for _number in range(50):
+            stack.enter_context(socket.socket())
+        sockets = Linux().listening(server.getsockname()[1])
+        assert list(Linux().descriptors(SELF, sockets).values()) == [server.fileno()]
 
 
 def test_a_descriptor_that_is_closed_meanwhile_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

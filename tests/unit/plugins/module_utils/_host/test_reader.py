@@ -21,6 +21,8 @@ from ansible_collections.beamops.epmd.plugins.module_utils import _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import PsutilMissing
 from ansible_collections.beamops.epmd.plugins.module_utils._host import linux, portable, reader, sock_diag
 from ansible_collections.beamops.epmd.plugins.module_utils._host.interface import Process, Reader, Socket
+from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import is_epmd
+from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import is_emulator
 from ansible_collections.beamops.epmd.tests.fakes import create_server
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
@@ -95,19 +97,19 @@ class TestProcess:
 class TestNames:
     def test_processes_are_found_by_their_command_name(self, host: Reader) -> None:
         with running("beam.smp") as (first, _line), running("beam.smp-not") as (other, _line):
-            found = host.pids_called(r"beam(\.\w+)*")
+            found = host.pids_called(is_emulator)
             assert first in found
             assert other not in found
             assert found == sorted(found)
             assert host.names()[other] == "beam.smp-not"
 
     def test_what_is_known_is_what_was_there_at_the_last_look(self, host: Reader) -> None:
-        assert host.known_pids_called(".*") == []
+        assert host.known_pids_called(lambda _name: True) == []
         with running("epmd") as (pid, _line):
-            assert pid not in host.known_pids_called("epmd")
-            assert pid in host.pids_called("epmd")
-        assert pid in host.known_pids_called("epmd")
-        assert pid not in host.pids_called("epmd")
+            assert pid not in host.known_pids_called(is_epmd)
+            assert pid in host.pids_called(is_epmd)
+        assert pid in host.known_pids_called(is_epmd)
+        assert pid not in host.pids_called(is_epmd)
 
 
 ADDRESSES = [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1"), ("::", "::1")]
@@ -154,6 +156,24 @@ class TestSockets:
         assert {client, accepted} <= set(plain(host.connected()))
         assert host.connected(four.free, four.port) == []
         assert host.connected(remote_port=four.free) == []
+
+    def test_a_connection_is_found_by_both_of_its_ends(self, host: Reader, four: Four) -> None:
+        server, own = (four.dialled, four.port), (four.dialled, four.own_port)
+        accepted = Socket(four.dialled, four.port, four.dialled, four.own_port, None, None, None)
+        assert plain(host.between(server, own)) == [accepted]
+        assert plain(host.between(own, server))[0].port == four.own_port
+        # Behind the first of these the kernel finds the listener.
+        for ends in ((server, (four.dialled, four.free)), (server, server), ((four.dialled, 1), own)):
+            assert host.between(*ends) == []
+
+    def test_a_kernel_that_only_gives_lists_is_asked_for_one(self, four: Four, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_ends: object) -> None:
+            raise OSError(95, "Operation not supported")
+
+        ends = (four.dialled, four.port), (four.dialled, four.own_port)
+        expected = linux.Linux().between(*ends)
+        monkeypatch.setattr(sock_diag, "between", refuse)
+        assert linux.Linux().between(*ends) == expected != []
 
     def test_both_ways_agree(self, four: Four) -> None:
         one, other = linux.Linux(), portable.Portable()

@@ -57,6 +57,12 @@ def test_every_emulator_is_found(name: str) -> None:
         assert "which is no Erlang VM" not in processes.describe(pid)
 
 
+@pytest.mark.parametrize("name", ["", "beam.", "beam..smp", "beamer", "xbeam.smp", "beam.smp.", "beam.s-p", "epmd"])
+def test_no_other_name_is_that_of_an_emulator(name: str) -> None:
+    assert not vms.is_emulator(name)
+    assert vms.is_emulator("beam.a_1")
+
+
 def test_a_program_whose_name_only_starts_alike_is_no_vm() -> None:
     with running("beam.smp-not") as (pid, _line):
         assert pid not in [found.pid for found in vms.find()]

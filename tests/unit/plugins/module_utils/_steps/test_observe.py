@@ -418,10 +418,10 @@ class TestHidden:
         vms.find()[0] = vm
         real = owners.sockets_of
 
-        def hide(seen: Vm, epmd_port: int, sought: Sought) -> Sockets:
+        def hide(seen: Vm, epmd_port: int, sought: Sought, earlier: owners.Listing | None = None) -> Sockets:
             if seen.uid == vm.uid:
                 raise processes.not_permitted(seen)
-            return real(seen, epmd_port, sought)
+            return real(seen, epmd_port, sought, earlier)
 
         monkeypatch.setattr(owners, "sockets_of", hide)
         return vm
