@@ -191,9 +191,9 @@ class TestPortOfEpmd:
 
     @pytest.fixture
     def port(self) -> Iterator[int]:
-        with socket.create_server(("127.0.0.1", 0)) as one:
+        with create_server(("127.0.0.1", 0)) as one:
             at = int(one.getsockname()[1])
-            with socket.create_server(("127.0.0.2", at)):
+            with create_server(("127.0.0.2", at)):
                 yield at
 
     def test_each_process_has_its_addresses(self, port: int) -> None:

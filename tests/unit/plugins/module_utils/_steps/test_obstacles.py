@@ -8,7 +8,6 @@ Tests `_steps/tables.py` and `_host/loopback.py`, too.
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host import loopback
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import obstacles, tables
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd_client
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import DOWN, Daemon, State, Table
-from ansible_collections.beamops.epmd.tests.fakes import FakeServer, epmd, hang
+from ansible_collections.beamops.epmd.tests.fakes import FakeServer, create_server, epmd, hang
 
 
 def ask(address: str, port: int) -> Table:
@@ -31,7 +30,7 @@ def test_an_epmd_that_answers_has_a_table() -> None:
 
 
 def test_where_nothing_has_its_port_it_is_down() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert ask("127.0.0.1", port) == DOWN
 
@@ -51,7 +50,7 @@ def test_what_listens_elsewhere_is_in_the_way(at: str, asked: str) -> None:
 @pytest.mark.parametrize(("at", "asked"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1")])
 def test_a_firewall_may_refuse(at: str, asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owners, "addresses", lambda _port: [at])
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert ask(asked, port).trouble == (
         f"{asked} port {port} refuses the connection, although something listens there: look for a firewall"

@@ -17,7 +17,6 @@ import pwd
 import re
 import shlex
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -45,7 +44,16 @@ from ansible_collections.beamops.epmd.plugins.module_utils._steps.epmd_in_unit i
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.start_epmd import Started
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom
-from ansible_collections.beamops.epmd.tests.fakes import FakeServer, NodePeer, answer, epmd, hang, node, rpc
+from ansible_collections.beamops.epmd.tests.fakes import (
+    FakeServer,
+    NodePeer,
+    answer,
+    create_server,
+    epmd,
+    hang,
+    node,
+    rpc,
+)
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
     NOBODY,
@@ -330,7 +338,7 @@ def test_what_has_the_port_by_now_is_not_waited_for(host: Host) -> None:
 
 def test_an_epmd_that_is_elsewhere_keeps_it_from_being_started(host: Host) -> None:
     host.has("epmd", starts=True)
-    with socket.create_server(("127.0.0.2", host.daemon.port)):
+    with create_server(("127.0.0.2", host.daemon.port)):
         message = host.refusal(vm())
     assert "where nothing listens, but something has that port at 127.0.0.2, so no epmd can be started" in message
     assert host.called == []
