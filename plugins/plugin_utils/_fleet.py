@@ -48,6 +48,7 @@ _TONES = {
     "left alone": GOOD,
     "not begun": PLAIN,
     "would work": GOOD,
+    "not rehearsed": PLAIN,
 }
 """By verdict. All others are bad."""
 
@@ -141,7 +142,9 @@ def _host(name: str, given: Any, kind: Kind) -> Record:
     else:
         nodes = [_node(node) for node in _mappings(facts.get("nodes"))]
         epmds = [_epmd(epmd) for epmd in _mappings(facts.get("daemons"))]
-        rows += [_row(node["name"] or f"pid {node['pid']}", node["verdict"], node["msg"], _tone(node)) for node in nodes]
+        rows += [
+            _row(node["name"] or f"pid {node['pid']}", node["verdict"], node["msg"], _tone(node)) for node in nodes
+        ]
         if kind.risks:
             rows += [_row(f"epmd on port {epmd['port']}", "at risk", epmd["msg"]) for epmd in epmds if epmd["at_risk"]]
         own = [_row(row.get("name"), row.get("verdict"), row.get("msg")) for row in kind.rows(result)]
@@ -189,7 +192,9 @@ def _trouble(result: Mapping[str, Any], facts: Mapping[str, Any], kind: Kind) ->
     if not has_rows and "nodes" not in facts:
         return _row("-", "unknown", msg or "it gave no facts of epmd", BAD)
     if _is_strange(facts):
-        return _row("-", "unknown", "its facts are those of another version of beamops.epmd: run the playbook again", BAD)
+        return _row(
+            "-", "unknown", "its facts are those of another version of beamops.epmd: run the playbook again", BAD
+        )
     return None
 
 

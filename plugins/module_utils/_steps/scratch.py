@@ -20,8 +20,9 @@ from typing import IO, Callable, Sequence
 
 from .._deadline import Deadline
 from .._errors import CannotStart, EpmdError, InvalidOption, TimedOut, in_words
-from .._host import ending, likeness, namespaces, owners, programs, rights, vms
+from .._host import ending, likeness, namespaces, owners, programs, rights, searches, vms
 from .._host.ending import Running
+from .._host.epmd_units import NO_UNITS
 from .._host.likeness import Wanted
 from .._host.vms import Vm
 from .._legible import legible
@@ -167,7 +168,7 @@ def _epmds(name: str) -> list[_Epmd]:
     found = []
     for pid in owners.pids_called("epmd"):
         process = ending.running(pid)
-        environment = owners.seen(lambda host, pid=pid: host.process(pid).environment, {})  # type: ignore[misc]
+        environment = searches.environment_of(pid)
         if process and environment.get(likeness.MARK) == name and _is_here(pid):
             found.append(_Epmd(process, int(environment.get("ERL_EPMD_PORT", "0"))))
     return found
@@ -240,8 +241,6 @@ def _begin(wanted: Wanted, model: Model, deadline: Deadline) -> _Begun:
     """Start its epmd as the module would start that of its model, then the node. Errors: EpmdError, OSError."""
     taken = owners.addresses(wanted.epmd_port)
     if taken:
-        from .._host import searches
-
         pids = ", ".join(map(str, searches.listening_pids(wanted.epmd_port))) or "unknown"
         raise CannotStart(
             f"Something listens on port {wanted.epmd_port} already (pid {pids}), and it is no epmd of {wanted.mark}: "
@@ -252,7 +251,7 @@ def _begin(wanted: Wanted, model: Model, deadline: Deadline) -> _Begun:
     line = vm.command_line._replace(epmd_environment=likeness.epmd_environment(wanted))
     daemon = _daemon(model, wanted)
     own = start_epmd.of_node(vm._replace(command_line=line), place, daemon, deadline)
-    start_epmd.wait(daemon, start_epmd.start_own(own, place, start_epmd.NO_UNITS, deadline), deadline)
+    start_epmd.wait(daemon, start_epmd.start_own(own, place, NO_UNITS, deadline), deadline)
     log = tempfile.TemporaryFile()  # noqa: SIM115 # open as long as we wait for the node
     erlexec = os.path.join(model.bindir, "erlexec")
     # AnsibleModule.run_command waits for its command, and this one is to run on.
