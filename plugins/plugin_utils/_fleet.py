@@ -68,6 +68,8 @@ class Kind(NamedTuple):
     """Rows beside those of the nodes: name, verdict and msg."""
     absent: str = "failed"
     """The verdict of a host that gave no result."""
+    counts_unwell: bool = False
+    """Whether its sentence has the hosts that were looked at and failed."""
 
 
 def glance(
@@ -94,7 +96,7 @@ def glance(
         "made": made,
         "check": check,
         "failed": bool(needing),
-        "sentence": "; ".join(filter(None, (kind.sentence(hosts, check), _troubles(hosts)))),
+        "sentence": "; ".join(filter(None, (kind.sentence(hosts, check), _troubles(hosts, kind)))),
         "counts": _counts(hosts),
         "needs_somebody": needing,
         "limit": limit,
@@ -262,12 +264,13 @@ def _tone(node: Record) -> str:
     return WARN if node["changed"] else _TONES.get(node["verdict"], BAD)
 
 
-def _troubles(hosts: Sequence[Record]) -> str:
+def _troubles(hosts: Sequence[Record], kind: Kind) -> str:
     """The last part of the sentence: the hosts that are in trouble."""
     parts: list[str] = []
     for state, (one, several) in TROUBLE.items():
         # Of one that is unwell the nodes are known, and not what it was to do.
-        number = sum(host["state"] in ((state, "unwell") if state == "failed" else (state,)) for host in hosts)
+        same = (state, "unwell") if state == "failed" and not kind.counts_unwell else (state,)
+        number = sum(host["state"] in same for host in hosts)
         if number:
             subject = _number_of(number, "host") if not parts else str(number)
             parts.append(f"{subject} {one if number == 1 else several}")
@@ -390,6 +393,6 @@ KINDS = {
     "audit": Kind("what was found", _audit, judges=True, risks=True),
     "recover": Kind("what was done", _recover),
     "restart_epmd": Kind("what was done", _restart, rows=_restarted, absent="not begun"),
-    "rehearse": Kind("why", _rehearse),
+    "rehearse": Kind("why", _rehearse, counts_unwell=True),
 }
 """By the name of the playbook."""
