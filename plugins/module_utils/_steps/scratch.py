@@ -26,7 +26,7 @@ from .._host.epmd_units import NO_UNITS
 from .._host.likeness import Wanted
 from .._host.vms import Vm
 from .._legible import legible
-from .._limits import MAX_SHOWN_OUTPUT
+from .._limits import MAX_COMMAND_OUTPUT
 from .._record import Record
 from .._wire.epmd_client import Daemon, State
 from . import models, start_epmd, tables
@@ -36,6 +36,9 @@ MOST = 8
 """Scratch nodes at once on a host: each has an Erlang VM with some 50 MiB."""
 
 POLL_SECONDS = 0.02
+
+MAX_SHOWN = 300
+"""Characters of what an Erlang says that does not start: its first complaint."""
 
 
 class Scratch(Record):
@@ -216,7 +219,7 @@ class _Begun:
             code = self._child.poll()
             if code is not None:
                 raise CannotStart(f"its Erlang ended with exit code {code}: {self._said() or 'it does not say why'}")
-            is_ready = likeness.READY in self._said().split()
+            is_ready = likeness.READY.encode() in self._output().split()
             if is_ready and self._wanted.alive in tables.ask(daemon, deadline).names:
                 return self._child.pid
             try:
@@ -226,11 +229,15 @@ class _Begun:
                 raise CannotStart(f"its Erlang does not register within {deadline.seconds:g} s{said}") from None
             time.sleep(POLL_SECONDS)
 
-    def _said(self) -> str:
-        """The start of what it has printed, in one line and without its cookie."""
+    def _output(self) -> bytes:
+        """The start of what it has printed."""
         self._log.seek(0)
-        said = self._log.read(MAX_SHOWN_OUTPUT).replace(self._model.cookie, b"***").decode("utf-8", "replace")
-        return legible(" ".join(said.split()), 300)
+        return self._log.read(MAX_COMMAND_OUTPUT)
+
+    def _said(self) -> str:
+        """The first words of that for a person, without its cookie."""
+        said = self._output().replace(self._model.cookie, b"***").decode("utf-8", "replace")
+        return legible(" ".join(said.split()), MAX_SHOWN)
 
 
 def _daemon(model: Model, wanted: Wanted) -> Daemon:
