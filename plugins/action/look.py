@@ -85,6 +85,8 @@ class ActionModule(ActionBase):
         kept["msg"] = sentence or str(result.get("msg", ""))
         if sentence:
             display.display(sentence, color=constants.COLOR_ERROR)
+        elif KINDS[given["playbook"]].tells:
+            display.display(f"{host}: {kept['msg']}")
         # Nothing is known of its nodes.
         kept["skipped"] = found["state"] in TROUBLE
         return kept

@@ -35,6 +35,7 @@ class ActionModule(ActionBase):
                 "results": {"type": "str", "required": True},
                 "playbook": {"type": "str", "choices": sorted(KINDS), "default": "audit"},
                 "report": {"type": "path"},
+                "is_last": {"type": "bool", "default": True},
             }
         )
         report, playbook = given["report"], given["playbook"]
@@ -48,6 +49,8 @@ class ActionModule(ActionBase):
                 check=bool(self._task.check_mode),
                 inventory=[str(source) for source in (task_vars or {}).get("ansible_inventory_sources") or ()],
             )
+            if not (given["is_last"] or fleet["failed"]):
+                return {"changed": False}
             color = constants.COLOR_ERROR if fleet["failed"] else constants.COLOR_OK
             display.display("\n".join(["", *table(fleet)]))
             display.display(f"\n{fleet['sentence']}", color=color)

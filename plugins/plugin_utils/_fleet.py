@@ -64,6 +64,8 @@ class Kind(NamedTuple):
     """Whether a lost node is a failure, although the module did not fail."""
     risks: bool = False
     """Whether an epmd that ends with somebody else has a row."""
+    tells: bool = False
+    """Whether a host that is well has its line, too, since the hosts come one after the other."""
     rows: Callable[[Mapping[str, Any]], Iterable[Mapping[str, Any]]] = lambda result: _mappings(result.get("rows"))
     """Rows beside those of the nodes: name, verdict and msg."""
     absent: str = "failed"
@@ -94,6 +96,8 @@ def glance(
         "version": VERSION,
         "playbook": playbook,
         "made": made,
+        "since": min([host["seen"] for host in hosts if host["seen"]] or [made]),
+        "until": max([host["seen"] for host in hosts if host["seen"]] or [made]),
         "check": check,
         "failed": bool(needing),
         "sentence": "; ".join(filter(None, (kind.sentence(hosts, check), _troubles(hosts, kind)))),
@@ -144,9 +148,7 @@ def _host(name: str, given: Any, kind: Kind) -> Record:
     else:
         nodes = [_node(node) for node in _mappings(facts.get("nodes"))]
         epmds = [_epmd(epmd) for epmd in _mappings(facts.get("daemons"))]
-        rows += [
-            _row(node["name"] or f"pid {node['pid']}", node["verdict"], node["msg"], _tone(node)) for node in nodes
-        ]
+        rows += [_node_row(node) for node in nodes]
         if kind.risks:
             rows += [_row(f"epmd on port {epmd['port']}", "at risk", epmd["msg"]) for epmd in epmds if epmd["at_risk"]]
         own = [_row(row.get("name"), row.get("verdict"), row.get("msg")) for row in kind.rows(result)]
@@ -159,10 +161,13 @@ def _host(name: str, given: Any, kind: Kind) -> Record:
             rows.append(_row("-", "no node", result.get("msg") or "no Erlang node runs here"))
     failed = bool(result.get("failed")) or any(row["tone"] == BAD for row in own)
     lost = any(map(is_lost, nodes))
+    state = trouble["verdict"] if trouble else "lost" if lost else "unwell" if failed else "well"
     host: Record = all_legible(
         {
             "host": name,
-            "state": trouble["verdict"] if trouble else "lost" if lost else "unwell" if failed else "well",
+            "state": state,
+            "verdict": _verdict(state, nodes, rows),
+            "tone": min(rows, key=_severity)["tone"],
             "needs_somebody": failed or (kind.judges and lost and not looked.get("tolerated")),
             "changed": bool(result.get("changed")),
             "seen": _text(looked.get("seen")),
@@ -172,6 +177,20 @@ def _host(name: str, given: Any, kind: Kind) -> Record:
         }
     )
     return host
+
+
+def _verdict(state: str, nodes: Sequence[Record], rows: Sequence[Record]) -> str:
+    """A host in a few words: what is worst there."""
+    if state in TROUBLE:
+        return TROUBLE[state][0]
+    if state == "lost" and len(nodes) > 1:
+        return f"{sum(map(is_lost, nodes))} of {len(nodes)} nodes lost"
+    worst: str = min(rows, key=_severity)["words"]
+    return worst
+
+
+def _severity(row: Mapping[str, Any]) -> int:
+    return [BAD, WARN, GOOD, PLAIN].index(row["tone"])
 
 
 def _trouble(result: Mapping[str, Any], facts: Mapping[str, Any], kind: Kind) -> Record | None:
@@ -194,9 +213,7 @@ def _trouble(result: Mapping[str, Any], facts: Mapping[str, Any], kind: Kind) ->
     if not has_rows and "nodes" not in facts:
         return _row("-", "unknown", msg or "it gave no facts of epmd", BAD)
     if _is_strange(facts):
-        return _row(
-            "-", "unknown", "its facts are those of another version of beamops.epmd: run the playbook again", BAD
-        )
+        return _row("-", "unknown", "its facts are those of another version of beamops.epmd: run the playbook again", BAD)
     return None
 
 
@@ -213,14 +230,25 @@ def _is_strange(facts: Mapping[str, Any]) -> bool:
 
 
 def _row(name: Any, verdict: Any, msg: Any, tone: str = "") -> Record:
+    """A row. words: its verdict, where there is more room than in the column of a table."""
     words = " ".join(_text(msg).split())
     verdict = _text(verdict) or "unknown"
     return {
         "name": _text(name) or "-",
         "verdict": verdict,
+        "words": verdict,
         "msg": words if len(words) <= LONGEST else words[: LONGEST - 3] + "...",
         "tone": tone or _TONES.get(verdict, BAD),
     }
+
+
+def _node_row(node: Record) -> Record:
+    row = _row(node["name"] or f"pid {node['pid']}", node["verdict"], node["msg"])
+    if node["changed"]:
+        # Check mode, unless it is registered now.
+        done, tone = ("now registered", GOOD) if node["registered"] else ("would be registered", WARN)
+        return {**row, "words": f"{node['verdict']}, {done}", "tone": tone}
+    return row
 
 
 def _node(node: Mapping[str, Any]) -> Record:
@@ -255,13 +283,6 @@ def _is_public(address: str) -> bool:
     except ValueError:
         return False
     return parsed.is_unspecified or parsed.is_global
-
-
-def _tone(node: Record) -> str:
-    if node["registered"]:
-        return WARN if node["verdict"] == "borrowed" else GOOD
-    # Check mode: it would be registered.
-    return WARN if node["changed"] else _TONES.get(node["verdict"], BAD)
 
 
 def _troubles(hosts: Sequence[Record], kind: Kind) -> str:
@@ -392,7 +413,7 @@ def _rehearse(hosts: Sequence[Record], _check: bool) -> str:
 KINDS = {
     "audit": Kind("what was found", _audit, judges=True, risks=True),
     "recover": Kind("what was done", _recover),
-    "restart_epmd": Kind("what was done", _restart, rows=_restarted, absent="not begun"),
+    "restart_epmd": Kind("what was done", _restart, tells=True, rows=_restarted, absent="not begun"),
     "rehearse": Kind("why", _rehearse, counts_unwell=True),
 }
 """By the name of the playbook."""

@@ -12,8 +12,12 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from ._fleet import Record
+from ._metrics import metrics
+from ._page import page
 
 
 class ReportError(Exception):
@@ -28,9 +32,13 @@ def check(directory: str) -> None:
             pass
 
 
-def write(directory: str, fleet: dict[str, Any]) -> list[str]:
+def write(directory: str, fleet: Record) -> list[str]:
     """Write the files, and return their paths, the page first. Errors: ReportError."""
-    files = {"json": json.dumps(fleet, indent=1, ensure_ascii=False) + "\n"}
+    files = {
+        "html": page(fleet),
+        "json": json.dumps(fleet, indent=1, ensure_ascii=False) + "\n",
+        "prom": metrics(fleet),
+    }
     with _in_one_sentence(directory):
         folder = Path(directory).resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +46,7 @@ def write(directory: str, fleet: dict[str, Any]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _in_one_sentence(directory: str):
+def _in_one_sentence(directory: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
