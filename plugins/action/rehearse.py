@@ -34,7 +34,7 @@ class ActionModule(look.ActionModule):
             result: dict[str, Any] = super(ActionModule, self)._execute_module(
                 module_name=module, module_args=options, task_vars=task_vars
             )
-            for line in _rehearsal.words(module.rpartition("_")[2], options, result):
+            for line in _rehearsal.words(options.get("state", "registered"), result):
                 display.v(line, host=host)
             return result
 

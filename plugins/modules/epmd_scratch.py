@@ -143,7 +143,7 @@ scratch_nodes:
       description: How it was started, or why not.
       type: str
       returned: always
-      sample: "started: user rabbitmq, Erlang /usr/lib/erlang/erts-13.1.5/bin, epmd on port 40123"
+      sample: "started: pid 4711, user rabbitmq, Erlang /usr/lib/erlang/erts-13.1.5/bin, epmd on port 40123"
     reason:
       description: Why it was not started, in one word for programs. V(not_rehearsed) if there is nothing wrong.
       type: str
@@ -281,7 +281,9 @@ def _started(named: list[tuple[str, Model]], given: dict[str, t.Any]) -> list[Sc
 def _lose(given: dict[str, t.Any]) -> dict[str, t.Any]:
     ended = scratch.lose(given["name"], Deadline(given["timeout"]))
     pids = ", ".join(map(str, ended))
-    msg = f"killed epmd, pid {pids}: the name is lost" if ended else "it has no epmd: the name is lost already"
+    msg = f"killed its epmd (pid {pids}): it runs on, and its name is lost"
+    if not ended:
+        msg = "it has no epmd: its name is lost already"
     return {"changed": bool(ended), "msg": msg, "ended": ended}
 
 

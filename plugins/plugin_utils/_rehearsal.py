@@ -9,7 +9,7 @@ collection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 Record = dict[str, Any]
@@ -75,22 +75,20 @@ def _verdict(
     return WOULD, f"user {node['user']}, Erlang {node['program']}: {found['msg']}"
 
 
-def words(module: str, options: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
-    """Lines that say what a step has done. module: the last word of its name."""
+def words(step: str, result: Mapping[str, Any]) -> list[str]:
+    """Lines for a person about a step. step: `started`, `lost`, `registered` or `absent`."""
+    msg = str(result.get("msg", ""))
     if result.get("failed"):
-        return [f"{options.get('state', module)}: {result.get('msg', 'failed')}"]
-    if module == "scratch":
+        return [f"failed: {msg}"]
+    if step == "started":
         nodes = result.get("scratch_nodes") or []
-        found = [f"{node['name'] or ', '.join(node['like'])}: {node['msg']}" for node in nodes]
-        return [f"{options['state']}: {line}" for line in found or [str(result.get("msg", ""))]]
-    found = [f"registered: {node['name']}: {node['msg']}" for node in result.get("nodes") or []]
-    return found + _tables(result.get("daemons") or [])
-
-
-def _tables(daemons: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The tables of epmds, as `epmd -names` prints them."""
-    return [
-        f"epmd -port {daemon['port']} -names: name {name} at port {port}"
-        for daemon in daemons
-        for name, port in (daemon["names"] or {}).items()
-    ]
+        return [f"{node['name'] or ', '.join(node['like'])}: {node['msg']}" for node in nodes] or [msg]
+    if step != "registered":
+        return [msg]
+    lines = []
+    for node in result.get("nodes") or []:
+        lines.append(f"epmd_register found {node['name']} (pid {node['pid']}) {node['verdict']}: {node['msg']}")
+    for daemon in result.get("daemons") or []:
+        table = [f"name {name} at port {port}" for name, port in (daemon["names"] or {}).items()]
+        lines += [f"epmd on port {daemon['port']} (pid {daemon['pid']}) has: {', '.join(table) or 'nothing'}"]
+    return lines

@@ -109,7 +109,7 @@ def _described(wanted: Wanted, model: Model, pid: object, error: EpmdError | Non
         wanted.epmd_port,
         model.bindir,
         model.names,
-        str(error) if error else f"started: {where}",
+        str(error) if error else f"started: pid {pid}, {where}",
         error.reason if error else "",
     )
 
