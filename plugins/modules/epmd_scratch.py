@@ -62,9 +62,10 @@ options:
     type: int
     default: 600
   timeout:
-    description: Bound on the start, and on the end, in seconds, at most 3600.
+    description:
+      - Bound on the start, and on the end, in seconds, at most 3600. On a busy host an Erlang takes long to boot.
     type: float
-    default: 30
+    default: 10
 notes:
   - Run it with become, or as the user of the nodes.
 seealso:
@@ -149,6 +150,15 @@ scratch_nodes:
       type: str
       returned: always
       sample: ""
+  sample:
+    - name: rehearse_1@web1
+      pid: 4711
+      user: rabbitmq
+      epmd_port: 40123
+      program: /usr/lib/erlang/erts-13.1.5/bin
+      like: [rabbit@web1]
+      msg: "started: pid 4711, user rabbitmq, Erlang /usr/lib/erlang/erts-13.1.5/bin, epmd on port 40123"
+      reason: ""
 ended:
   description: The processes that were ended, first nodes, then epmds.
   returned: success
@@ -187,7 +197,7 @@ def main() -> None:
             "erl": {"type": "str", "default": "erl"},
             "epmd_port": {"type": "int"},
             "lifetime": {"type": "int", "default": 600},
-            "timeout": {"type": "float", "default": 30},
+            "timeout": {"type": "float", "default": 10},
         },
         supports_check_mode=True,
     )

@@ -275,7 +275,7 @@ def rehearse(register: Register, **how: Any) -> list[dict[str, Any]]:
     how: where the modules run. Afterwards every Erlang and every epmd is as before.
     """
     before = erlangs()
-    started = register(module="epmd_scratch", name="rehearse", like_nodes=True, **how)
+    started = register(module="epmd_scratch", name="rehearse", like_nodes=True, timeout=60, **how)
     try:
         assert not started.failed, started.output
         found: list[dict[str, Any]] = started.result["scratch_nodes"]

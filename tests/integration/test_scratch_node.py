@@ -49,7 +49,7 @@ def scratch(register: Register) -> Iterator[Scratch]:
     before = erlangs()
 
     def run(*flags: str, **options: Any) -> Run:
-        return register(*flags, module="epmd_scratch", **options)
+        return register(*flags, module="epmd_scratch", **{"timeout": 60, **options})
 
     yield run
     run(state="absent")
