@@ -47,9 +47,7 @@ class ActionModule(ActionBase):
             # Before any work is done. beamops.epmd.show says it, once for all hosts.
             return {"skipped": True, "changed": False}
         try:
-            result = self._execute_module(
-                module_name=given["module"], module_args=given["arguments"], task_vars=task_vars
-            )
+            result = self._work(given["module"], given["arguments"], task_vars or {})
         except AnsibleConnectionFailure as error:
             # With -v, ssh adds what it does.
             words = re.sub(r"(OpenSSH_|debug\d: ).*", "", str(error))
@@ -57,6 +55,11 @@ class ActionModule(ActionBase):
         except AnsibleError as error:
             result = {"failed": True, "msg": str(error)}
         return self._kept(result, given, (task_vars or {}).get("inventory_hostname", "-"))
+
+    def _work(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The result of the module. Errors: AnsibleError."""
+        result: dict[str, Any] = self._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
+        return result
 
     def _kept(self, result: dict[str, Any], given: dict[str, Any], host: str) -> dict[str, Any]:
         # ansible-core would show it, with the lines of the playbook.

@@ -18,38 +18,34 @@ from . import look
 
 display = Display()
 
-SCRATCH, REGISTER = "beamops.epmd.epmd_scratch", "beamops.epmd.epmd_register"
+REGISTER = "beamops.epmd.epmd_register"
 
 
 class ActionModule(look.ActionModule):
     """What Ansible looks for."""
 
-    def _execute_module(self, **given: Any) -> dict[str, Any]:
-        """What `look` takes for the result of one module."""
-        arguments = {**given["module_args"], "name": _rehearsal.NAME}
-        task_vars = given["task_vars"]
-        host = task_vars.get("inventory_hostname", "-")
+    def _work(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """What all steps together give, in place of one module. module: epmd_scratch, with its options."""
 
-        def run(module: str, **options: Any) -> dict[str, Any]:
-            result: dict[str, Any] = super(ActionModule, self)._execute_module(
-                module_name=module, module_args=options, task_vars=task_vars
-            )
-            for line in _rehearsal.words(options.get("state", "registered"), result):
-                display.v(line, host=host)
+        def step(called: str, its_module: str, **options: Any) -> dict[str, Any]:
+            result = super(ActionModule, self)._work(its_module, options, task_vars)
+            for line in _rehearsal.words(called, result):
+                display.v(line, host=task_vars.get("inventory_hostname", "-"))
             return result
 
-        started = run(SCRATCH, **{**arguments, "state": "started"})
+        same = {key: value for key, value in arguments.items() if key == "timeout"}
+        own = {**same, "name": _rehearsal.NAME}
+        started = step("started", module, **{**arguments, **own})
         nodes = _rehearsal.started(started)
         if not nodes:
             return _rehearsal.result(started)
-        same = {key: arguments[key] for key in ("timeout",) if key in arguments}
         lost: dict[str, Any] = {}
         registered: dict[str, Any] = {}
-        ended: dict[str, Any] = {}
         try:
-            lost = run(SCRATCH, name=_rehearsal.NAME, state="lost", **same)
+            lost = step("lost", module, **own, state="lost")
             if not lost.get("failed"):
-                registered = run(REGISTER, name=[node["name"] for node in nodes], **same)
+                registered = step("registered", REGISTER, **same, name=[node["name"] for node in nodes])
         finally:
-            ended = run(SCRATCH, name=_rehearsal.NAME, state="absent", **same)
+            # Also where the host could not be reached meanwhile; what is then left ends by itself.
+            ended = step("absent", module, **own, state="absent")
         return _rehearsal.result(started, lost, registered, ended)
