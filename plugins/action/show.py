@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
             return failed(f"{playbook}_report: {error}", {"changed": False})
         if files:
             display.display(f"The page: {files[0]}")
-        result = {"changed": False, "_ansible_verbose_override": display.verbosity < 2}
+        result = {"changed": False, "shown": True, "_ansible_verbose_override": display.verbosity < 2}
         if fleet["failed"]:
             return failed(fleet["sentence"], result)
         return {**result, "msg": fleet["sentence"]}

@@ -23,7 +23,8 @@ HOSTILE = [
 
 def node(name: str, verdict: str = "registered", **other: Any) -> dict[str, Any]:
     """A node as epmd_facts returns it."""
-    msg = {"registered": f"epmd has the name {name} with port 40685", "missing": f"epmd has no name {name}"}
+    short = name.partition("@")[0]
+    msg = {"registered": f"epmd has the name {short} with port 40685", "missing": f"epmd has no name {short}"}
     return {
         "name": name,
         "pid": 1432,

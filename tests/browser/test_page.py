@@ -37,7 +37,7 @@ def test_first_the_sentence_then_what_to_type_then_the_hosts_that_need_somebody(
     assert hosts(page)[:6] == ["web18", "web24", "web32", "web43", "web92", "web62"]
     row = page.locator("tbody tr").first
     assert row.locator("td").first.inner_text() == "1 of 2 nodes lost"
-    assert "epmd has no name ejabberd@web18" in row.inner_text()
+    assert "epmd has no name ejabberd" in row.inner_text()
     # Above the fold: a person sees them without doing anything.
     assert row.bounding_box()["y"] < 720  # type: ignore[index]
     risky = page.locator("tr", has=page.locator("bdi", has_text="shop.service"))
