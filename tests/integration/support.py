@@ -287,6 +287,10 @@ def rehearse(register: Register, **how: Any) -> list[dict[str, Any]]:
             (node["pid"], True, True) for node in found
         }, done.output
         for daemon in done.result["daemons"]:
+            # By this it is known, and by the second a node whose time is over may end it.
+            environment = psutil.Process(daemon["pid"]).environ() if not how else {}
+            assert how or environment["ERL_EPMD_SCRATCH"] == "rehearse"
+            assert how or environment["ERL_EPMD_RELAXED_COMMAND_CHECK"] == "1"
             assert set(daemon["addresses"]) <= {"127.0.0.1", "::1"}, done.output
         for node in done.result["nodes"]:
             assert node["address"] in ("127.0.0.1", "::1"), done.output

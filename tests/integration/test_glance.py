@@ -92,7 +92,9 @@ TABLE = [
 
 def expect_table(found: list[list[str]]) -> None:
     """The table of these hosts, whatever the ports are, and however ssh says that a host can't be reached."""
-    plain = [[re.sub(r"\b\d+$", "N", re.sub(r".*: (Network is unreachable)$", r"\1", cell)) for cell in row] for row in found]
+    plain = [
+        [re.sub(r"\b\d+$", "N", re.sub(r".*: (Network is unreachable)$", r"\1", cell)) for cell in row] for row in found
+    ]
     # The nodes of a host are in the order of their pids.
     assert [plain[0], *sorted(plain[1:3]), *plain[3:]] == TABLE
 

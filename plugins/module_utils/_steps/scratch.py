@@ -10,6 +10,7 @@ over, and its epmd with it, so that a run that was killed leaves nothing for lon
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -24,6 +25,7 @@ from .._host import ending, likeness, namespaces, owners, programs, rights, sear
 from .._host.ending import Running
 from .._host.epmd_units import NO_UNITS
 from .._host.likeness import Wanted
+from .._host.programs import Place
 from .._host.vms import Vm
 from .._legible import legible
 from .._limits import MAX_COMMAND_OUTPUT
@@ -36,6 +38,10 @@ MOST = 8
 """Scratch nodes at once on a host: each has an Erlang VM with some 50 MiB."""
 
 POLL_SECONDS = 0.02
+
+# org.freedesktop.systemd1(5)
+_SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+_START_TRANSIENT = ("busctl", "--quiet", "call", *_SYSTEMD, "StartTransientUnit", "ssa(sv)a(sa(sv))")
 
 MAX_SHOWN = 300
 """Characters of what an Erlang says that does not start: its first complaint."""
@@ -271,19 +277,34 @@ def _begin(wanted: Wanted, model: Model, deadline: Deadline) -> _Begun:
         stderr=subprocess.STDOUT,
         start_new_session=True,
         # Not setpriv(1): with LD_PRELOAD in its environment, a user would have root run his code.
-        preexec_fn=_becoming(model.rights),  # noqa: PLW1509  # pylint: disable=subprocess-popen-preexec-fn
+        preexec_fn=_before(model.rights, place, deadline),  # noqa: PLW1509  # pylint: disable=subprocess-popen-preexec-fn
     )
     return _Begun(wanted, model, child, log)
 
 
-def _becoming(theirs: rights.Rights | None) -> Callable[[], None] | None:
-    """What a child calls to run with these rights for good; None where they are ours."""
-    if theirs is None or os.geteuid() != 0:
+def _before(theirs: rights.Rights | None, place: Place, deadline: Deadline) -> Callable[[], None] | None:
+    """What a child calls before it becomes the node, with these rights for good (None: ours)."""
+    if os.geteuid() != 0:
         return None
 
     def become() -> None:
-        os.setgroups(theirs.groups)
-        os.setgid(theirs.gid)
-        os.setuid(theirs.uid)
+        if place.systemd:
+            _get_a_scope(place, deadline)
+        if theirs is not None:
+            os.setgroups(theirs.groups)
+            os.setgid(theirs.gid)
+            os.setuid(theirs.uid)
 
     return become
+
+
+def _get_a_scope(place: Place, deadline: Deadline) -> None:
+    """Have systemd keep this process apart from the login that it is in, with whose end it would end otherwise.
+
+    (KillUserProcesses=yes in logind.conf.) Before it has children, which would stay behind. Not by systemd-run(1): that
+    would run with the environment of the node, as root. The scope goes with the process.
+    """
+    pid = str(os.getpid())
+    scope = (f"beamops-scratch-{pid}.scope", "fail", "1", "PIDs", "au", "1", pid, "0")
+    with contextlib.suppress(EpmdError):
+        programs.run(place, [*_START_TRANSIENT, *scope], deadline, "its scope could not be made")
