@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ._fleet import TROUBLE, Record
 
 _HELP = {
-    "epmd_node_registered": "Whether epmd has the name of this node with its port. Nodes that do not use epmd have none.",
+    "epmd_node_registered": "Whether epmd has the name of this node with its port. Not of nodes that do not use epmd.",
     "epmd_up": "Whether this epmd gives its table.",
     "epmd_in_application_unit": "Whether this epmd ends with the unit of somebody else, and all of its names with it.",
     "epmd_host_looked_at": "Whether the nodes of this host are known. Without, it has none of the others.",

@@ -1,7 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The page of a fleet, as one file that needs no other: playbooks/templates/fleet.* filled in. Private to the collection.
+"""The page of a fleet, as one file that needs no other: playbooks/templates/fleet.* filled in.
+
+Private to the collection.
 
 Standards: HTML; Content Security Policy Level 3, by whose hashes only this style and this script may run.
 """

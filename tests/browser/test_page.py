@@ -43,7 +43,10 @@ def test_first_the_sentence_then_what_to_type_then_the_hosts_that_need_somebody(
     risky = page.locator("tr", has=page.locator("bdi", has_text="shop.service"))
     assert "at risk" in risky.inner_text()
     assert "open to any network" in risky.inner_text()
-    assert page.locator("tr", has_text="web84").locator("td").nth(2).text_content() == "port 4369 up on 127.0.0.1, epmd.service"
+    assert (
+        page.locator("tr", has_text="web84").locator("td").nth(2).text_content()
+        == "port 4369 up on 127.0.0.1, epmd.service"
+    )
 
 
 def test_search_filter_and_sort(show: Open) -> None:
@@ -116,7 +119,7 @@ def test_dark(show: Open) -> None:
     assert colors == ["rgb(255, 255, 255)", "rgb(13, 17, 23)"]
 
 
-def test_on_paper(show: Open, tmp_path: Path) -> None:
+def test_on_paper(show: Open) -> None:
     """All of it, dark or not, without what can't be used on paper."""
     page = show(fleet(100), **DARK)
     page.emulate_media(media="print")
