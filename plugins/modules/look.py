@@ -64,7 +64,8 @@ attributes:
     details:
       - As far as the module supports it.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description:
+      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: full
     details:
       - As far as the module supports it.

@@ -60,7 +60,8 @@ attributes:
     details:
       - It never touches a host. A report is written.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description:
+      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: none
 """
 
