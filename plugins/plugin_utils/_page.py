@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -47,10 +48,10 @@ def page(fleet: Record) -> str:
     )
 
 
-_CHOICES = {
-    "need": ("that need somebody", lambda host: host["needs_somebody"]),
+_CHOICES: dict[str, tuple[str, Callable[[Record], bool]]] = {
+    "need": ("that need somebody", lambda host: bool(host["needs_somebody"])),
     "lost": ("with a lost node", lambda host: any(map(is_lost, host["nodes"]))),
-    "done": ("where something was done", lambda host: host["changed"]),
+    "done": ("where something was done", lambda host: bool(host["changed"])),
     "risk": ("whose epmd ends with somebody else", lambda host: any(epmd["at_risk"] for epmd in host["epmds"])),
     "open": ("whose epmd is open to any network", lambda host: any(epmd["public"] for epmd in host["epmds"])),
 }
@@ -61,7 +62,7 @@ def _classes(host: Record) -> list[str]:
     return [name for name, (_words, fits) in _CHOICES.items() if fits(host)]
 
 
-def _choices(hosts: list[Record]):
+def _choices(hosts: list[Record]) -> Iterator[tuple[str, str, int]]:
     for name, (words, fits) in _CHOICES.items():
         number = sum(map(fits, hosts))
         if number:

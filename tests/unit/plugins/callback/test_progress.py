@@ -31,10 +31,11 @@ def result(needs_somebody: bool, task: Any = TASK) -> Any:
 
 @pytest.mark.usefixtures("silent")
 def test_progress_every_few_seconds() -> None:
-    now, said = [0.0], []
+    now = [0.0]
+    said: list[str] = []
     callback = CallbackModule()
-    callback.clock = lambda: now[0]  # type: ignore[method-assign,assignment]
-    callback._display = SimpleNamespace(display=said.append)
+    callback.clock = lambda: now[0]
+    callback._display = SimpleNamespace(display=said.append)  # type: ignore[assignment]
     variables = {"ansible_play_hosts_all": ["a host"] * 100}
     play = SimpleNamespace(get_variable_manager=lambda: SimpleNamespace(get_vars=lambda **_given: variables))
     callback.v2_playbook_on_play_start(play)  # type: ignore[arg-type]
