@@ -27,7 +27,7 @@ display = Display()
 class ActionModule(ActionBase):
     """What Ansible looks for."""
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The result of the module, in `result`. Errors: only those that the task has to fail with."""
         super().run(tmp, task_vars)
         _checked, given = self.validate_argument_spec(
@@ -87,7 +87,7 @@ class ActionModule(ActionBase):
             return failed(sentence, kept)
         kept["msg"] = sentence or str(result.get("msg", ""))
         if sentence:
-            display.display(sentence, color=constants.COLOR_ERROR)
+            display.display(sentence, color=vars(constants)["COLOR_ERROR"])
         elif KINDS[given["playbook"]].tells:
             display.display(f"{host}: {kept['msg']}")
         # Nothing is known of its nodes.

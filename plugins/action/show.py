@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The sentence, in `msg`. Fails with it if a host needs somebody."""
         super().run(tmp, task_vars)
         _checked, given = self.validate_argument_spec(
@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
             )
             if not (given["is_last"] or fleet["failed"]):
                 return {"changed": False}
-            color = constants.COLOR_ERROR if fleet["failed"] else constants.COLOR_OK
+            color: str = vars(constants)["COLOR_ERROR" if fleet["failed"] else "COLOR_OK"]
             display.display("\n".join(["", *table(fleet)]))
             display.display(f"\n{fleet['sentence']}", color=color)
             files = _report.write(report, fleet) if report else []

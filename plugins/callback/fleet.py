@@ -24,10 +24,10 @@ DOCUMENTATION = r"""
 name: fleet
 type: stdout
 short_description: Says nothing of hosts that are well, and how far a long run is
-version_added: 1.1.0
+version_added: 1.0.0
 description:
-  - Ansible's own output, C(ansible.builtin.default), without the lines of hosts where nothing is to be said, also in the
-    recap.
+  - Ansible's own output, C(ansible.builtin.default), without the lines of hosts where nothing is to be said, also in
+    the recap.
   - In a run that takes longer than a few seconds it says how many hosts are done, and how many of them need somebody.
   - C(ANSIBLE_STDOUT_CALLBACK=beamops.epmd.fleet) in front of a command uses it there.
 extends_documentation_fragment:

@@ -18,10 +18,10 @@ from ..plugin_utils._fleet import KINDS, Record, glance
 DOCUMENTATION = r"""
 name: fleet
 short_description: A fleet at a glance, from what a module returned on each host
-version_added: 1.1.0
+version_added: 1.0.0
 description:
-  - One sentence, counts, a row for each node, and the command that repairs exactly the hosts that need it. It is what the
-    playbooks of this collection end with.
+  - One sentence, counts, a row for each node, and the command that repairs exactly the hosts that need it. It is what
+    the playbooks of this collection end with.
   - C(docs/report.schema.json) of the collection describes what it returns, which is what C(audit.json) has.
 positional: playbook
 options:

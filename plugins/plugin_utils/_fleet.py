@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A fleet at a glance: from what each host gave to one sentence, a row a node, and what to type. Pure.
 
-The playbooks end with it, and the filter `beamops.epmd.fleet` hands it out. The table, the page, the JSON and the metrics
-only lay it out. docs/report.schema.json describes what `glance` returns. Private to the collection.
+The playbooks end with it, and the filter `beamops.epmd.fleet` hands it out. The table, the page, the JSON and the
+metrics only lay it out. docs/report.schema.json describes what `glance` returns. Private to the collection.
 """
 
 from __future__ import annotations
@@ -70,8 +70,6 @@ class Kind(NamedTuple):
     """Rows beside those of the nodes: name, verdict and msg."""
     absent: str = "failed"
     """The verdict of a host that gave no result."""
-    counts_unwell: bool = False
-    """Whether its sentence has the hosts that were looked at and failed."""
 
 
 def glance(
@@ -79,12 +77,12 @@ def glance(
 ) -> Record:
     """What a playbook found or did on all of its hosts.
 
-    results: by host, what its module returned, or what `beamops.epmd.look` made of that. A host may have `rows`, too, each
-    with name, verdict and msg: what a playbook found that is no node.
-    playbook: one of KINDS. made: when this was, in ISO 8601. check: whether in check mode. inventory: where the hosts are
-    from, for the command that repairs them.
-    Errors: KeyError for an unknown playbook. Results are never an error: a host whose facts are those of another version
-    of the collection has a row that says so.
+    results: by host, what its module returned, or what `beamops.epmd.look` made of that. A host may have `rows`, too,
+    each with name, verdict and msg: what a playbook found that is no node.
+    playbook: one of KINDS. made: when this was, in ISO 8601. check: whether in check mode. inventory: where the hosts
+    are from, for the command that repairs them.
+    Errors: KeyError for an unknown playbook. Results are never an error: a host whose facts are those of another
+    version of the collection has a row that says so.
     """
     kind = KINDS[playbook]
     hosts = [_host(name, result, kind) for name, result in results.items()]
@@ -100,7 +98,7 @@ def glance(
         "until": max([host["seen"] for host in hosts if host["seen"]] or [made]),
         "check": check,
         "failed": bool(needing),
-        "sentence": "; ".join(filter(None, (kind.sentence(hosts, check), _troubles(hosts, kind)))),
+        "sentence": "; ".join(filter(None, (kind.sentence(hosts, check), _unidentified(hosts), _troubles(hosts)))),
         "counts": _counts(hosts),
         "needs_somebody": needing,
         "limit": limit,
@@ -200,8 +198,8 @@ def _trouble(result: Mapping[str, Any], facts: Mapping[str, Any], kind: Kind) ->
         return _row("-", "unreachable", msg)
     if not result:
         return _row("-", kind.absent, "it gave no result: see above" if kind.absent == "failed" else "")
-    # 127: the shell did not find the program that it was to run. Only its own words say which one that was. With a terminal
-    # they are in the output.
+    # 127: the shell did not find the program that it was to run. Only its own words say which one that was. With a
+    # terminal they are in the output.
     for complaint in (_text(result.get("module_stderr")), _text(result.get("module_stdout"))):
         if result.get("rc") == 127 and "python" in complaint.lower():
             return _row("-", "no python", complaint)
@@ -213,7 +211,9 @@ def _trouble(result: Mapping[str, Any], facts: Mapping[str, Any], kind: Kind) ->
     if not has_rows and "nodes" not in facts:
         return _row("-", "unknown", msg or "it gave no facts of epmd", BAD)
     if _is_strange(facts):
-        return _row("-", "unknown", "its facts are those of another version of beamops.epmd: run the playbook again", BAD)
+        return _row(
+            "-", "unknown", "its facts are those of another version of beamops.epmd: run the playbook again", BAD
+        )
     return None
 
 
@@ -285,13 +285,16 @@ def _is_public(address: str) -> bool:
     return parsed.is_unspecified or parsed.is_global
 
 
-def _troubles(hosts: Sequence[Record], kind: Kind) -> str:
+def _unidentified(hosts: Sequence[Record]) -> str:
+    number = sum(node["verdict"] == "unidentified" for host in hosts for node in host["nodes"])
+    return f"{_number_of(number, 'node')} could not be identified" if number else ""
+
+
+def _troubles(hosts: Sequence[Record]) -> str:
     """The last part of the sentence: the hosts that are in trouble."""
     parts: list[str] = []
     for state, (one, several) in TROUBLE.items():
-        # Of one that is unwell the nodes are known, and not what it was to do.
-        same = (state, "unwell") if state == "failed" and not kind.counts_unwell else (state,)
-        number = sum(host["state"] in same for host in hosts)
+        number = sum(any(row["verdict"] == state for row in host["rows"]) for host in hosts)
         if number:
             subject = _number_of(number, "host") if not parts else str(number)
             parts.append(f"{subject} {one if number == 1 else several}")
@@ -414,6 +417,6 @@ KINDS = {
     "audit": Kind("what was found", _audit, judges=True, risks=True),
     "recover": Kind("what was done", _recover),
     "restart_epmd": Kind("what was done", _restart, tells=True, rows=_restarted, absent="not begun"),
-    "rehearse": Kind("why", _rehearse, counts_unwell=True),
+    "rehearse": Kind("why", _rehearse),
 }
 """By the name of the playbook."""

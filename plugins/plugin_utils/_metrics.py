@@ -8,16 +8,20 @@ Standard: the text format, https://prometheus.io/docs/instrumenting/exposition_f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ._fleet import TROUBLE, Record
 
 _HELP = {
-    "epmd_node_registered": "Whether epmd has the name of this node with its port. Nodes that do not use epmd have none.",
+    "epmd_node_registered": "Whether epmd has the name of this node with its port. Not of nodes that do not use epmd.",
     "epmd_up": "Whether this epmd gives its table.",
     "epmd_in_application_unit": "Whether this epmd ends with the unit of somebody else, and all of its names with it.",
     "epmd_host_looked_at": "Whether the nodes of this host are known. Without, it has none of the others.",
 }
+
+
+Sample = tuple[str, dict[str, str], int, Callable[[int, int], int]]
+"""A metric, its labels, its value, and which of two values is the worse one."""
 
 
 def metrics(fleet: Record) -> str:
@@ -36,7 +40,7 @@ def metrics(fleet: Record) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _samples(host: Record) -> Iterator[tuple]:
+def _samples(host: Record) -> Iterator[Sample]:
     own = {"host": host["host"]}
     yield "epmd_host_looked_at", own, int(host["state"] not in TROUBLE), min
     for node in host["nodes"]:

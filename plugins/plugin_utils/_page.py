@@ -1,7 +1,9 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The page of a fleet, as one file that needs no other: playbooks/templates/fleet.* filled in. Private to the collection.
+"""The page of a fleet, as one file that needs no other: playbooks/templates/fleet.* filled in.
+
+Private to the collection.
 
 Standards: HTML; Content Security Policy Level 3, by whose hashes only this style and this script may run.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -45,10 +48,10 @@ def page(fleet: Record) -> str:
     )
 
 
-_CHOICES = {
-    "need": ("that need somebody", lambda host: host["needs_somebody"]),
+_CHOICES: dict[str, tuple[str, Callable[[Record], bool]]] = {
+    "need": ("that need somebody", lambda host: bool(host["needs_somebody"])),
     "lost": ("with a lost node", lambda host: any(map(is_lost, host["nodes"]))),
-    "done": ("where something was done", lambda host: host["changed"]),
+    "done": ("where something was done", lambda host: bool(host["changed"])),
     "risk": ("whose epmd ends with somebody else", lambda host: any(epmd["at_risk"] for epmd in host["epmds"])),
     "open": ("whose epmd is open to any network", lambda host: any(epmd["public"] for epmd in host["epmds"])),
 }
@@ -59,7 +62,7 @@ def _classes(host: Record) -> list[str]:
     return [name for name, (_words, fits) in _CHOICES.items() if fits(host)]
 
 
-def _choices(hosts: list[Record]):
+def _choices(hosts: list[Record]) -> Iterator[tuple[str, str, int]]:
     for name, (words, fits) in _CHOICES.items():
         number = sum(map(fits, hosts))
         if number:

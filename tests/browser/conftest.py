@@ -43,7 +43,7 @@ def show(chromium: Browser, tmp_path: Path) -> Iterator[Open]:
         opened.on("console", lambda message: complaints.append(message.text))
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         opened.on("dialog", lambda dialog: complaints.append(dialog.message))
-        opened.on("request", lambda request: request.url == file.as_uri() or complaints.append(request.url))
+        opened.on("request", lambda request: complaints.extend({request.url} - {file.as_uri()}))
         opened.goto(file.as_uri())
         return opened
 

@@ -67,7 +67,9 @@ def looked(*nodes: dict[str, Any], daemons: list[dict[str, Any]] | None = None, 
 
 
 UNREACHABLE = {"result": {"unreachable": True, "msg": "ssh: connect to host far port 22: Connection refused"}}
-NO_PYTHON = {"result": {"failed": True, "rc": 127, "module_stdout": "/bin/sh: 1: /usr/bin/python3: not found", "msg": ""}}
+NO_PYTHON = {
+    "result": {"failed": True, "rc": 127, "module_stdout": "/bin/sh: 1: /usr/bin/python3: not found", "msg": ""}
+}
 
 
 def fleet(number: int, playbook: str = "audit") -> Record:
@@ -82,11 +84,15 @@ def fleet(number: int, playbook: str = "audit") -> Record:
             31: UNREACHABLE,
             42: NO_PYTHON,
             48: looked(msg="no Erlang node runs here", daemons=[]),
-            55: looked(shop, chat, node("worker@box", namespace=4026532567), daemons=[daemon("::1", namespace=4026532567)]),
+            55: looked(
+                shop, chat, node("worker@box", namespace=4026532567), daemons=[daemon("::1", namespace=4026532567)]
+            ),
             61: looked(shop, daemons=[daemon("0.0.0.0", unit="shop.service")]),
             77: looked(shop, node(f"batch@{host}", "not_applicable", registered=False, msg="it only dials")),
             83: looked(shop, chat, daemons=[daemon("127.0.0.1")]),
-            91: looked(shop, node(f"ejabberd@{host}", "conflict", msg="epmd has this name with port 9, held by pid 4711")),
+            91: looked(
+                shop, node(f"ejabberd@{host}", "conflict", msg="epmd has this name with port 9, held by pid 4711")
+            ),
         }.get(place % 100, looked(shop, chat))
     return glance(results, playbook, made="2026-11-27T03:31:09Z", inventory=["/etc/ansible/hosts"])
 
@@ -95,4 +101,6 @@ def hostile() -> Record:
     """A fleet whose names want to be something else."""
     nodes = {f"web{place}": looked(node(name, "missing", user=name)) for place, name in enumerate(HOSTILE)}
     hosts = {name: looked(node("vic@web1", "missing"), daemons=[daemon("::", unit=name)]) for name in HOSTILE}
-    return glance({**nodes, **hosts, "far": {**UNREACHABLE["result"], "msg": HOSTILE[0]}}, "audit", made="2026-11-27T03:31:09Z")
+    return glance(
+        {**nodes, **hosts, "far": {**UNREACHABLE["result"], "msg": HOSTILE[0]}}, "audit", made="2026-11-27T03:31:09Z"
+    )

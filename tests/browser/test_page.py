@@ -24,7 +24,7 @@ SENTENCE = "3 of 193 nodes are lost, on 3 of 100 hosts; 1 host could not be reac
 
 def hosts(page: Page) -> list[str]:
     """The hosts that are seen, from top to bottom."""
-    return page.locator("tbody tr:visible th").all_text_contents()
+    return list(page.locator("tbody tr:visible th").all_text_contents())
 
 
 def test_first_the_sentence_then_what_to_type_then_the_hosts_that_need_somebody(show: Open) -> None:
@@ -39,11 +39,14 @@ def test_first_the_sentence_then_what_to_type_then_the_hosts_that_need_somebody(
     assert row.locator("td").first.inner_text() == "1 of 2 nodes lost"
     assert "epmd has no name ejabberd" in row.inner_text()
     # Above the fold: a person sees them without doing anything.
-    assert row.bounding_box()["y"] < 720  # type: ignore[index]
+    assert row.bounding_box()["y"] < 720
     risky = page.locator("tr", has=page.locator("bdi", has_text="shop.service"))
     assert "at risk" in risky.inner_text()
     assert "open to any network" in risky.inner_text()
-    assert page.locator("tr", has_text="web84").locator("td").nth(2).text_content() == "port 4369 up on 127.0.0.1, epmd.service"
+    assert (
+        page.locator("tr", has_text="web84").locator("td").nth(2).text_content()
+        == "port 4369 up on 127.0.0.1, epmd.service"
+    )
 
 
 def test_search_filter_and_sort(show: Open) -> None:
@@ -103,7 +106,7 @@ def test_for_everybody(show: Open, options: dict[str, Any]) -> None:
 def test_on_a_phone(show: Open) -> None:
     page = show(fleet(100), **PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert page.locator("tbody tr").first.locator("td").nth(1).bounding_box()["width"] > 300  # type: ignore[index]
+    assert page.locator("tbody tr").first.locator("td").nth(1).bounding_box()["width"] > 300
     # The rows are still rows to a screen reader.
     assert page.get_by_role("row").count() == 101
     page.get_by_role("columnheader", name="Host").get_by_role("button").click()
@@ -116,7 +119,7 @@ def test_dark(show: Open) -> None:
     assert colors == ["rgb(255, 255, 255)", "rgb(13, 17, 23)"]
 
 
-def test_on_paper(show: Open, tmp_path: Path) -> None:
+def test_on_paper(show: Open) -> None:
     """All of it, dark or not, without what can't be used on paper."""
     page = show(fleet(100), **DARK)
     page.emulate_media(media="print")

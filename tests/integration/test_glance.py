@@ -1,9 +1,10 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a terminal and a report show of a fleet, of which some hosts are in trouble, with the oldest and newest ansible-core.
+"""What a terminal and a report show of a fleet with hosts in trouble, with the oldest and the newest ansible-core.
 
-For the actions and the callback: plugins/action/look.py, plugins/action/show.py and plugins/callback/fleet.py.
+For the actions and the callback: action/look.py and action/show.py with their documentation in modules/look.py and
+modules/show.py, plugin_utils/_failure.py, callback/fleet.py.
 """
 
 from __future__ import annotations
