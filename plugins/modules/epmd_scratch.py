@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: epmd_scratch
 short_description: An Erlang node for a test or a rehearsal, which loses its name
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Starts an Erlang node with an epmd of its own, has it lose its name, and ends both.
   - No other node and no other epmd is touched. An epmd belongs to a scratch node if it was started for it, which a

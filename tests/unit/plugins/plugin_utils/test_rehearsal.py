@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rows of a rehearsal, from the results of its steps, in every outcome; with the sentence of the fleet.
 
-`action/rehearse.py`, which runs the steps, is seen at work on the hosts of the lab.
+`action/rehearse.py`, which runs the steps, is seen at work on the hosts of the lab; `modules/rehearse.py` has its
+documentation.
 """
 
 from __future__ import annotations
