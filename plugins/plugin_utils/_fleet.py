@@ -404,13 +404,17 @@ def _restarted(result: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     return [{"name": result.get("unit") or "epmd", "verdict": verdict, "msg": result.get("msg")}]
 
 
-def _rehearse(hosts: Sequence[Record], _check: bool) -> str:
-    would, would_not = (
-        sum(any(row["verdict"] == verdict for row in host["rows"]) for host in hosts)
-        for verdict in ("would work", "would not work")
+def _rehearse(hosts: Sequence[Record], check: bool) -> str:
+    if check:
+        return "nothing was rehearsed: check mode starts no scratch nodes"
+    would, would_not, not_tried = (
+        sum(any(row["verdict"] in verdicts for row in host["rows"]) for host in hosts)
+        for verdicts in (["would work"], ["would not work"], ["not rehearsed", "no node"])
     )
-    sentence = f"the recovery would work on {would} of {_number_of(len(hosts), 'host')}"
-    return f"{sentence}, and would not on {would_not}" if would_not else sentence
+    parts = [f"would work on {would} of {_number_of(len(hosts), 'host')}"]
+    parts += [f"would not on {would_not}"] if would_not else []
+    parts += [f"was not tried on {not_tried}"] if not_tried else []
+    return f"the recovery {', and '.join(filter(None, [', '.join(parts[:-1]), parts[-1]]))}"
 
 
 KINDS = {

@@ -97,8 +97,12 @@ def test_the_sentence_of_the_fleet_counts_hosts_once() -> None:
         "empty": _rehearsal.result({"scratch_nodes": []}),
     }
     fleet = glance(results, "rehearse")
-    assert fleet["sentence"] == "the recovery would work on 1 of 4 hosts, and would not on 1"
+    assert fleet["sentence"] == ("the recovery would work on 1 of 4 hosts, would not on 1, and was not tried on 2")
     assert fleet["needs_somebody"] == ["bad"]
+    well = glance({"good": results["good"]}, "rehearse")
+    assert well["sentence"] == "the recovery would work on 1 of 1 host"
+    checked = glance({"good": _rehearsal.result({"msg": "nothing is started"})}, "rehearse", check=True)
+    assert checked["sentence"] == "nothing was rehearsed: check mode starts no scratch nodes"
 
 
 def test_each_step_in_words() -> None:
