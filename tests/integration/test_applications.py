@@ -67,8 +67,9 @@ def test_nothing_is_logged_and_its_clients_stay_connected(
             assert not healthy.changed, healthy.output
             assert (healthy.node["name"], healthy.node["port"]) == (application.name, port)
             assert healthy.node["verdict"] == "registered"
-        (scratch,) = rehearse(register, within=box.command([]), python="/usr/bin/python3")
-        assert (scratch["user"], scratch["like"]) == (application.user, [application.name])
+        for user in ("root", application.user):
+            (scratch,) = rehearse(register, within=box.command([], user=user), python="/usr/bin/python3")
+            assert (scratch["user"], scratch["like"]) == (application.user, [application.name])
         box.kill_epmd()
         tool = application.ctl(*CLI[kind], seconds=20)
         # Their tools are nodes and start an epmd, and then newer nodes register themselves again.
