@@ -72,9 +72,9 @@ browser: ## pytest tests/browser: the page of a fleet in a real browser, and its
 	@echo '== browser: the page of a fleet in a real browser, and its report for programs'
 	@$(tools)/browser
 
-pictures: ## take the pictures of the page for the README and the documentation
+pictures: ## take the picture of the page for the README and the documentation
 	@echo '== pictures: the page of a fleet, for the README and the documentation'
-	@BEAMOPS_PICTURES='$(CURDIR)/docs/docsite/rst/images' $(tools)/browser -k pictures -q
+	@BEAMOPS_PICTURES='$(CURDIR)/docs/docsite/rst/images' $(tools)/browser -k picture -q
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'

@@ -169,11 +169,9 @@ DRAWN = "() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(r
 
 
 @pytest.mark.skipif("BEAMOPS_PICTURES" not in os.environ, reason="for `make pictures`")
-def test_pictures(show: Open) -> None:
-    """Writes the pictures for the README and the documentation."""
-    folder = Path(os.environ["BEAMOPS_PICTURES"])
-    for name, options in {"page": {"viewport": {"width": 1200, "height": 760}}, "page_phone": PHONE}.items():
-        page = show(fleet(100), **options)
-        # It was just looked at.
-        page.evaluate("document.querySelector('#age').textContent = ''")
-        page.screenshot(path=folder / f"{name}.png")
+def test_picture(show: Open) -> None:
+    """Takes the picture for the README and the documentation."""
+    page = show(fleet(100), viewport={"width": 1200, "height": 760})
+    # It was just looked at.
+    page.evaluate("document.querySelector('#age').textContent = ''")
+    page.screenshot(path=Path(os.environ["BEAMOPS_PICTURES"], "page.png"))
