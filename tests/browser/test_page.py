@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,12 +164,3 @@ def test_a_large_fleet_opens_soon(show: Open, number: int, seconds: int) -> None
 
 DRAWN = "() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 0)))"
 """Waits for the next picture of the page, for which all of it has to be laid out."""
-
-
-@pytest.mark.skipif("BEAMOPS_PICTURES" not in os.environ, reason="for `make pictures`")
-def test_picture(show: Open) -> None:
-    """Takes the picture for the README and the documentation."""
-    page = show(fleet(100), viewport={"width": 1200, "height": 760})
-    # It was just looked at.
-    page.evaluate("document.querySelector('#age').textContent = ''")
-    page.screenshot(path=Path(os.environ["BEAMOPS_PICTURES"], "page.png"))
