@@ -10,7 +10,7 @@ run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
 .PHONY: help demo test test-all prepare lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
-	browser pictures molecule docs fuzz bench bench-smallest import build requirements clean FORCE
+	browser picture molecule docs fuzz bench bench-smallest import build requirements clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -72,9 +72,9 @@ browser: ## pytest tests/browser: the page of a fleet in a real browser, and its
 	@echo '== browser: the page of a fleet in a real browser, and its report for programs'
 	@$(tools)/browser
 
-pictures: ## take the pictures of the page for the README and the documentation
-	@echo '== pictures: the page of a fleet, for the README and the documentation'
-	@BEAMOPS_PICTURES='$(CURDIR)/docs/docsite/rst/images' $(tools)/browser -k pictures -q
+picture: ## take the picture of the page for the README and the documentation
+	@echo '== picture: the page of a fleet, for the README and the documentation'
+	@$(tools)/browser --picture '$(CURDIR)/docs/docsite/rst/images/page.png'
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'

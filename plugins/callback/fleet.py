@@ -8,18 +8,6 @@ https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#callba
 
 from __future__ import annotations
 
-import copy
-import time
-from typing import TYPE_CHECKING, Any
-
-from ansible.plugins.callback.default import CallbackModule as Default
-
-if TYPE_CHECKING:
-    from ansible.executor.stats import AggregateStats
-    from ansible.executor.task_result import TaskResult
-    from ansible.playbook.play import Play
-    from ansible.playbook.task import Task
-
 DOCUMENTATION = r"""
 name: fleet
 type: stdout
@@ -38,6 +26,18 @@ requirements:
 author:
   - beamops contributors (@beamops)
 """
+
+import copy
+import time
+from typing import TYPE_CHECKING, Any
+
+from ansible.plugins.callback.default import CallbackModule as Default
+
+if TYPE_CHECKING:
+    from ansible.executor.stats import AggregateStats
+    from ansible.executor.task_result import TaskResult
+    from ansible.playbook.play import Play
+    from ansible.playbook.task import Task
 
 PAUSE_SECONDS = 5.0
 """Between two lines of progress: often enough for a person who waits, and not too often for a log."""

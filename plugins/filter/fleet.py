@@ -8,13 +8,6 @@ https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#filter
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from ansible.errors import AnsibleFilterError
-
-from ..plugin_utils._fleet import KINDS, Record, glance
-
 DOCUMENTATION = r"""
 name: fleet
 short_description: A fleet at a glance, from what a module returned on each host
@@ -51,6 +44,13 @@ _value:
   description: The fleet.
   type: dict
 """
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ..plugin_utils._fleet import KINDS, Record, glance
 
 
 def fleet(results: Any, playbook: str = "audit") -> Record:

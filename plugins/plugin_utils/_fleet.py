@@ -45,6 +45,7 @@ _TONES = {
     "no node": PLAIN,
     "unknown": WARN,
     "replaced": GOOD,
+    "would be replaced": WARN,
     "left alone": GOOD,
     "not begun": PLAIN,
     "would work": GOOD,
@@ -66,8 +67,10 @@ class Kind(NamedTuple):
     """Whether an epmd that ends with somebody else has a row."""
     tells: bool = False
     """Whether a host that is well has its line, too, since the hosts come one after the other."""
-    rows: Callable[[Mapping[str, Any]], Iterable[Mapping[str, Any]]] = lambda result: _mappings(result.get("rows"))
-    """Rows beside those of the nodes: name, verdict and msg."""
+    rows: Callable[[Mapping[str, Any], bool], Iterable[Mapping[str, Any]]] = lambda result, _check: _mappings(
+        result.get("rows")
+    )
+    """Rows beside those of the nodes: name, verdict and msg. From a result, and whether this is check mode."""
     absent: str = "failed"
     """The verdict of a host that gave no result."""
 
@@ -85,7 +88,7 @@ def glance(
     version of the collection has a row that says so.
     """
     kind = KINDS[playbook]
-    hosts = [_host(name, result, kind) for name, result in results.items()]
+    hosts = [_host(name, result, kind, check) for name, result in results.items()]
     looked_at = [host for host in hosts if host["state"] not in TROUBLE]
     needing = [host["host"] for host in hosts if host["needs_somebody"]]
     # Only hosts that were looked at: another playbook can do nothing for the others.
@@ -133,13 +136,14 @@ def is_lost(node: Mapping[str, Any]) -> bool:
     return not node["registered"] and node["verdict"] not in ("not_applicable", "unidentified")
 
 
-def _host(name: str, given: Any, kind: Kind) -> Record:
+def _host(name: str, given: Any, kind: Kind, check: bool) -> Record:
     """One shape for a host, whatever happened there. given: what `beamops.epmd.look` returned, or a module."""
     looked: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
     result: Mapping[str, Any] = looked["result"] if isinstance(looked.get("result"), Mapping) else looked
     facts = result if "nodes" in result else _facts(result)
     nodes, epmds, rows = [], [], []
-    trouble = _trouble(result, facts, kind)
+    added = list(kind.rows(result, check))
+    trouble = _trouble(result, facts, kind, bool(added))
     own = [trouble] if trouble else []
     if trouble:
         rows.append(trouble)
@@ -149,7 +153,7 @@ def _host(name: str, given: Any, kind: Kind) -> Record:
         rows += [_node_row(node) for node in nodes]
         if kind.risks:
             rows += [_row(f"epmd on port {epmd['port']}", "at risk", epmd["msg"]) for epmd in epmds if epmd["at_risk"]]
-        own = [_row(row.get("name"), row.get("verdict"), row.get("msg")) for row in kind.rows(result)]
+        own = [_row(row.get("name"), row.get("verdict"), row.get("msg")) for row in added]
         rows += own
         # A failure that no other row shows: of a name that does not run, for one.
         unwell = [row for row in rows if row["tone"] == BAD or row["verdict"] == "unidentified"]
@@ -191,7 +195,7 @@ def _severity(row: Mapping[str, Any]) -> int:
     return [BAD, WARN, GOOD, PLAIN].index(row["tone"])
 
 
-def _trouble(result: Mapping[str, Any], facts: Mapping[str, Any], kind: Kind) -> Record | None:
+def _trouble(result: Mapping[str, Any], facts: Mapping[str, Any], kind: Kind, has_rows: bool) -> Record | None:
     """The only row of a host of whose nodes nothing is known; None for all others."""
     msg = _text(result.get("msg"))
     if result.get("unreachable"):
@@ -203,7 +207,7 @@ def _trouble(result: Mapping[str, Any], facts: Mapping[str, Any], kind: Kind) ->
     for complaint in (_text(result.get("module_stderr")), _text(result.get("module_stdout"))):
         if result.get("rc") == 127 and "python" in complaint.lower():
             return _row("-", "no python", complaint)
-    has_rows = bool(facts.get("nodes") or list(kind.rows(result)))
+    has_rows = has_rows or bool(facts.get("nodes"))
     if result.get("failed") and not has_rows:
         return _row("-", "failed", msg)
     if result.get("reason") == "psutil_missing":
@@ -294,11 +298,16 @@ def _troubles(hosts: Sequence[Record]) -> str:
     """The last part of the sentence: the hosts that are in trouble."""
     parts: list[str] = []
     for state, (one, several) in TROUBLE.items():
-        number = sum(any(row["verdict"] == state for row in host["rows"]) for host in hosts)
+        number = _in_state(hosts, state)
         if number:
             subject = _number_of(number, "host") if not parts else str(number)
             parts.append(f"{subject} {one if number == 1 else several}")
     return ", ".join(parts)
+
+
+def _in_state(hosts: Sequence[Record], state: str) -> int:
+    # A host may have failed although its nodes are known.
+    return sum(any(row["verdict"] == state for row in host["rows"]) for host in hosts)
 
 
 def _counts(hosts: Sequence[Record]) -> dict[str, int]:
@@ -311,7 +320,7 @@ def _counts(hosts: Sequence[Record]) -> dict[str, int]:
         "lost": sum(map(is_lost, nodes)),
         "unidentified": sum(node["verdict"] == "unidentified" for node in nodes),
         "changed": sum(node["changed"] for node in nodes),
-        **{state.replace(" ", "_"): sum(host["state"] == state for host in hosts) for state in TROUBLE},
+        **{state.replace(" ", "_"): _in_state(hosts, state) for state in TROUBLE},
         "epmds": len(epmds),
         "epmds_at_risk": sum(epmd["at_risk"] for epmd in epmds),
         "epmds_public": sum(bool(epmd["public"]) for epmd in epmds),
@@ -387,7 +396,7 @@ def _recover(hosts: Sequence[Record], check: bool) -> str:
 
 
 def _restart(hosts: Sequence[Record], check: bool) -> str:
-    replaced = sum(row["verdict"] == "replaced" for host in hosts for row in host["rows"])
+    replaced = sum(row["verdict"].endswith("replaced") for host in hosts for row in host["rows"])
     alone = sum(row["verdict"] == "left alone" for host in hosts for row in host["rows"])
     were = "would be" if check else "was"
     parts = [f"epmd {were} replaced on {replaced} of {_number_of(len(hosts), 'host')}"]
@@ -396,11 +405,12 @@ def _restart(hosts: Sequence[Record], check: bool) -> str:
     return " and ".join(parts)
 
 
-def _restarted(result: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+def _restarted(result: Mapping[str, Any], check: bool) -> Iterable[Mapping[str, Any]]:
     """What epmd_restart did, as a row."""
     if not result:
         return []
-    verdict = "failed" if result.get("failed") else "replaced" if result.get("changed") else "left alone"
+    replaced = "would be replaced" if check else "replaced"
+    verdict = "failed" if result.get("failed") else replaced if result.get("changed") else "left alone"
     return [{"name": result.get("unit") or "epmd", "verdict": verdict, "msg": result.get("msg")}]
 
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,14 +164,3 @@ def test_a_large_fleet_opens_soon(show: Open, number: int, seconds: int) -> None
 
 DRAWN = "() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 0)))"
 """Waits for the next picture of the page, for which all of it has to be laid out."""
-
-
-@pytest.mark.skipif("BEAMOPS_PICTURES" not in os.environ, reason="for `make pictures`")
-def test_pictures(show: Open) -> None:
-    """Writes the pictures for the README and the documentation."""
-    folder = Path(os.environ["BEAMOPS_PICTURES"])
-    for name, options in {"page": {"viewport": {"width": 1200, "height": 760}}, "page_phone": PHONE}.items():
-        page = show(fleet(100), **options)
-        # It was just looked at.
-        page.evaluate("document.querySelector('#age').textContent = ''")
-        page.screenshot(path=folder / f"{name}.png")

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the playbooks make of the results of their hosts; for filter/fleet.py, too, which hands it out."""
+"""What the playbooks make of the results of their hosts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import copy
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.beamops.epmd.plugins.filter.fleet import FilterModule
 from ansible_collections.beamops.epmd.plugins.plugin_utils._fleet import KINDS, glance, line, table
 
 
@@ -245,13 +243,3 @@ def test_no_result_is_an_error(results: dict[str, Any], playbook: str) -> None:
     assert len(table(found)) > len(results)
     assert all(isinstance(line(host), str) for host in found["hosts"])
     assert results == before
-
-
-def test_the_filter_wants_results_by_host() -> None:
-    fleet = FilterModule().filters()["fleet"]
-    assert fleet({"web1": LOST})["limit"] == "web1"
-    assert fleet({"web1": DONE}, "recover")["playbook"] == "recover"
-    with pytest.raises(AnsibleFilterError, match="needs a dict of results by host"):
-        fleet([LOST])
-    with pytest.raises(AnsibleFilterError, match="knows no playbook 'sweep', but audit, recover"):
-        fleet({}, "sweep")

@@ -1,7 +1,11 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a long run is: callback/fleet.py with a clock of its own. The rest: tests/integration/test_glance.py."""
+"""What runs on the controller, without a run: the progress of callback/fleet.py, and the filter, filter/fleet.py.
+
+Not among the unit tests: code of the controller changes how `AnsibleModule` works in the same process. What else the
+callback prints is in test_glance.py.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
 from ansible.plugins.callback.default import CallbackModule as Default
 
 from ansible_collections.beamops.epmd.plugins.callback.fleet import CallbackModule
+from ansible_collections.beamops.epmd.plugins.filter.fleet import FilterModule
 
 TASK = SimpleNamespace(_uuid="look", run_once=False)
 
@@ -61,3 +67,14 @@ def test_progress_every_few_seconds() -> None:
     now[0] += 60
     callback.v2_runner_on_unreachable(result(False))
     assert said == ["2 of 100 hosts asked, 2 need somebody"]
+
+
+def test_the_filter_wants_results_by_host() -> None:
+    fleet = FilterModule().filters()["fleet"]
+    lost = {"name": "vic@web1", "verdict": "missing", "registered": False}
+    assert fleet({"web1": {"nodes": [lost]}})["limit"] == "web1"
+    assert fleet({"web1": {"nodes": [lost]}}, "recover")["playbook"] == "recover"
+    with pytest.raises(AnsibleFilterError, match="needs a dict of results by host"):
+        fleet([lost])
+    with pytest.raises(AnsibleFilterError, match="knows no playbook 'sweep', but audit, recover"):
+        fleet({}, "sweep")
