@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,21 @@ def test_a_node_like_a_real_one(epmd: Epmd, node: Node, register: Register) -> N
     assert epmd.names() == {"vic": node.port}
 
 
-def test_what_the_environment_of_a_node_says_is_not_taken_over_by_root(
-    epmd: Epmd, open_otp: Otp, register: Register, tmp_path: Path
-) -> None:
-    """A user could have root load a library, or the scratch node take the name of the real one."""
-    env = {"LD_PRELOAD": str(tmp_path / "mine.so"), "ERL_FLAGS": "-sname other", "ERL_EPMD_ADDRESS": "0.0.0.0"}
-    with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False, env=env) as node:
-        (scratch,) = rehearse(register)
-        assert (scratch["user"], scratch["like"]) == ("nobody", [node.name])
+@NEWEST
+def test_root_runs_nothing_with_the_environment_of_a_node(epmd: Epmd, open_otp: Otp, register: Register) -> None:
+    """With LD_PRELOAD in it, a user would have root run his code. Every program writes a trace, as its own user."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o777)
+        trace = {"LD_DEBUG": "statistics", "LD_DEBUG_OUTPUT": f"{directory}/trace"}
+        env = {**trace, "ERL_FLAGS": "-sname other", "ERL_EPMD_ADDRESS": "0.0.0.0"}
+        with open_otp.node(
+            "vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False, env=env
+        ) as node:
+            before = set(Path(directory).iterdir())
+            (scratch,) = rehearse(register)
+            assert (scratch["user"], scratch["like"]) == ("nobody", [node.name])
+            written = set(Path(directory).iterdir()) - before
+            assert {path.owner() for path in written} == {"nobody"}
 
 
 @NEWEST
