@@ -39,7 +39,7 @@ SPDX-License-Identifier: GPL-3.0-or-later
 
   // Sort. Rows that are alike stay in the order in which they were.
   const collator = new Intl.Collator("en", { numeric: true });
-  const tones = ["bad", "warn", "plain", "good"];
+  const tones = ["bad", "warn", "good", "plain"];
   const keys = [
     (row) => row.cells[0].textContent,
     (row) => tones.indexOf(row.cells[1].firstChild.className) + row.cells[1].textContent,

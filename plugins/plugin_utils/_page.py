@@ -23,7 +23,7 @@ from ._fleet import BAD, GOOD, PLAIN, WARN, Record, is_lost
 
 TEMPLATES = Path(__file__).parents[2] / "playbooks" / "templates"
 
-_ORDER = [BAD, WARN, PLAIN, GOOD]
+_ORDER = [BAD, WARN, GOOD, PLAIN]
 
 
 def page(fleet: Record) -> str:
