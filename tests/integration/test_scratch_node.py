@@ -101,6 +101,20 @@ def test_root_runs_nothing_with_the_environment_of_a_node(epmd: Epmd, open_otp: 
 
 
 @NEWEST
+def test_an_erlang_that_its_user_may_no_longer_start(epmd: Epmd, open_otp: Otp, scratch: Scratch) -> None:
+    """Its epmd, which was started first, is ended."""
+    with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False):
+        before = erlangs()
+        erlexec = open_otp.bindir / "erlexec"
+        erlexec.chmod(0o700)
+        started = scratch(name="rehearse", like_nodes=True)
+        (found,) = started.result["scratch_nodes"]
+        assert found["msg"] == f"{erlexec} can't be started as nobody: Permission denied"
+        assert (found["pid"], started.changed) == (None, False)
+        assert erlangs() == before
+
+
+@NEWEST
 def test_one_for_each_kind_and_none_for_what_needs_no_epmd(
     otp: Otp, epmd: Epmd, node: Node, register: Register, scratch: Scratch
 ) -> None:

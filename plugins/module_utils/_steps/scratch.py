@@ -20,7 +20,7 @@ import time
 from typing import IO, Callable, Sequence
 
 from .._deadline import Deadline
-from .._errors import CannotStart, EpmdError, InvalidOption, TimedOut, in_words
+from .._errors import CannotStart, EpmdError, InvalidOption, NotPermitted, TimedOut, in_words
 from .._host import ending, likeness, namespaces, owners, programs, rights, searches, vms
 from .._host.ending import Running
 from .._host.epmd_units import NO_UNITS
@@ -267,18 +267,23 @@ def _begin(wanted: Wanted, model: Model, deadline: Deadline) -> _Begun:
     start_epmd.wait(daemon, start_epmd.start_own(own, place, NO_UNITS, deadline), deadline)
     log = tempfile.TemporaryFile()  # noqa: SIM115 # open as long as we wait for the node
     erlexec = os.path.join(model.bindir, "erlexec")
-    # AnsibleModule.run_command waits for its command, and this one is to run on.
-    child = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
-        [erlexec, *likeness.flags(model.arguments, wanted, model.boot)],
-        cwd="/",
-        env=models.environment_of(model, wanted),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        # Not setpriv(1): with LD_PRELOAD in its environment, a user would have root run his code.
-        preexec_fn=_before(model.rights, place, deadline),  # noqa: PLW1509  # pylint: disable=subprocess-popen-preexec-fn
-    )
+    try:
+        # AnsibleModule.run_command waits for its command, and this one is to run on.
+        child = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            [erlexec, *likeness.flags(model.arguments, wanted, model.boot)],
+            cwd="/",
+            env=models.environment_of(model, wanted),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # Not setpriv(1): with LD_PRELOAD in its environment, a user would have root run his code.
+            preexec_fn=_before(model.rights, place, deadline),  # noqa: PLW1509  # pylint: disable=subprocess-popen-preexec-fn
+        )
+    except subprocess.SubprocessError:
+        raise NotPermitted(f"no node can be started as {vm.user}{rights.cure(rights.BECOME)}") from None
+    except OSError as error:
+        raise CannotStart(f"{erlexec} can't be started as {vm.user}: {error.strerror}") from None
     return _Begun(wanted, model, child, log)
 
 
