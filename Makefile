@@ -10,7 +10,7 @@ run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
 .PHONY: help demo test test-all prepare lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
-	molecule docs fuzz bench bench-smallest import build requirements clean FORCE
+	browser picture molecule docs fuzz bench bench-smallest import build requirements clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -19,12 +19,12 @@ demo: ## see a lost node found and registered again
 	@echo '== demo: a lost node is found and registered again'
 	@tests/demo/run
 
-test: ## lint, sanity, unit, docs, integration and molecule, the cheap ones first
-	@python3 $(tools)/leftovers.py $(tools)/stages 'prepare lint sanity unit docs' 'integration molecule'
-	@echo '== test: lint, sanity, unit, docs, integration and molecule passed'
+test: ## lint, sanity, unit, docs, browser, integration and molecule, the cheap ones first
+	@python3 $(tools)/leftovers.py $(tools)/stages 'prepare lint sanity unit docs browser' 'integration molecule'
+	@echo '== test: lint, sanity, unit, docs, browser, integration and molecule passed'
 
-test-all: lint sanity-all import unit-all docs integration-all molecule bench-smallest ## the same with every ansible-core, Python and OTP; writes tables of the docs
-	@echo '== test-all: lint, sanity-all, import, unit-all, docs, integration-all, molecule and bench-smallest passed'
+test-all: lint sanity-all import unit-all docs browser integration-all molecule bench-smallest ## the same with every ansible-core, Python and OTP; writes tables of the docs
+	@echo '== test-all: lint, sanity-all, import, unit-all, docs, browser, integration-all, molecule and bench-smallest passed'
 
 prepare: ## what integration and molecule need: Erlangs, root file systems, Debian's packages
 	@echo "== prepare: Erlangs, root file systems and Debian's packages"
@@ -67,6 +67,14 @@ integration: ## pytest tests/integration, with real nodes of some releases of OT
 integration-all: ## the same with OTP 29 and more Pythons; writes tables of the docs
 	@echo '== integration-all: real nodes of all releases of OTP on private hosts'
 	@BEAMOPS_EVERY_RELEASE=yes BEAMOPS_RUNS=1000 BEAMOPS_BOOTED='$(otps)' BEAMOPS_PYTHONS='$(pythons)' BEAMOPS_CORES='$(cores)' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration $(otps)
+
+browser: ## pytest tests/browser: the page of a fleet in a real browser, and its report for programs
+	@echo '== browser: the page of a fleet in a real browser, and its report for programs'
+	@$(tools)/browser
+
+picture: ## take the picture of the page for the README and the documentation
+	@echo '== picture: the page of a fleet, for the README and the documentation'
+	@$(tools)/browser --picture '$(CURDIR)/docs/docsite/rst/images/page.png'
 
 molecule: ## the scenarios of extensions/molecule, on several hosts reached over ssh
 	@echo '== molecule: the role and the playbooks, on several hosts reached over ssh'

@@ -13,7 +13,11 @@ extensions = ["sphinx_antsibull_ext"]
 # A broken link is a warning, and a warning fails the build.
 nitpicky = True
 # Links from the reference to Ansible's own documentation can't be checked without the network.
-nitpick_ignore = [("std:ref", "ansible_configuration_settings"), ("std:ref", "common_return_values")]
+nitpick_ignore = [
+    *(("std:ref", label) for label in ("action_plugins", "ansible_configuration_settings", "callback_plugins")),
+    ("std:ref", "common_return_values"),
+    *(("std:envvar", f"ANSIBLE_{name}") for name in ("DISPLAY_SKIPPED_HOSTS", "SHOW_CUSTOM_STATS")),
+]
 
 highlight_language = "none"
 pygments_style = "ansible"

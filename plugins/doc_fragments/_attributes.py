@@ -68,6 +68,20 @@ attributes:
       - Shows the unit, the addresses and the table of epmd.
 """
 
+    SCRATCH = r"""
+options: {}
+attributes:
+  check_mode:
+    details:
+      - Nothing is started, and it does not predict whether it could be.
+  diff_mode:
+    support: none
+  idempotent:
+    support: partial
+    details:
+      - With O(like_nodes), what an earlier run has left is ended first.
+"""
+
     FACTS = r"""
 options: {}
 attributes:

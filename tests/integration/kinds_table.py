@@ -5,43 +5,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
+from ansible_collections.beamops.epmd.plugins.module_utils._steps import records
 from ansible_collections.beamops.epmd.tests.integration import tables
-from ansible_collections.beamops.epmd.tests.integration.tables import Line, Table
+from ansible_collections.beamops.epmd.tests.integration.tables import Table
 
 HEAD = """Kinds of nodes, and what was seen
 =================================
 
 The integration tests write this page (``make test-all``) from what they saw on real systems. ``make test`` checks it on
-some of the releases. An empty cell was not tested: that kind does not exist in that release, or is not available there.
+some of the releases. A cell has the verdict, where there is one; ``fails``, where the module has to; else ``seen``. An
+empty cell was not tested: that kind does not exist in that release, or is not available there.
 
 """
 
 Saw = Callable[[str, "int | str", str], None]
 
+_VERDICTS = "|".join(value for name, value in vars(records).items() if name.isupper() and isinstance(value, str))
+_SPLIT = re.compile(rf"({_VERDICTS}|fails)[,:] (.+)")
+
 
 class Kinds(Table):
-    """Lines of kind, column and text; a row for each kind, a column for each release."""
+    """A row for each kind."""
 
     name = "kinds"
-
-    def render(self, lines: dict[Line, Line]) -> str:
-        columns = sorted({line[1] for line in lines.values()})
-        kinds = sorted({line[0] for line in lines.values()})
-        rows = [[kind, *(lines.get((kind, column), ("", "", ""))[2] for column in columns)] for kind in kinds]
-        return HEAD + tables.table([["kind of node", *columns], *rows])
-
-    def parse(self, text: str) -> dict[Line, Line]:
-        head, *rows = tables.cells(text) or [[]]
-        return {
-            (row[0], column): (row[0], column, words)
-            for row in rows
-            for column, words in zip(head[1:], row[1:], strict=True)
-            if words
-        }
+    head = HEAD
+    first = "kind of node"
+    last = "what was seen"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,6 +48,14 @@ def saw(request: pytest.FixtureRequest) -> Saw:
 
     def say(kind: str, release: int | str, words: str) -> None:
         column = f"OTP {release}" if isinstance(release, int) else release
-        tables.note(request, "kinds", kind, column, words)
+        tables.note(request, "kinds", kind, column, *split(words))
 
     return say
+
+
+def split(words: str) -> tuple[str, str]:
+    """What was seen as its verdict, and the rest of the words."""
+    match = _SPLIT.fullmatch(words)
+    if match:
+        return match[1], match[2]
+    return "fails" if words.startswith("fails ") else "seen", words

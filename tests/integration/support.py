@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
@@ -266,6 +267,47 @@ def recover(register: Register, epmd: Epmd, node: Node, **options: Any) -> Run:
     assert holders(epmd.port) == {node.pid}
     assert life(node) == before
     return done
+
+
+def rehearse(register: Register, **how: Any) -> list[dict[str, Any]]:
+    """Have a scratch node of each kind lose its name and get it back, as the playbook does; returns those nodes.
+
+    how: where the modules run. Afterwards every Erlang and every epmd is as before.
+    """
+    before = erlangs()
+    started = register(module="epmd_scratch", name="rehearse", like_nodes=True, timeout=60, **how)
+    try:
+        assert not started.failed, started.output
+        found: list[dict[str, Any]] = started.result["scratch_nodes"]
+        assert not any(node["reason"] for node in found), started.output
+        lost = register(module="epmd_scratch", name="rehearse", state="lost", **how)
+        assert lost.changed, lost.output
+        done = register(name=[node["name"] for node in found], **how)
+        assert {(node["pid"], node["changed"], node["registered"]) for node in done.result["nodes"]} == {
+            (node["pid"], True, True) for node in found
+        }, done.output
+        for daemon in done.result["daemons"]:
+            # By this it is known, and by the second a node whose time is over may end it.
+            environment = psutil.Process(daemon["pid"]).environ() if not how else {}
+            assert how or environment["ERL_EPMD_SCRATCH"] == "rehearse"
+            assert how or environment["ERL_EPMD_RELAXED_COMMAND_CHECK"] == "1"
+            assert set(daemon["addresses"]) <= {"127.0.0.1", "::1"}, done.output
+        for node in done.result["nodes"]:
+            assert node["address"] in ("127.0.0.1", "::1"), done.output
+    finally:
+        ended = register(module="epmd_scratch", name="rehearse", state="absent", **how)
+    assert not ended.failed, ended.output
+    assert erlangs() == before
+    return found
+
+
+def erlangs() -> dict[int, tuple[str, float]]:
+    """Every Erlang VM and every epmd of this private host."""
+    found = {}
+    for process in psutil.process_iter(["name", "status", "create_time"]):
+        if process.info["name"] in ("beam.smp", "epmd") and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found[process.pid] = (process.info["name"], process.info["create_time"])
+    return found
 
 
 def uptime(node: Node) -> int:

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tables of the documentation that are written from the results of tests: the base of the pytest plugins.
 
-A fixture notes a line for a table; it counts only if the test passes. With BEAMOPS_TABLES=DIRECTORY the tables are
-written there; without it, the lines have to be those of the committed tables.
+A table is a matrix: a row for each fault or kind, a column for each release, in the cell the verdict. What was said or
+done stands once, in the column behind them. A fixture notes a cell, which counts only if the test passes. With
+BEAMOPS_TABLES=DIRECTORY the tables are written there; without it, the cells have to be those of the committed tables.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import io
 import os
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -26,57 +29,97 @@ LICENCE = """..
 
 """
 
-Line = tuple[str, ...]
+
+class Cell(NamedTuple):
+    """What was seen: of which row and column, the verdict, the words that go with it, and the seconds that it took."""
+
+    row: str
+    column: str
+    verdict: str
+    words: str
+    seconds: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its place in the table."""
+        return self.row, self.column
+
+    @property
+    def lasting(self) -> tuple[str, ...]:
+        """What has to be the same in every run."""
+        return self[:4]
+
+
+Cells = dict[tuple[str, str], Cell]
 
 
 class Table:
-    """A table, with lines from this process or from workers. A line is a tuple of cells; the first two are its key."""
+    """A table, with cells from this process or from workers.
+
+    name: of its file in docs/docsite/rst, and of the property of a test that has its cells. head: what stands above it.
+    first, last: what its first column holds, and what the one behind the releases does. timed: whether there is a
+    column with the longest time of each row.
+    """
 
     name: str
-    """The name of its file in docs/docsite/rst, and of the property of a test that has its lines."""
+    head: str
+    first: str
+    last: str
+    timed = False
 
     def __init__(self) -> None:
-        self.lines: dict[Line, Line] = {}
+        self.cells: Cells = {}
         self.differences: list[str] = []
 
-    def render(self, lines: dict[Line, Line]) -> str:
+    def render(self, cells: Cells) -> str:
         """The text of the file, without its licence."""
-        raise NotImplementedError
+        columns = sorted({cell.column for cell in cells.values()})
+        rows = [[self.first, *columns, self.last, *(["seconds"] if self.timed else [])]]
+        for row in sorted({cell.row for cell in cells.values()}):
+            found = [cells[row, column] for column in columns if (row, column) in cells]
+            verdicts = [cells[row, column].verdict if (row, column) in cells else "" for column in columns]
+            longest = [max((cell.seconds for cell in found), key=float)] if self.timed else []
+            rows.append([row, *verdicts, _once(found), *longest])
+        return self.head + table(rows)
 
-    def parse(self, text: str) -> dict[Line, Line]:
-        """The lines in the text of such a file."""
-        raise NotImplementedError
-
-    def lasting(self, line: Line) -> Line:
-        """The part of a line that has to be the same in every run."""
-        return line
+    def parse(self, text: str) -> Cells:
+        """The cells in the text of such a file; without their seconds."""
+        head, *rows = rows_of(text) or [[]]
+        columns = head[1 : head.index(self.last)] if head else []
+        found = [
+            Cell(row[0], column, verdict, _words_of(row[len(columns) + 1], column))
+            for row in rows
+            for column, verdict in zip(columns, row[1:], strict=False)
+            if verdict
+        ]
+        return {cell.key: cell for cell in found}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and report.passed:
             for key, value in report.user_properties:
                 if key == self.name and isinstance(value, (list, tuple)):
-                    line = tuple(map(str, value))
-                    self.lines[line[:2]] = line
+                    cell = Cell(*map(str, value))
+                    self.cells[cell.key] = cell
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         wanted = os.environ.get("BEAMOPS_TABLES")
         if wanted:
             if session.exitstatus == pytest.ExitCode.OK:
-                Path(wanted, f"{self.name}.rst").write_text(LICENCE + self.render(self.lines), encoding="utf-8")
+                Path(wanted, f"{self.name}.rst").write_text(LICENCE + self.render(self.cells), encoding="utf-8")
             return
         file = DOCS / f"{self.name}.rst"
         known = self.parse(file.read_text(encoding="utf-8")) if file.exists() else {}
         self.differences = [
-            f"seen: {' | '.join(line)}"
-            for key, line in sorted(self.lines.items())
-            if key not in known or self.lasting(known[key]) != self.lasting(line)
+            f"seen: {' | '.join(cell.lasting)}"
+            for key, cell in sorted(self.cells.items())
+            if key not in known or known[key].lasting != cell.lasting
         ]
         if self.differences and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self.lines:
-            rows, columns = (sorted({key[part] for key in self.lines}) for part in (0, 1))
+        if self.cells:
+            rows, columns = (sorted({key[part] for key in self.cells}) for part in (0, 1))
             terminalreporter.write_line(f"{self.name}.rst: {len(rows)} rows, on {', '.join(columns)}")
         for difference in self.differences:
             terminalreporter.write_line(f"{self.name}.rst differs (make test-all writes it): {difference}")
@@ -89,9 +132,30 @@ def register(config: pytest.Config, table: Table) -> None:
 
 
 def note(request: pytest.FixtureRequest, table: str, *words: str) -> None:
-    """Note a line for a table, which counts if this test passes."""
+    """Note a cell for a table, field by field, which counts if this test passes."""
     request.node.user_properties.append((table, words))
 
+
+def _once(cells: Sequence[Cell]) -> str:
+    """The words of the cells of a row: once, where they agree, else with the columns that they belong to."""
+    columns: dict[str, list[str]] = {}
+    for cell in cells:
+        columns.setdefault(cell.words, []).append(cell.column)
+    if len(columns) < 2:
+        return "".join(columns)
+    return _BETWEEN.join(f"{', '.join(where)}: {words}" for words, where in columns.items())
+
+
+def _words_of(text: str, column: str) -> str:
+    """Those of one column in what `_once` gives."""
+    for part in text.split(_BETWEEN):
+        where, colon, words = part.partition(": ")
+        if colon and column in where.split(", "):
+            return words
+    return text
+
+
+_BETWEEN = " | "
 
 _OPTIONS = ".. csv-table::\n   :class: beamops-wide\n   :header-rows: 1\n"
 # Markup in a cell: these characters anywhere, an underscore at the end of a word, at the start all but word characters,
@@ -107,7 +171,7 @@ def table(rows: list[list[str]]) -> str:
     return f"{_OPTIONS}\n{textwrap.indent(text.getvalue(), '   ')}"
 
 
-def cells(text: str) -> list[list[str]]:
+def rows_of(text: str) -> list[list[str]]:
     """The rows of the table in the text of a file, with its head."""
     lines = textwrap.dedent(text.partition(_OPTIONS)[2].strip("\n")).splitlines()
     return [[re.sub(r"\\(.)", r"\1", cell) for cell in row] for row in csv.reader(lines)]

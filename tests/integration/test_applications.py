@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
-from ansible_collections.beamops.epmd.tests.integration.support import Register
+from ansible_collections.beamops.epmd.tests.integration.support import Register, rehearse
 from ansible_collections.beamops.epmd.tests.lab import Application, Container, Ejabberd, Otp, RabbitMq, system
 
 CLI = {Ejabberd: ("/usr/sbin/ejabberdctl", "status"), RabbitMq: ("/usr/lib/rabbitmq/bin/rabbitmqctl", "status")}
@@ -67,6 +67,9 @@ def test_nothing_is_logged_and_its_clients_stay_connected(
             assert not healthy.changed, healthy.output
             assert (healthy.node["name"], healthy.node["port"]) == (application.name, port)
             assert healthy.node["verdict"] == "registered"
+        for user in ("root", application.user):
+            (scratch,) = rehearse(register, within=box.command([], user=user), python="/usr/bin/python3")
+            assert (scratch["user"], scratch["like"]) == (application.user, [application.name])
         box.kill_epmd()
         tool = application.ctl(*CLI[kind], seconds=20)
         # Their tools are nodes and start an epmd, and then newer nodes register themselves again.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, recover
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, recover, rehearse
 from ansible_collections.beamops.epmd.tests.lab import HOME_COOKIE, Elixir, Epmd, Node, Otp, Release, client_pings
 
 pytestmark = pytest.mark.one_release
@@ -57,6 +57,8 @@ def test_a_release(
 ) -> None:
     with release.start(epmd_port=epmd.port, cookie=cookie) as node:
         assert node.cookie == (cookie or COOKIE)
+        (scratch,) = rehearse(register)
+        assert scratch["program"].startswith(str(release.root))
         done = recover(register, epmd, node)
         assert node.cookie not in done.output
         assert release.ask(node, "pid") == str(node.pid)

@@ -1,138 +1,220 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role scratch_node: its printed scenario runs, and it kills no epmd but that of its own node."""
+"""The module epmd_scratch and the role scratch_node: a node of its own loses its name, and nobody else's epmd ends."""
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
-from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, NEWEST, life
-from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp, Squatter, free_port, holders, listeners
+from ansible_collections.beamops.epmd.tests.integration.support import (
+    CHECKOUT,
+    COOKIE,
+    NEWEST,
+    Register,
+    Run,
+    erlangs,
+    life,
+    rehearse,
+)
+from ansible_collections.beamops.epmd.tests.lab import (
+    Epmd,
+    Node,
+    Otp,
+    Squatter,
+    free_port,
+    holders,
+    listeners,
+    wait_until,
+)
+
+Scratch = Callable[..., Run]
 
 
-def play(playbook: Path, port: int, erl: Path | str) -> subprocess.CompletedProcess[str]:
-    """Run it on this host, with the node's epmd on this port and this program as `erl`."""
-    return subprocess.run(
-        [
-            "ansible-playbook",
-            *("-i", "localhost,", "-c", "local", str(playbook)),
-            *("-e", "ansible_become=false", "-e", f"ansible_python_interpreter={sys.executable}"),
-            *("-e", f"scratch_node_epmd_port={port}", "-e", f"scratch_node_erl={erl}"),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+def erl(otp: Otp) -> str:
+    return str(otp.root / "bin" / "erl")
 
 
-def program(otp: Otp, directory: Path) -> Path:
-    """This release of Erlang as one file that can be run."""
-    file = directory / "erl"
-    variables = " ".join(f"{key}='{value}'" for key, value in otp.environment().items())
-    file.write_text(f'#!/bin/sh\nexec env {variables} {otp.erlexec} "$@"\n')
-    file.chmod(0o755)
-    return file
+@pytest.fixture
+def scratch(register: Register) -> Iterator[Scratch]:
+    """Run the module. Whatever it has started is gone afterwards, and it has ended nothing else."""
+    before = erlangs()
 
+    def run(*flags: str, **options: Any) -> Run:
+        return register(*flags, module="epmd_scratch", **{"timeout": 60, **options})
 
-def entries(directory: Path, *names: str) -> Path:
-    """A playbook that runs these entry points of the role."""
-    playbook = directory / "play.yml"
-    tasks = [
-        {
-            "name": f"Run {name}",
-            "ansible.builtin.include_role": {"name": "beamops.epmd.scratch_node", "tasks_from": name},
-        }
-        for name in names
-    ]
-    playbook.write_text(json.dumps([{"name": "Play", "hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    return playbook
+    yield run
+    run(state="absent")
+    assert erlangs() == before
 
 
 @NEWEST
-def test_the_printed_scenario_runs(otp: Otp, tmp_path: Path) -> None:
+def test_the_printed_scenario_of_the_role_runs(otp: Otp, tmp_path: Path) -> None:
     readme = (CHECKOUT / "roles/scratch_node/README.md").read_text()
     printed = re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)
     assert printed
     playbook = tmp_path / "converge.yml"
     playbook.write_text(printed.group(1))
-    port = free_port()
-    done = play(playbook, port, program(otp, tmp_path))
+    before, port = erlangs(), free_port()
+    command = ["ansible-playbook", "-i", "localhost,", "-c", "local", str(playbook), "-e", "ansible_become=false"]
+    command += ["-e", f"ansible_python_interpreter={sys.executable}"]
+    command += ["-e", f"scratch_node_epmd_port={port}", "-e", f"scratch_node_erl={erl(otp)}"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Expect the recovery" in done.stdout
-    assert listeners(port) == set()
+    assert erlangs() == before
 
 
-@NEWEST
-@pytest.mark.parametrize("entry", ["main", "lose", "stop"])
-def test_an_epmd_that_somebody_else_uses_is_left_alone(epmd: Epmd, node: Node, tmp_path: Path, entry: str) -> None:
-    """Another name is enough."""
+def test_a_node_like_a_real_one(epmd: Epmd, node: Node, register: Register) -> None:
+    """Its cookie is on the command line of the real one, and on no command line of ours."""
     before = life(node)
-    done = play(entries(tmp_path, entry), epmd.port, "/no/such/erl")
-    assert done.returncode != 0
-    assert f"The epmd on port {epmd.port} has other names (vic), so it is left alone" in done.stdout
-    assert (life(node), listeners(epmd.port), holders(epmd.port)) == (before, {epmd.pid}, {node.pid})
+    (scratch,) = rehearse(register)
+    assert scratch["like"] == [node.name]
+    assert life(node) == before
+    assert epmd.names() == {"vic": node.port}
 
 
 @NEWEST
-def test_its_name_at_the_epmd_of_somebody_else_is_not_enough(epmd: Epmd, tmp_path: Path) -> None:
-    """The port of the name has to be that of the node."""
-    with Squatter(epmd.port, "scratch", 4711):
-        done = play(entries(tmp_path, "stop"), epmd.port, "/no/such/erl")
-        assert done.returncode != 0
-        assert f"The epmd on port {epmd.port} has other names (scratch), so it is left alone" in done.stdout
-        assert listeners(epmd.port) == {epmd.pid}
+def test_root_runs_nothing_with_the_environment_of_a_node(epmd: Epmd, open_otp: Otp, register: Register) -> None:
+    """With LD_PRELOAD in it, a user would have root run his code. Every program writes a trace, as its own user."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o777)
+        trace = {"LD_DEBUG": "statistics", "LD_DEBUG_OUTPUT": f"{directory}/trace"}
+        env = {**trace, "ERL_FLAGS": "-sname other", "ERL_EPMD_ADDRESS": "0.0.0.0"}
+        with open_otp.node(
+            "vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False, env=env
+        ) as node:
+            before = set(Path(directory).iterdir())
+            (scratch,) = rehearse(register)
+            assert (scratch["user"], scratch["like"]) == ("nobody", [node.name])
+            written = set(Path(directory).iterdir()) - before
+            assert {path.owner() for path in written} == {"nobody"}
+
+
+@NEWEST
+def test_an_erlang_that_its_user_may_no_longer_start(epmd: Epmd, open_otp: Otp, scratch: Scratch) -> None:
+    """Its epmd, which was started first, is ended."""
+    with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False):
+        before = erlangs()
+        erlexec = open_otp.bindir / "erlexec"
+        erlexec.chmod(0o700)
+        started = scratch(name="rehearse", like_nodes=True)
+        (found,) = started.result["scratch_nodes"]
+        assert found["msg"] == f"{erlexec} can't be started as nobody: Permission denied"
+        assert (found["pid"], started.changed) == (None, False)
+        assert erlangs() == before
+
+
+@NEWEST
+def test_one_for_each_kind_and_none_for_what_needs_no_epmd(
+    otp: Otp, epmd: Epmd, node: Node, register: Register, scratch: Scratch
+) -> None:
+    with (
+        otp.node("same", epmd_port=epmd.port, cookie=COOKIE),
+        otp.node("another", epmd_port=epmd.port, cookie="another-cookie", set_cookie_arg=False),
+        otp.node(None, epmd_port=epmd.port) as nameless,
+    ):
+        started = scratch(name="rehearse", like_nodes=True)
+        found = started.result["scratch_nodes"]
+        likes = {tuple(sorted(each["like"])): each["reason"] for each in found}
+        host = node.name.partition("@")[2]
+        assert likes == {
+            (f"same@{host}", node.name): "",
+            (f"another@{host}",): "",
+            (f"pid {nameless.pid}",): "not_rehearsed",
+        }, started.output
+        for each in found:
+            if each["pid"]:
+                process = psutil.Process(each["pid"])
+                assert not [word for word in process.cmdline() if COOKIE in word or "another-cookie" in word]
+        again = scratch(name="rehearse", like_nodes=True)
+        assert {each["pid"] for each in found if each["pid"]} < set(again.result["ended"])
+        assert scratch(name="rehearse", state="absent").changed
+    assert register(name="vic").node["registered"]
+
+
+@NEWEST
+def test_an_erlang_by_its_program(otp: Otp, register: Register, scratch: Scratch) -> None:
+    assert scratch("--check", erl=erl(otp)).changed
+    started = scratch(erl=erl(otp))
+    assert started.changed, started.output
+    assert not scratch(erl=erl(otp)).changed
+    assert scratch(state="lost").changed
+    assert not scratch(state="lost").changed
+    done = register(name="scratch")
+    assert (done.changed, done.node["address"], done.node["hidden"]) == (True, "127.0.0.1", True), done.output
+    assert scratch(state="absent").changed
+    assert not scratch(state="absent").changed
+
+
+@NEWEST
+def test_it_ends_by_itself_with_its_epmd(otp: Otp, scratch: Scratch) -> None:
+    before = erlangs()
+    started = scratch(erl=erl(otp), lifetime=1)
+    assert not started.failed, started.output
+    wait_until(lambda: erlangs() == before, "the scratch node and its epmd to end")
 
 
 @NEWEST
 @pytest.mark.parametrize("hangs", [False, True])
-def test_a_port_that_is_taken_is_refused_at_the_start(epmd: Epmd, tmp_path: Path, hangs: bool) -> None:
-    """Also an epmd without any name: nobody could tell later whose it is."""
+def test_an_epmd_of_somebody_else_is_left_alone(otp: Otp, epmd: Epmd, scratch: Scratch, hangs: bool) -> None:
+    """Also one without any name."""
     if hangs:
         epmd.suspend()
     try:
-        done = play(entries(tmp_path, "main"), epmd.port, "/no/such/erl")
-        assert done.returncode != 0
-        assert f"Something listens on port {epmd.port} already (pid {epmd.pid})" in done.stdout
+        taken = scratch(erl=erl(otp), epmd_port=epmd.port)
+        assert f"Something listens on port {epmd.port} already (pid {epmd.pid})" in taken.msg
+        assert scratch(state="lost").msg == "no scratch node scratch runs here: start it first"
+        assert not scratch(state="absent").changed
         assert listeners(epmd.port) == {epmd.pid}
     finally:
         epmd.resume()
 
 
 @NEWEST
-def test_its_own_epmd_is_left_alone_while_somebody_else_uses_it(otp: Otp, tmp_path: Path) -> None:
+def test_its_own_epmd_is_left_alone_while_somebody_else_uses_it(otp: Otp, scratch: Scratch) -> None:
     port = free_port()
-    started = play(entries(tmp_path, "main"), port, program(otp, tmp_path))
-    assert started.returncode == 0, started.stdout + started.stderr
+    assert scratch(erl=erl(otp), epmd_port=port).changed
     before = listeners(port)
     with Squatter(port, "bystander", 4711):
-        for entry in ("lose", "stop"):
-            done = play(entries(tmp_path, entry), port, "/no/such/erl")
-            assert done.returncode != 0
-            assert f"The epmd on port {port} has other names (bystander), so it is left alone" in done.stdout
+        for state in ("lost", "absent"):
+            refused = scratch(state=state)
+            assert f"The epmd on port {port} (pid {before.copy().pop()}) has other names (bystander)" in refused.msg
         assert listeners(port) == before
-    stopped = play(entries(tmp_path, "stop"), port, "/no/such/erl")
-    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-    assert listeners(port) == set()
+    # Its connection may be gone before epmd has noticed.
+    wait_until(lambda: not scratch(state="absent").failed, "the name of the bystander to go")
 
 
-def test_an_epmd_without_its_name_outlives_the_node(tmp_path: Path) -> None:
+def test_an_epmd_that_took_the_place_of_its_own_outlives_the_node(scratch: Scratch) -> None:
     """A node of OTP 23 does not register itself again at another epmd."""
     otp, port = Otp.of(23), free_port()
-    lost = play(entries(tmp_path, "main", "lose"), port, program(otp, tmp_path))
-    assert lost.returncode == 0, lost.stdout + lost.stderr
+    assert scratch(erl=erl(otp), epmd_port=port).changed
+    assert scratch(state="lost").changed
     with otp.epmd(port) as other:
-        stopped = play(entries(tmp_path, "stop"), port, "/no/such/erl")
-        assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-        assert (
-            f"does not have the name of the scratch node, so it was left running. If nobody needs it: kill {other.pid}"
-            in (" ".join(stopped.stdout.split()))
-        )
-        assert listeners(port) == {other.pid}
+        assert scratch(state="absent").changed
+        assert (listeners(port), holders(port)) == ({other.pid}, set())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "a b"}, "name 'a b' is no name for a scratch node: give up to 64 letters, digits, _ and -"),
+        ({"lifetime": 0}, "lifetime 0 is not a time to live: give seconds from 1 to 86400"),
+        ({"epmd_port": 70000}, "epmd_port 70000 is not a TCP port: give 1 to 65535"),
+        ({"erl": "/no/such/erl"}, "/no/such/erl does not start an Erlang: "),
+        ({"erl": "true"}, "true does not start an Erlang: it printed [] where its directories were due"),
+    ],
+)
+def test_bad_input_is_one_sentence(scratch: Scratch, options: dict[str, Any], words: str) -> None:
+    done = scratch(**options)
+    assert done.failed
+    assert done.msg.startswith(words)

@@ -507,3 +507,27 @@ def test_a_node_with_a_private_network(box: Systemd, saw: Saw, release: int, pla
         if place == "outside":
             kind = "with PrivateNetwork= in a container that has a systemd of its own"
             saw(kind, release, "epmd_down, registered again inside")
+
+
+def test_a_scratch_node_outlives_the_login_that_starts_it_and_leaves_no_unit(box: Systemd, node: UnitNode) -> None:
+    """Each module runs in a unit, whose end ends what is in it."""
+
+    def scratch(**options: Any) -> dict[str, Any]:
+        return box.module("epmd_scratch", name="rehearse", timeout=60, **options)
+
+    started = scratch(like_nodes=True)
+    try:
+        (found,) = started["scratch_nodes"]
+        assert (found["user"], found["like"], found["reason"]) == ("ejabberd", [f"vic@{box.name}"], ""), started
+        assert [unit.partition("-")[2].rpartition("-")[0] for unit in sorted(box.units("beamops-*"))] == [
+            f"epmd-{found['epmd_port']}",
+            "scratch",
+        ]
+        assert scratch(state="lost")["changed"]
+        done = register(box, name=[found["name"]])
+        assert (only(done, "nodes")["registered"], only(done, "daemons")["user"]) == (True, "ejabberd"), done
+    finally:
+        ended = scratch(state="absent")
+    assert found["pid"] in ended["ended"]
+    wait_until(lambda: not box.units("beamops-*"), "its units to go")
+    assert box.names() == {"vic": node.port}

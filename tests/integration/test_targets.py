@@ -183,8 +183,8 @@ def test_a_bare_debian(otp: Otp, register: Register, saw: Saw) -> None:
         assert box.holders(4369) == {node.pid}
         assert not run().changed
         # That of sid changes.
-        its = "" if otp.release == 29 else f"CPython {version.rpartition('.')[0]}: "
-        saw("target is a bare Debian with its own Python", otp.release, f"{its}{verdict}, registered again")
+        its = "" if otp.release == 29 else f" with CPython {version.rpartition('.')[0]}"
+        saw("target is a bare Debian with its own Python", otp.release, f"{verdict}, registered again{its}")
 
 
 @pytest.mark.parametrize("core", CORES)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, hand_on, life, lose
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, Register, hand_on, life, lose, rehearse
 from ansible_collections.beamops.epmd.tests.lab import (
     Authority,
     Epmd,
@@ -73,6 +73,7 @@ def test_certificates_from_the_command_line(
     wants = ["server_verify", "verify_peer", "server_fail_if_no_peer_cert", "true"]
     args = ["-proto_dist", "inet_tls", "-ssl_dist_opt", *given, "-ssl_dist_opt", *wants]
     with start(otp, epmd, args) as node:
+        rehearse(register)
         lose(epmd, node)
         done = register(name="vic")
         assert done.changed, done.output
@@ -108,6 +109,7 @@ def test_over_ipv6(otp: Otp, epmd: Epmd, authority: Authority, register: Registe
     args = authority.options(certificate, certificate)
     args[1] = "inet6_tls"
     with start(otp, epmd, args) as node:
+        rehearse(register)
         lose(epmd, node)
         done = register(name="vic")
         assert done.changed, done.output

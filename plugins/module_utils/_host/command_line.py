@@ -63,7 +63,8 @@ class CommandLine(Record):
         return f"CommandLine({self.name!r})"
 
 
-def _flags(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
+def flags_of(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Each flag of init.erl among the arguments of a VM, without its `-`, and its values."""
     # What stands before the first `--` are flags of the emulator, which have other meanings.
     start = arguments.index("--") if "--" in arguments else 0
     flags: list[tuple[str, list[str]]] = []
@@ -87,7 +88,7 @@ def _number(text: str | None) -> int | None:
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLine:
     """Read a command line (`argv`, with the program first) and an environment."""
-    flags = _flags(list(arguments[1:]))
+    flags = flags_of(list(arguments[1:]))
 
     def every(flag: str) -> list[list[str]]:
         return [values for name, values in flags if name == flag]

@@ -44,10 +44,11 @@ def epmd_pids(port: int) -> list[int]:
     One whose environment can't be read counts: a daemon forks twice, so it may have a successor by now.
     """
     own = str(port)
-    return [pid for pid in pids_called(is_epmd) if _environment(pid).get("ERL_EPMD_PORT", own) == own]
+    return [pid for pid in pids_called(is_epmd) if environment_of(pid).get("ERL_EPMD_PORT", own) == own]
 
 
-def _environment(pid: int) -> dict[str, str]:
+def environment_of(pid: int) -> dict[str, str]:
+    """The environment of a process; empty where it can't be seen."""
     return seen(lambda host: host.process(pid).environment, {})
 
 

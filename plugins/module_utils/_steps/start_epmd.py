@@ -78,7 +78,7 @@ def _start(vm: Vm, daemon: Daemon, deadline: Deadline) -> Way:
             f"epmd is down on port {daemon.port}, which the node in its container shares with the host, and the node "
             "runs with -start_epmd false, but the host has no enabled systemd unit for it: start the epmd of the host"
         )
-    return start_own(_of_node(vm, place, daemon, deadline), place, units, deadline)
+    return start_own(of_node(vm, place, daemon, deadline), place, units, deadline)
 
 
 def start_own(epmd: OwnEpmd, place: Place, units: Units, deadline: Deadline) -> Way:
@@ -108,7 +108,7 @@ def wait(daemon: Daemon, way: Way, deadline: Deadline) -> Table:
     raise kind(f"epmd was started{way.how}, but {trouble} within {deadline.seconds:g} s")
 
 
-def _of_node(vm: Vm, place: Place, daemon: Daemon, deadline: Deadline) -> OwnEpmd:
+def of_node(vm: Vm, place: Place, daemon: Daemon, deadline: Deadline) -> OwnEpmd:
     """The epmd of the node's own erts, or the one on the PATH where that is gone or not known. Errors: EpmdError."""
     bindirs = [path for path in (os.path.dirname(vm.executable or ""), vm.command_line.bindir or "") if path]
     program = programs.find(place, "epmd", bindirs, deadline)
@@ -133,7 +133,7 @@ def _by_hand(epmd: OwnEpmd, place: Place, deadline: Deadline) -> Way:
 
     Where logind has KillUserProcesses=yes and we are not root, the end of the login still does.
     """
-    command = [*(_become(epmd.uid) if place.container is None else []), epmd.program]
+    command = [*(become(epmd.uid) if place.container is None else []), epmd.program]
     before = set(searches.epmd_pids(epmd.port))
     programs.run_as_node(place, [*command, "-daemon"], epmd.environment, deadline, f"{epmd.program} -daemon")
 
@@ -154,14 +154,14 @@ def _by_hand(epmd: OwnEpmd, place: Place, deadline: Deadline) -> Way:
 def _become_in(place: Place, uid: int) -> list[str]:
     """The start of a command that becomes the node's user in this place. Errors: EpmdError where it has ended."""
     if place.container is None:
-        return _become(uid)  # systemd has no --uid for a user without a name
+        return become(uid)  # systemd has no --uid for a user without a name
     from .._host import inside
 
     ids = inside.ids_inside(place.container)
     return ["setpriv", f"--reuid={ids.uid}", f"--regid={ids.gid}", "--clear-groups", "--"]
 
 
-def _become(uid: int) -> list[str]:
+def become(uid: int) -> list[str]:
     """The start of a command that becomes this user; empty where we are this user."""
     if os.geteuid() == uid:
         return []

@@ -30,9 +30,14 @@ from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import
 )
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd_client
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
-from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register, epmd_restart
+from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register, epmd_restart, epmd_scratch
 
-MODULES = {"epmd_register": epmd_register, "epmd_facts": epmd_facts, "epmd_restart": epmd_restart}
+MODULES = {
+    "epmd_register": epmd_register,
+    "epmd_facts": epmd_facts,
+    "epmd_restart": epmd_restart,
+    "epmd_scratch": epmd_scratch,
+}
 DOCUMENTED: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.DOCUMENTATION) for name, module in MODULES.items()}
 RETURNED: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.RETURN) for name, module in MODULES.items()}
 REGISTER, FACTS = RETURNED["epmd_register"], RETURNED["epmd_facts"]["ansible_facts"]["contains"]["epmd"]["contains"]
@@ -88,8 +93,11 @@ def described(value: dict[str, Any]) -> str:
 @EVERY_MODULE
 def test_the_documented_options_are_those_that_are_taken(name: str, taken: dict[str, Any]) -> None:
     assert list(DOCUMENTED[name]["options"]) == list(taken["argument_spec"])
-    own = {"unit", "state", "allow_lost"} if name == "epmd_restart" else set()
-    assert set(taken["argument_spec"]) - own <= set(Options._fields)
+    own = {
+        "epmd_restart": {"unit", "state", "allow_lost"},
+        "epmd_scratch": {"state", "like_nodes", "erl", "lifetime"},
+    }
+    assert set(taken["argument_spec"]) - own.get(name, set()) <= set(Options._fields)
     assert name != "epmd_register" or set(taken["argument_spec"]) == set(Options._fields)
 
 

@@ -1,0 +1,245 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the playbooks make of the results of their hosts."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.beamops.epmd.plugins.plugin_utils._fleet import KINDS, glance, line, table
+
+
+def node(verdict: str = "registered", name: str | None = "vic@web1", **other: Any) -> dict[str, Any]:
+    registered = verdict in ("registered", "borrowed")
+    return {"name": name, "pid": 7, "verdict": verdict, "registered": registered, "msg": f"it is {verdict}", **other}
+
+
+def epmd(*addresses: str, at_risk: bool = False, **other: Any) -> dict[str, Any]:
+    given = {
+        "port": 4369,
+        "addresses": list(addresses),
+        "state": "up",
+        "unit": "app.service",
+        "msg": "it ends with app",
+    }
+    return {**given, "in_application_unit": at_risk, **other}
+
+
+def result(*nodes: dict[str, Any], daemons: Any = (), **other: Any) -> dict[str, Any]:
+    return {"nodes": list(nodes), "daemons": list(daemons), "msg": "", **other}
+
+
+WELL = result(node())
+LOST = result(node("missing"), node())
+FAR = {"unreachable": True, "msg": "ssh: connect to host far\r\nport 22: Connection refused"}
+BARE = {"failed": True, "rc": 127, "module_stderr": "/bin/sh: 1: /usr/bin/python3: not found", "msg": "see stdout"}
+BROKEN = {"failed": True, "msg": "timeout 3601 is more than 3600", "reason": "invalid_option"}
+BLIND = {
+    "failed": True,
+    "reason": "psutil_missing",
+    "msg": "psutil is missing",
+    "nodes": [],
+    "daemons": [],
+    "missing": [],
+}
+PREDICTED = result(node("missing", changed=True), changed=True)
+DONE = result(node("missing", changed=True, registered=True), changed=True)
+
+
+@pytest.mark.parametrize(
+    ("playbook", "results", "sentence", "failed"),
+    [
+        ("audit", [WELL], "no node is lost: 1 node on 1 host", False),
+        ("audit", [WELL, LOST, LOST], "2 of 5 nodes are lost, on 2 of 3 hosts", True),
+        ("audit", [result(node("conflict"))], "1 of 1 node is lost, on 1 of 1 host", True),
+        ("audit", [result()], "no Erlang node was found on 1 host", False),
+        ("audit", [FAR, FAR], "2 hosts could not be reached", True),
+        (
+            "audit",
+            [LOST, FAR, BARE, BROKEN, BARE],
+            "1 of 2 nodes is lost, on 1 of 5 hosts; 1 host could not be reached, 2 have no Python, 1 failed",
+            True,
+        ),
+        (
+            "audit",
+            [result(node("unidentified"), node("not_applicable"))],
+            "no node is lost: 2 nodes on 1 host; 1 node could not be identified",
+            False,
+        ),
+        ("audit", [None], "1 host failed", True),
+        ("audit", [BLIND], "1 host failed", True),
+        ("recover", [WELL, DONE, DONE], "2 nodes were registered again, on 2 of 3 hosts", False),
+        ("recover", [WELL], "no node was lost: 1 node on 1 host", False),
+        (
+            "recover",
+            [DONE, {**LOST, "failed": True}],
+            "1 node was registered again, on 1 of 2 hosts; 1 node is still lost, on 1 of 2 hosts",
+            True,
+        ),
+        (
+            "recover",
+            [result(node(), failed=True, missing=["ghost"])],
+            "no node was lost: 1 node on 1 host; 1 host failed",
+            True,
+        ),
+        ("recover", [{**BLIND, "failed": False}], "1 host could not be looked into", False),
+        (
+            "restart_epmd",
+            [{"changed": True, "msg": "done"}, {"changed": False, "msg": "fine"}, {"failed": True, "msg": "no"}, None],
+            "epmd was replaced on 1 of 4 hosts and was as it should be on 1; 1 host failed, 1 was not begun",
+            True,
+        ),
+        (
+            "rehearse",
+            [{"rows": [{"verdict": "would work"}]}, {"rows": [{"verdict": "would not work", "msg": "no cookie"}]}, FAR],
+            "the recovery would work on 1 of 3 hosts, and would not on 1; 1 host could not be reached",
+            True,
+        ),
+    ],
+)
+def test_the_sentence(playbook: str, results: list[Any], sentence: str, failed: bool) -> None:
+    found = glance({f"web{place}": each for place, each in enumerate(results)}, playbook)
+    assert (found["sentence"], found["failed"]) == (sentence, failed)
+    # The same, with what `beamops.epmd.look` puts around it.
+    looked = {f"web{place}": each and {"result": each, "seen": ""} for place, each in enumerate(results)}
+    assert glance(looked, playbook)["sentence"] == sentence
+
+
+def test_check_mode_has_its_own_words() -> None:
+    found = glance({"web1": PREDICTED}, "recover", check=True)
+    assert (found["sentence"], found["failed"]) == ("1 node would be registered again, on 1 of 1 host", False)
+    assert found["hosts"][0]["verdict"] == "missing, would be registered"
+    assert glance({"web1": DONE}, "recover")["hosts"][0]["verdict"] == "missing, now registered"
+    replaced = glance({"web1": {"changed": True}}, "restart_epmd", check=True)
+    assert replaced["sentence"] == "epmd would be replaced on 1 of 1 host"
+
+
+def test_what_to_type_names_exactly_the_hosts_with_a_lost_node() -> None:
+    results = {"web1": WELL, "web 2": LOST, "far": FAR, "web3": LOST}
+    found = glance(results, "audit", inventory=["/etc/my hosts", "other"])
+    assert found["limit"] == "web 2,web3"
+    assert found["needs_somebody"] == ["web 2", "far", "web3"]
+    assert found["repair"] == "ansible-playbook -i '/etc/my hosts' -i other beamops.epmd.recover --limit 'web 2,web3'"
+    assert glance({"web1": WELL}, "audit")["repair"] == ""
+
+
+def test_a_lost_node_can_be_tolerated_and_still_has_its_row() -> None:
+    tolerated = {"result": LOST, "tolerated": True}
+    found = glance({"web1": tolerated, "far": {"result": FAR, "tolerated": True}}, "audit")
+    assert found["needs_somebody"] == ["far"]
+    assert found["sentence"] == "1 of 2 nodes is lost, on 1 of 2 hosts; 1 host could not be reached"
+    assert found["hosts"][0]["tone"] == "bad"
+
+
+def test_one_line_for_a_host_that_needs_somebody() -> None:
+    results = {"well": WELL, "web1": LOST, "far": FAR, "bare": BARE, "broken": BROKEN}
+    assert [line(host) for host in glance(results, "audit")["hosts"]] == [
+        "",
+        "web1: vic@web1: missing: it is missing",
+        "far: could not be reached: ssh: connect to host far port 22: Connection refused",
+        "bare: has no Python: /bin/sh: 1: /usr/bin/python3: not found",
+        "broken: failed: timeout 3601 is more than 3600",
+    ]
+    unidentified = glance({"web1": result(node("unidentified"), failed=True)}, "recover")["hosts"][0]
+    assert line(unidentified) == "web1: vic@web1: unidentified: it is unidentified"
+
+
+def test_the_table() -> None:
+    at_risk = result(node(name=None), daemons=[epmd("::1", at_risk=True)])
+    results = {"web1": LOST, "b": at_risk, "none": result(msg="no Erlang node runs here"), "far": FAR}
+    assert table(glance(results, "audit")) == [
+        "host  node               verdict      what was found",
+        "web1  vic@web1           missing      it is missing",
+        "web1  vic@web1           registered   it is registered",
+        "b     pid 7              registered   it is registered",
+        "b     epmd on port 4369  at risk      it ends with app",
+        "none  -                  no node      no Erlang node runs here",
+        "far   -                  unreachable  ssh: connect to host far port 22: Connection refused",
+    ]
+    # What else would end an epmd is nothing that a recovery did.
+    assert len(table(glance({"b": at_risk}, "recover"))) == 2
+    ghost = result(node(), failed=True, missing=["ghost"], msg="ghost: no such node runs here")
+    assert table(glance({"web1": ghost}, "recover"))[2] == "web1  -         failed      ghost: no such node runs here"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_public"),
+    [
+        ("0.0.0.0", True),
+        ("::", True),
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("10.0.0.5", False),
+        ("192.0.2.1", False),
+        ("fe80::1%eth0", False),
+        ("8.8.8.8", True),
+        ("2a00:1450::1", True),
+        ("a name", False),
+    ],
+)
+def test_from_where_an_epmd_can_be_reached(address: str, is_public: bool) -> None:
+    found = glance({"web1": result(node(), daemons=[epmd(address)])}, "audit")
+    assert found["hosts"][0]["epmds"][0]["public"] == ([address] if is_public else [])
+    assert found["counts"]["epmds_public"] == int(is_public)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"ansible_facts": {"epmd": {"nodes": [{"name": "vic@web1", "state": "missing"}], "daemons": []}}},
+        {"ansible_facts": {"epmd": {"nodes": {"vic@web1": {"registered": True}}}}},
+        {"ansible_facts": {"epmd": {"nodes": [], "daemons": [{"port": 4369}]}}},
+        {"ansible_facts": {"epmd": {"nodes": ["vic@web1"]}}},
+        {"ansible_facts": {"epmd": {"nodes": "none"}}},
+    ],
+)
+def test_facts_of_another_version_have_a_row_that_says_so(facts: dict[str, Any]) -> None:
+    found = glance({"old": facts, "web1": WELL}, "audit")
+    assert found["sentence"] == "no node is lost: 1 node on 1 host; 1 host could not be looked into"
+    assert found["needs_somebody"] == ["old"]
+    (row,) = found["hosts"][0]["rows"]
+    assert row["msg"].startswith("its facts are those of another version of beamops.epmd")
+
+
+def test_facts_alone_are_as_good() -> None:
+    facts = {"ansible_facts": {"epmd": {"nodes": [node("missing")], "daemons": []}}}
+    assert glance({"web1": facts}, "audit")["sentence"] == "1 of 1 node is lost, on 1 of 1 host"
+    assert glance({"web1": {"ansible_facts": {"other": 1}}}, "audit")["hosts"][0]["state"] == "unknown"
+
+
+HOSTILE = "<b>\x1b[2J\u202e\nname\u2066"
+
+
+def test_everything_is_legible() -> None:
+    """Names of hosts, nodes, users and units, and what ssh says, with a `?` for what would turn or hide a line."""
+    known = result(node("missing", name=HOSTILE, user=HOSTILE), daemons=[epmd("::", unit=HOSTILE)], msg=HOSTILE)
+    found = glance({HOSTILE: known, "far": {"unreachable": True, "msg": HOSTILE}}, "audit")
+    assert not any(character in repr(found) for character in ("\\x1b", "\\u202e", "\\u2066"))
+    assert found["hosts"][0]["host"] == "<b>?[2J??name?"
+    # A line break is a space in a sentence.
+    assert found["hosts"][1]["rows"][0]["msg"] == "<b>?[2J? name?"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
+)
+KEYS = sorted({*result(), *node(), *epmd(), "failed", "unreachable", "result", "ansible_facts", "rows", "rc", "reason"})
+RESULT = st.dictionaries(
+    st.sampled_from(KEYS), JSON | st.lists(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=9))
+)
+
+
+@given(st.dictionaries(st.text(), RESULT | JSON, max_size=3), st.sampled_from(sorted(KINDS)))
+def test_no_result_is_an_error(results: dict[str, Any], playbook: str) -> None:
+    before = copy.deepcopy(results)
+    found = glance(results, playbook)
+    assert len(table(found)) > len(results)
+    assert all(isinstance(line(host), str) for host in found["hosts"])
+    assert results == before
