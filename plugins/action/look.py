@@ -59,14 +59,12 @@ class ActionModule(ActionBase):
         return self._kept(result, given, (task_vars or {}).get("inventory_hostname", "-"))
 
     def _kept(self, result: dict[str, Any], given: dict[str, Any], host: str) -> dict[str, Any]:
-        # ansible-core would show it, with the lines of the playbook.
-        result.pop("exception", None)
         facts = result.pop("ansible_facts", {})
         if "epmd" in facts:
             result = {**facts["epmd"], **result}
         elif result.get("nodes") or result.get("daemons"):
             # The facts of a module that failed.
-            facts["epmd"] = {"nodes": result["nodes"], "daemons": result["daemons"]}
+            facts["epmd"] = {"nodes": result.get("nodes", []), "daemons": result.get("daemons", [])}
         kept = {
             "changed": bool(result.get("changed")),
             "result": result,
