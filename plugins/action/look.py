@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
     """What Ansible looks for."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The result of the module, in `result`. Errors: only those that the task has to fail with."""
+        """The result of the module. Errors: only those that the task has to fail with."""
         super().run(tmp, task_vars)
         _checked, given = self.validate_argument_spec(
             {
@@ -62,34 +62,34 @@ class ActionModule(ActionBase):
         return result
 
     def _kept(self, result: dict[str, Any], given: dict[str, Any], host: str) -> dict[str, Any]:
-        # ansible-core would show it, with the lines of the playbook.
-        result.pop("exception", None)
-        facts = result.pop("ansible_facts", {})
-        if "epmd" in facts:
-            result = {**facts["epmd"], **result}
-        elif result.get("nodes") or result.get("daemons"):
-            # The facts of a module that failed.
-            facts["epmd"] = {"nodes": result["nodes"], "daemons": result["daemons"]}
+        # What Ansible would print of it for each host: that it failed, once more, and what the table says, too.
+        dropped = ("exception",) if display.verbosity > 1 else ("exception", "warnings", "deprecations")
+        result = {key: value for key, value in result.items() if key not in dropped}
+        facts = result.get("ansible_facts", {})
+        if result.get("nodes") or result.get("daemons"):
+            # Ansible drops the facts of a module that failed.
+            facts["epmd"] = {"nodes": result.get("nodes", []), "daemons": result.get("daemons", [])}
         kept = {
+            **result,
             "changed": bool(result.get("changed")),
-            "result": result,
-            "seen": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "tolerated": given["tolerated"],
+            "failed": False,
+            "unreachable": False,
             "ansible_facts": facts,
+            "looked": {
+                "failed": bool(result.get("failed")),
+                "unreachable": bool(result.get("unreachable")),
+                "tolerated": given["tolerated"],
+                "at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            },
             "_ansible_verbose_override": display.verbosity < 2,
         }
-        if "diff" in result:
-            kept["diff"] = result.pop("diff")
         (found,) = glance({host: kept}, given["playbook"])["hosts"]
         sentence = line(found)
-        kept["needs_somebody"] = found["needs_somebody"]
         if result.get("reason") in given["fails_for"]:
-            return failed(sentence, kept)
-        kept["msg"] = sentence or str(result.get("msg", ""))
+            return failed(sentence, {**result, "ansible_facts": facts})
         if sentence:
             display.display(sentence, color=vars(constants)["COLOR_ERROR"])
         elif KINDS[given["playbook"]].tells:
-            display.display(f"{host}: {kept['msg']}")
+            display.display(f"{host}: {result.get('msg', '')}")
         # Nothing is known of its nodes.
-        kept["skipped"] = found["state"] in TROUBLE
-        return kept
+        return {**kept, "needs_somebody": found["needs_somebody"], "skipped": found["state"] in TROUBLE}

@@ -86,23 +86,38 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The line about a host that needs somebody. For others, what the module says.
+  description: What the module says. Beside it, everything else that the module returned.
   returned: always
   type: str
-  sample: "web1: ejabberd@web1: missing: epmd has no name ejabberd"
+  sample: 1 missing; nothing to do
 needs_somebody:
   description: Whether a person has to do something.
   returned: always
   type: bool
   sample: true
-result:
-  description:
-    - What the module returned, with C(failed) if it failed, and C(unreachable) if the host could not be reached.
+looked:
+  description: What is not as the module returned it.
   returned: always
   type: dict
-seen:
-  description: When the module had looked, in UTC by the clock of the controller.
-  returned: always
-  type: str
-  sample: "2026-11-27T03:31:07Z"
+  contains:
+    failed:
+      description: Whether the module failed.
+      returned: always
+      type: bool
+      sample: false
+    unreachable:
+      description: Whether the host could not be reached.
+      returned: always
+      type: bool
+      sample: false
+    tolerated:
+      description: As O(tolerated).
+      returned: always
+      type: bool
+      sample: false
+    at:
+      description: When the module had looked, in UTC by the clock of the controller.
+      returned: always
+      type: str
+      sample: "2026-11-27T03:31:07Z"
 """

@@ -138,8 +138,9 @@ def is_lost(node: Mapping[str, Any]) -> bool:
 
 def _host(name: str, given: Any, kind: Kind, check: bool) -> Record:
     """One shape for a host, whatever happened there. given: what `beamops.epmd.look` returned, or a module."""
-    looked: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
-    result: Mapping[str, Any] = looked["result"] if isinstance(looked.get("result"), Mapping) else looked
+    result: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    looked: Mapping[str, Any] = result["looked"] if isinstance(result.get("looked"), Mapping) else {}
+    result = {**result, **looked}
     facts = result if "nodes" in result else _facts(result)
     nodes, epmds, rows = [], [], []
     added = list(kind.rows(result, check))
@@ -172,7 +173,7 @@ def _host(name: str, given: Any, kind: Kind, check: bool) -> Record:
             "tone": min(rows, key=_severity)["tone"],
             "needs_somebody": failed or (kind.judges and lost and not looked.get("tolerated")),
             "changed": bool(result.get("changed")),
-            "seen": _text(looked.get("seen")),
+            "seen": _text(looked.get("at")),
             "nodes": nodes,
             "epmds": epmds,
             "rows": rows,

@@ -63,13 +63,11 @@ def daemon(*addresses: str, unit: str = "epmd.service", **other: Any) -> dict[st
 def looked(*nodes: dict[str, Any], daemons: list[dict[str, Any]] | None = None, **result: Any) -> dict[str, Any]:
     """A host that was looked at, as `beamops.epmd.look` returns it."""
     found = {"nodes": list(nodes), "daemons": [daemon("0.0.0.0", "::")] if daemons is None else daemons, **result}
-    return {"result": found, "seen": "2026-11-27T03:31:07Z", "tolerated": False}
+    return {**found, "looked": {"at": "2026-11-27T03:31:07Z", "tolerated": False}}
 
 
-UNREACHABLE = {"result": {"unreachable": True, "msg": "ssh: connect to host far port 22: Connection refused"}}
-NO_PYTHON = {
-    "result": {"failed": True, "rc": 127, "module_stdout": "/bin/sh: 1: /usr/bin/python3: not found", "msg": ""}
-}
+UNREACHABLE = {"looked": {"unreachable": True}, "msg": "ssh: connect to host far port 22: Connection refused"}
+NO_PYTHON = {"looked": {"failed": True}, "rc": 127, "module_stdout": "/bin/sh: 1: /usr/bin/python3: not found"}
 
 
 def fleet(number: int, playbook: str = "audit") -> Record:
@@ -101,6 +99,4 @@ def hostile() -> Record:
     """A fleet whose names want to be something else."""
     nodes = {f"web{place}": looked(node(name, "missing", user=name)) for place, name in enumerate(HOSTILE)}
     hosts = {name: looked(node("vic@web1", "missing"), daemons=[daemon("::", unit=name)]) for name in HOSTILE}
-    return glance(
-        {**nodes, **hosts, "far": {**UNREACHABLE["result"], "msg": HOSTILE[0]}}, "audit", made="2026-11-27T03:31:09Z"
-    )
+    return glance({**nodes, **hosts, "far": {**UNREACHABLE, "msg": HOSTILE[0]}}, "audit", made="2026-11-27T03:31:09Z")

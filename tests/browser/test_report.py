@@ -78,7 +78,7 @@ def test_hostile_names_stay_labels() -> None:
 
 
 def test_the_same_name_twice_is_one_sample_the_worse() -> None:
-    twice = looked(node("vic@web1"), node("vic@web1", "conflict"), daemons=[daemon("::1"), daemon("::", state="mute")])
+    twice = looked(node("vic@web1", "conflict"), node("vic@web1"), daemons=[daemon("::", state="mute"), daemon("::1")])
     found = samples(metrics(glance({"web1": twice}, "audit")))
     assert found["epmd_node_registered", labels(host="web1", node="vic@web1", epmd_port="4369")] == 0
     assert found["epmd_up", labels(host="web1", epmd_port="4369")] == 0

@@ -35,6 +35,12 @@ def result(*nodes: dict[str, Any], daemons: Any = (), **other: Any) -> dict[str,
     return {"nodes": list(nodes), "daemons": list(daemons), "msg": "", **other}
 
 
+def look(returned: dict[str, Any], **other: Any) -> dict[str, Any]:
+    """What `beamops.epmd.look` makes of a result."""
+    ends = {key: returned.get(key, False) for key in ("failed", "unreachable")}
+    return {**returned, "failed": False, "unreachable": False, "looked": {**ends, "at": "", **other}}
+
+
 WELL = result(node())
 LOST = result(node("missing"), node())
 FAR = {"unreachable": True, "msg": "ssh: connect to host far\r\nport 22: Connection refused"}
@@ -104,11 +110,12 @@ DONE = result(node("missing", changed=True, registered=True), changed=True)
     ],
 )
 def test_the_sentence(playbook: str, results: list[Any], sentence: str, failed: bool) -> None:
-    found = glance({f"web{place}": each for place, each in enumerate(results)}, playbook)
+    by_host = {f"web{place}": each for place, each in enumerate(results)}
+    found = glance(by_host, playbook)
     assert (found["sentence"], found["failed"]) == (sentence, failed)
     # The same, with what `beamops.epmd.look` puts around it.
-    looked = {f"web{place}": each and {"result": each, "seen": ""} for place, each in enumerate(results)}
-    assert glance(looked, playbook)["sentence"] == sentence
+    looked = {host: each and look(each) for host, each in by_host.items()}
+    assert (glance(looked, playbook)["sentence"], glance(looked, playbook)["failed"]) == (sentence, failed)
 
 
 def test_check_mode_has_its_own_words() -> None:
@@ -130,8 +137,7 @@ def test_what_to_type_names_exactly_the_hosts_with_a_lost_node() -> None:
 
 
 def test_a_lost_node_can_be_tolerated_and_still_has_its_row() -> None:
-    tolerated = {"result": LOST, "tolerated": True}
-    found = glance({"web1": tolerated, "far": {"result": FAR, "tolerated": True}}, "audit")
+    found = glance({"web1": look(LOST, tolerated=True), "far": look(FAR, tolerated=True)}, "audit")
     assert found["needs_somebody"] == ["far"]
     assert found["sentence"] == "1 of 2 nodes is lost, on 1 of 2 hosts; 1 host could not be reached"
     assert found["hosts"][0]["tone"] == "bad"
@@ -230,7 +236,7 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
 )
-KEYS = sorted({*result(), *node(), *epmd(), "failed", "unreachable", "result", "ansible_facts", "rows", "rc", "reason"})
+KEYS = sorted({*result(), *node(), *epmd(), "failed", "unreachable", "looked", "ansible_facts", "rows", "rc", "reason"})
 RESULT = st.dictionaries(
     st.sampled_from(KEYS), JSON | st.lists(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=9))
 )
