@@ -21,7 +21,7 @@ FILES = sorted(path.relative_to(CHECKOUT) for path in (CHECKOUT / "plugins").rgl
 
 def test_plugins_has_only_folders_that_ansible_knows_and_python_in_them() -> None:
     files = [path.relative_to(CHECKOUT / "plugins") for path in (CHECKOUT / "plugins").rglob("*") if path.is_file()]
-    assert {path.parts[0] for path in files} == {"doc_fragments", "module_utils", "modules"}
+    assert {path.parts[0] for path in files} == {"doc_fragments", "filter", "module_utils", "modules"}
     assert {path.suffix for path in files if "__pycache__" not in path.parts} == {".py"}
 
 
