@@ -1,9 +1,19 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which epmds to ask, and for what, from the variables of hosts."""
+"""The filter `beamops.epmd.epmds`; the work is in module_utils/_sweep/hosts.py.
+
+https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#filter-plugins
+"""
 
 from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Mapping
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils._errors import EpmdError
+from ..module_utils._sweep.hosts import targets_of_host
 
 DOCUMENTATION = r"""
 name: epmds
@@ -14,7 +24,8 @@ description:
   - The address is C(ansible_host), and the port C(epmd_port), by default 4369.
   - The names that are expected are those of the variable C(epmd_expected), a list of names. Of a host with several
     epmds it is a dictionary from port to such a list.
-  - Without that variable, they are those of the last facts of M(beamops.epmd.epmd_facts) or M(beamops.epmd.epmd_register), if a facts cache keeps them.
+  - Without that variable, they are those of the last facts of M(beamops.epmd.epmd_facts) or
+    M(beamops.epmd.epmd_register), if a facts cache keeps them.
   - Nodes in containers with a network of their own are left out. They have an epmd of their own.
 positional: _input, hostvars
 options:
@@ -49,13 +60,6 @@ _value:
   elements: dict
   sample: [{"name": "web1", "host": "192.0.2.1", "port": 4369, "expected": ["ejabberd"]}]
 """
-
-from typing import Any, Callable, Iterable, Mapping
-
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import EpmdError
-from ..module_utils._sweep.hosts import targets_of_host
 
 
 def epmds(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:

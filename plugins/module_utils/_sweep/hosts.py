@@ -117,8 +117,8 @@ def compare(expected: Iterable[str], names: Iterable[str]) -> tuple[list[str], l
 
 def _target(entry: Any, default_port: int, where: str) -> Target:
     if isinstance(entry, str):
-        host, given = _host_and_port(entry, where)
-        return Target(host, host, given or default_port, None)
+        address, number = _host_and_port(entry, where)
+        return Target(address, address, number or default_port, None)
     if not isinstance(entry, dict):
         raise InvalidOption(f"{where} is {_shown(entry)}: give a host, or a dict with {', '.join(KEYS)}")
     unknown = sorted(str(key) for key in entry if key not in KEYS)

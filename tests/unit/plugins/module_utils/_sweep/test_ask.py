@@ -20,7 +20,12 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._limits import MAX_ADDRESSES, MAX_LOOKUPS, MAX_SWEPT_REPLY
+from ansible_collections.beamops.epmd.plugins.module_utils._limits import (
+    MAX_ADDRESSES,
+    MAX_ATTEMPTS,
+    MAX_LOOKUPS,
+    MAX_SWEPT_REPLY,
+)
 from ansible_collections.beamops.epmd.plugins.module_utils._sweep import ask, resolve
 from ansible_collections.beamops.epmd.plugins.module_utils._sweep.ask import Answer
 from ansible_collections.beamops.epmd.plugins.module_utils._sweep.hosts import Target
@@ -66,7 +71,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             raise found
         return [entry for address in found for entry in real(address, port, type=socket.SOCK_STREAM)]
 
-    monkeypatch.setattr(resolve.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return known
 
 
@@ -119,7 +124,7 @@ def test_one_that_always_hangs_up_is_given_up() -> None:
     with mock.patch.object(ask, "AGAIN_SECONDS", 0.001), FakeServer(answer(b"")) as server:
         found = asked("127.0.0.1", server.port)
     assert found == Answer("malformed", {}, "it closed the connection without an answer", "127.0.0.1")
-    assert server.accepted == ask.MAX_ATTEMPTS
+    assert server.accepted == MAX_ATTEMPTS
 
 
 def test_a_machine_without_descriptors_waits_until_it_has_one() -> None:

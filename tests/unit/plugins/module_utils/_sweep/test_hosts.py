@@ -118,7 +118,8 @@ def test_an_inventory_as_ansible_prints_it() -> None:
         Target("web1", "192.0.2.1", 4369, ("vic",)),
         Target("web2", "web2", 4369, None),
     ]
-    for other in ({}, {"_meta": None}, {"_meta": {"hostvars": []}}):
+    others: list[dict[str, Any]] = [{}, {"_meta": None}, {"_meta": {"hostvars": []}}]
+    for other in others:
         with pytest.raises(InvalidOption, match="ansible-inventory --list"):
             targets_of_inventory(other)
 

@@ -116,12 +116,12 @@ def test_hostile_ones_cost_nobody_else_anything(hostile: Handler) -> None:
 
 
 def test_fewer_slots_than_wanted_if_there_are_not_enough_descriptors() -> None:
-    with mock.patch.object(sweep.resource, "getrlimit", return_value=(1024, 4096)):
+    with mock.patch.object(resource, "getrlimit", return_value=(1024, 4096)):
         assert 1 <= sweep.slots(1000) < 1000
         assert sweep.slots(5) == 5
-    with mock.patch.object(sweep.resource, "getrlimit", return_value=(16, 16)):
+    with mock.patch.object(resource, "getrlimit", return_value=(16, 16)):
         assert sweep.slots(1000) == 1
-    with mock.patch.object(sweep.resource, "getrlimit", return_value=(resource.RLIM_INFINITY, 0)):
+    with mock.patch.object(resource, "getrlimit", return_value=(resource.RLIM_INFINITY, 0)):
         assert sweep.slots(1000) == 1000
 
 
