@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable, Mapping
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._errors import EpmdError
-from ..module_utils._sweep.hosts import targets_of_host
+from ..module_utils._sweep.hosts import audited, targets_of_host
 
 DOCUMENTATION = r"""
 name: epmds
@@ -24,10 +24,10 @@ description:
   - The address is C(ansible_host), and the port C(epmd_port), by default 4369.
   - The names that are expected are those of the variable C(epmd_expected), a list of names. Of a host with several
     epmds it is a dictionary from port to such a list.
-  - Without that variable, they are those of the last facts of M(beamops.epmd.epmd_facts) or
-    M(beamops.epmd.epmd_register), if a facts cache keeps them.
+  - Without that variable, they are those of the last audit, if O(audit) has the host. Otherwise those of the last facts
+    of M(beamops.epmd.epmd_facts) or M(beamops.epmd.epmd_register), if a facts cache keeps them.
   - Nodes in containers with a network of their own are left out. They have an epmd of their own.
-positional: _input, hostvars
+positional: _input, hostvars, audit
 options:
   _input:
     description: The hosts, by their names in the inventory.
@@ -38,6 +38,9 @@ options:
     description: The variables of all hosts, as Ansible's variable of this name has them.
     type: dict
     required: true
+  audit:
+    description: What the playbook C(beamops.epmd.audit) wrote into C(audit.json).
+    type: dict
 seealso:
   - module: beamops.epmd.epmd_sweep
     description: Asks them.
@@ -62,12 +65,14 @@ _value:
 """
 
 
-def epmds(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+def epmds(hosts: Iterable[str], hostvars: Mapping[str, Any], audit: Any = None) -> list[dict[str, Any]]:
     """The documentation above says it all. Errors: AnsibleFilterError."""
     try:
-        return [target.entry for host in hosts for target in targets_of_host(host, hostvars[host])]
+        names = audited(audit) if audit else {}
+        found = [target for host in hosts for target in targets_of_host(host, hostvars[host], names.get(host))]
     except EpmdError as error:
         raise AnsibleFilterError(str(error)) from error
+    return [target.entry for target in found]
 
 
 class FilterModule:

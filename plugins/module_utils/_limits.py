@@ -144,6 +144,24 @@ SPREAD_SECONDS = 0.1
 ADDRESS_SECONDS = 300
 """How long the addresses of a watched host are kept, while it answers."""
 
+PROBE_SECONDS = 1
+"""How long the port of a node whose name is lost has to accept a connection."""
+
+SOON_SECONDS = 1
+"""The shortest pause between two questions to a watched epmd, and how often the list of hosts is looked at."""
+
+SILENCE = 8
+"""A watched host that does not answer is asked less and less often: at last after this many intervals."""
+
+RECOVERY_SECONDS = 300
+"""How long the playbook recover has for one host, until a person is called."""
+
+FORGOTTEN_SECONDS = 86400
+"""How long a name that nobody expects is remembered after it went."""
+
+SAVE_SECONDS = 5
+"""How old a change can get before it is in the state file."""
+
 KERNEL_SECONDS = 5
 """The kernel answers at once; this is for one that is broken."""
 

@@ -103,6 +103,27 @@ async def ask(target: Target, resolver: Resolver, seconds: float) -> Answer:
     return best
 
 
+async def runs(place: tuple[str, int], seconds: float) -> str:
+    """Whether a node listens at an address and port, without a byte to it: "running", "stopped" or "unknown".
+
+    "running" says that something listens there; "unknown", that a firewall may be in between.
+    """
+    connection = None
+    try:
+        with _Within(seconds):
+            connection = _socket(socket.AF_INET6 if ":" in place[0] else socket.AF_INET)
+            connection.setblocking(False)
+            await asyncio.get_event_loop().sock_connect(connection, place)
+    except ConnectionRefusedError:
+        return "stopped"
+    except (OSError, EpmdError):
+        return "unknown"
+    finally:
+        if connection is not None:
+            connection.close()
+    return "running"
+
+
 async def _ask_there(address: Address, deadline: Deadline) -> Answer:
     """Ask at one address; again after a pause where it hung up, or where this machine had nothing left."""
     pause, attempt = AGAIN_SECONDS, 1

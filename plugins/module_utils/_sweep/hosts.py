@@ -9,7 +9,7 @@ Standard: none but ours, and the output of `ansible-inventory --list`. Private t
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any, Collection, Iterable, Iterator, Mapping
 
 from .._errors import InvalidOption
 from .._record import Record
@@ -34,6 +34,10 @@ class Target(Record):
     def key(self) -> str:
         """What tells it from all others."""
         return f"{self.name} {self.port}"
+
+    def expects(self, name: str) -> bool:
+        """Whether this name should be there; any, where that is not known."""
+        return self.expected is None or any(name in _spellings(each) for each in self.expected)
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -97,22 +101,44 @@ def names_of_nodes(nodes: Any) -> dict[int, list[str]] | None:
         return None
     found: dict[int, list[str]] = {}
     for node in nodes:
-        if node.get("name") and node.get("namespace") is None and node["verdict"] not in _NOT_EXPECTED:
-            found.setdefault(int(node["epmd_port"]), []).append(node["name"].partition("@")[0])
+        name, port = node.get("name"), node.get("epmd_port")
+        if name and port and node.get("namespace") is None and node.get("verdict") not in _NOT_EXPECTED:
+            found.setdefault(int(port), []).append(name.partition("@")[0])
     return found
 
 
 _NOT_EXPECTED = ("not_applicable", "unidentified")
 
 
-def compare(expected: Iterable[str], names: Iterable[str]) -> tuple[list[str], list[str]]:
+def audited(report: Any) -> dict[str, dict[int, list[str]]]:
+    """The names that should be there, by host and epmd's port, from the audit.json of the playbook audit.
+
+    A host that the audit could not look at is left out. Errors: InvalidOption.
+    """
+    if not isinstance(report, dict) or report.get("version") != 1 or not isinstance(report.get("hosts"), (list, tuple)):
+        raise InvalidOption("the audit is not what this version of the playbook audit writes: run it again")
+    found = {}
+    for host in report["hosts"]:
+        names = names_of_nodes(host.get("nodes")) if host.get("state") in _LOOKED_AT else None
+        if names is not None:
+            found[host["host"]] = names
+    return found
+
+
+_LOOKED_AT = ("well", "lost", "unwell")
+
+
+def compare(expected: Collection[str], names: Iterable[str]) -> tuple[list[str], list[str]]:
     """What is missing, and what is there besides, in alphabetical order."""
-    there, spelled = set(names), {}
-    for name in expected:
-        # A node that was started in a locale without UTF-8 takes each byte for a character.
-        as_bytes = name.encode("utf-8", "surrogateescape").decode("latin-1")
-        spelled[name] = as_bytes if as_bytes in there else name
-    return sorted(set(spelled.values()) - there), sorted(there - set(spelled.values()))
+    there = set(names)
+    missing = [name for name in expected if not there.intersection(_spellings(name))]
+    spelled = {spelling for name in expected for spelling in _spellings(name)}
+    return sorted(missing), sorted(there - spelled)
+
+
+def _spellings(name: str) -> tuple[str, str]:
+    """A node that was started in a locale without UTF-8 takes each byte of its name for a character."""
+    return name, name.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _target(entry: Any, default_port: int, where: str) -> Target:

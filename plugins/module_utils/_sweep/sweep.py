@@ -17,12 +17,10 @@ import resource
 from typing import Callable, Iterable, Iterator
 
 from .._errors import InvalidOption
-from .._limits import ADDRESS_SECONDS, MAX_SWEPT_AT_ONCE, MAX_TIMEOUT, SPARE_DESCRIPTORS, SPREAD_SECONDS
+from .._limits import MAX_SWEPT_AT_ONCE, MAX_TIMEOUT, SPARE_DESCRIPTORS, SPREAD_SECONDS
 from .ask import Answer, ask
 from .hosts import Target
 from .resolve import Resolver
-
-__all__ = ["ADDRESS_SECONDS", "check", "slots", "sweep"]
 
 
 def check(timeout: float, at_once: int) -> None:
