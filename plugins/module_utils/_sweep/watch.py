@@ -147,8 +147,8 @@ class Watch:
             try:
                 self._known = {key: Known.of(each) for key, each in kept["epmds"].items()}
                 self._healing.restore(kept["healing"])
-            except (InvalidOption, AttributeError) as error:
-                raise state_file.damaged(wanted.state_file, str(error)) from None
+            except (InvalidOption, AttributeError):
+                raise state_file.damaged(wanted.state_file, "it is not what a watch writes") from None
         self._take(found)
 
     async def run(self) -> None:

@@ -21,8 +21,8 @@ DOCUMENTATION = r"""
 short_description: Watch the epmds of a fleet, and tell when the name of an Erlang node is lost.
 description:
   - An ansible-rulebook event source plugin that asks every epmd for its names, over the network, once an interval.
-  - "Each event has what happened in I(event.epmd), and the host in I(event.meta.hosts), to which ansible-rulebook limits
-    a playbook. I(event.epmd.type) is one of:"
+  - "Each event has what happened in I(event.epmd), and the host in I(event.meta.hosts), to which ansible-rulebook
+    limits a playbook. I(event.epmd.type) is one of:"
   - "C(lost): a name is gone. I(node) says whether the node still runs, as its port shows: C(running), C(stopped), or
     C(unknown) where a firewall may be in between. I(expected) says whether the name should be there."
   - "C(back): a name of which there was a C(lost) is there again."
