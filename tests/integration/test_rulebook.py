@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rulebook beamops.epmd.heal, run by ansible-rulebook itself over a fleet of real nodes: nobody touches anything."""
+"""The rulebook beamops.epmd.heal, run by ansible-rulebook itself over a fleet of real nodes that nobody touches."""
 
 from __future__ import annotations
 

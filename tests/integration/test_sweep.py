@@ -9,6 +9,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from ansible_collections.beamops.epmd.benchmarks import sweep as sweep_benchmark
 from ansible_collections.beamops.epmd.tests.integration.support import run_ansible
 from ansible_collections.beamops.epmd.tests.lab import SMALL, Fleet, Otp, Plan, wait_until
 
@@ -49,3 +50,9 @@ def test_only_hosts_that_need_it_are_reached_over_ssh(tmp_path: Path) -> None:
         assert "gone 4369 refused nothing listens there; missing: vic" in rows
         assert all("vic" in hosts[name].names() for name in ("lost", "gone", "fine"))
         assert "vic@loop" in output
+
+
+def test_the_benchmark_runs_without_ansible() -> None:
+    """Its smallest size, with Ansible, is a part of `make bench-smallest`."""
+    result = sweep_benchmark.measured(sweep_benchmark.SMOKE._replace(hosts=(0, 0), playbook=0))
+    assert all(row.compared for table in result.tables for row in table.rows)
