@@ -113,7 +113,7 @@ def test_looking_at_the_port_of_a_node_leaves_nothing_in_its_log(node: Node) -> 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"hosts": ["a"], "intervall": 5}, "there is no argument intervall: did you mean interval?"),
+        ({"hosts": ["a"], "intervals": 5}, "there is no argument intervals: did you mean interval?"),
         ({"hosts": ["a"], "interval": 0}, "interval is 0: give 1 to 3600"),
     ],
 )

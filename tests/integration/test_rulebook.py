@@ -56,9 +56,11 @@ def healing(fleet: Fleet, directory: Path) -> Iterator[Rulebook]:
     variables.write_text(
         json.dumps({"epmd_hosts_file": str(hosts), "epmd_state_file": str(state), "epmd_interval": 2, "epmd_grace": 10})
     )
-    command = [TOOLS / "ansible-rulebook", "-r", "beamops.epmd.heal", "-i", inventory, "--vars", variables]
+    command = ["ansible-rulebook", "-r", "beamops.epmd.heal", "-i", str(inventory), "--vars", str(variables)]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [TOOLS / command[0], *command[1:]], env=environment, cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
 
         def watched() -> bool:

@@ -31,9 +31,17 @@ def test_only_hosts_that_need_it_are_reached_over_ssh(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as short, Fleet(PLANS, otp, Path(short)) as fleet:
         hosts = {host.name: host for host in fleet.hosts}
         # All that listens on loopback alone is fine there, and silent from here.
-        node = ["env", "ERL_EPMD_ADDRESS=127.0.0.1", otp.root / "bin" / "erl", "-detached", *SMALL, "-sname", "vic"]
+        node = [
+            "env",
+            "ERL_EPMD_ADDRESS=127.0.0.1",
+            str(otp.root / "bin" / "erl"),
+            "-detached",
+            *SMALL,
+            "-sname",
+            "vic",
+        ]
         hosts["loop"].run(node)
-        names = [otp.bindir / "epmd", "-names"]
+        names = [str(otp.bindir / "epmd"), "-names"]
         wait_until(lambda: "vic" in hosts["loop"].run(names), "the node on loopback")
 
         code, output, reached = sweep(fleet, tmp_path, "-e", expected, "--limit", "fine,well,odd")

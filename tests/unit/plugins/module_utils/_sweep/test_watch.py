@@ -20,7 +20,7 @@ from unittest import mock
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import InvalidOption
-from ansible_collections.beamops.epmd.plugins.module_utils._sweep import watch
+from ansible_collections.beamops.epmd.plugins.module_utils._sweep import state_file, watch
 from ansible_collections.beamops.epmd.plugins.module_utils._sweep.watch import Options, Watch, options
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, epmd, hang
 
@@ -28,7 +28,7 @@ from ansible_collections.beamops.epmd.tests.fakes import FakeServer, epmd, hang
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"hosts": [], "intervall": 5}, "there is no argument intervall: did you mean interval? (there are hosts, "),
+        ({"hosts": [], "intervals": 5}, "there is no argument intervals: did you mean interval? (there are hosts, "),
         ({"hosts": [], "x": 5}, "there is no argument x (there are hosts, hosts_file, interval, grace, "),
         ({}, "give either hosts, a list, or hosts_file, the path of a file with one"),
         ({"hosts": [], "hosts_file": "x"}, "give either hosts, a list, or hosts_file"),
@@ -273,7 +273,7 @@ def test_a_state_file_that_can_not_be_written_is_refused_at_the_start(tmp_path: 
 def test_a_state_file_that_can_not_be_written_later_is_an_event(tmp_path: Path) -> None:
     async def work(server: FakeServer) -> None:
         wanted = Options(hosts=[entry("web1", server)], interval=0.01, state_file=str(tmp_path / "state.json"))
-        with mock.patch.object(watch.state_file, "write", side_effect=OSError(28, "No space left on device")):
+        with mock.patch.object(state_file, "write", side_effect=OSError(28, "No space left on device")):
             queue: asyncio.Queue[Any] = asyncio.Queue()
             with mock.patch.object(watch, "SAVE_SECONDS", 0.01):
                 task = asyncio.get_event_loop().create_task(Watch(wanted, queue.put).run())
