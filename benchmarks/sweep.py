@@ -62,7 +62,9 @@ targets = (Target(f"h{n}", f"127.{1 + n // 65536}.{n // 256 % 256}.{n % 256}", p
 
 def spent():
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    # ru_maxrss of a child includes its parent.
+    (peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+    return usage.ru_utime + usage.ru_stime, int(peak) / 1024
 """
 
 _SWEEP = f"""{_TARGETS}

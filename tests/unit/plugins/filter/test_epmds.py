@@ -21,6 +21,15 @@ def test_only_the_hosts_of_the_play_are_asked() -> None:
     ]
 
 
+def test_the_last_audit_says_what_is_expected_where_no_variable_does() -> None:
+    nodes = [{"name": "vic@a", "epmd_port": 4369, "verdict": "registered", "namespace": None}]
+    audit = {"version": 1, "hosts": [{"host": host, "state": "well", "nodes": nodes} for host in "ab"]}
+    found = epmds(["a", "b", "c"], {"a": {}, "b": {"epmd_expected": []}, "c": {}}, audit)
+    assert {epmd["name"]: epmd["expected"] for epmd in found} == {"a": ["vic"], "b": [], "c": None}
+    with pytest.raises(AnsibleFilterError, match="run it again"):
+        epmds(["a"], {"a": {}}, {"version": 0})
+
+
 def test_a_variable_that_can_not_be_meant_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match="epmd_expected of a is 'vic': give a list of names, \\[\\] for none"):
         epmds(["a"], {"a": {"epmd_expected": "vic"}})

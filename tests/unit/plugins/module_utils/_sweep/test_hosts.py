@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import InvalidOption
 from ansible_collections.beamops.epmd.plugins.module_utils._sweep.hosts import (
     Target,
+    audited,
     compare,
     targets,
     targets_of_host,
@@ -110,6 +111,21 @@ def test_nothing_expected_is_not_the_same_as_nothing_known() -> None:
     assert targets_of_host("a", {}) == [Target("a", "a", 4369, None)]
     assert targets_of_host("a", {"epmd_port": 4370, "epmd": {"nodes": []}}) == [Target("a", "a", 4370, ())]
     assert targets_of_host("a", {"epmd_expected": []}) == [Target("a", "a", 4369, ())]
+
+
+def test_the_report_of_an_audit() -> None:
+    hosts = [
+        {"host": "web1", "state": "lost", "nodes": NODES},
+        {"host": "web2", "state": "well", "nodes": []},
+        {"host": "web3", "state": "unreachable", "nodes": []},
+    ]
+    assert audited({"version": 1, "hosts": hosts}) == {"web1": {4369: ["vic", "wim"], 4370: ["far"]}, "web2": {}}
+
+
+@pytest.mark.parametrize("report", [None, [], {}, {"version": 2, "hosts": []}, {"version": 1}])
+def test_what_is_no_report_of_an_audit_is_refused(report: Any) -> None:
+    with pytest.raises(InvalidOption, match="the audit is not what this version of the playbook audit writes: run it"):
+        audited(report)
 
 
 def test_an_inventory_as_ansible_prints_it() -> None:
