@@ -85,8 +85,12 @@ def pids(host: Host) -> str:
     return host.run(["pgrep", "beam"])
 
 
-@pytest.mark.test_all
-@pytest.mark.skipif(not TOOLS.exists(), reason="ansible-rulebook is installed for `make test-all`")
+pytestmark = [
+    pytest.mark.test_all,
+    pytest.mark.skipif(not TOOLS.exists(), reason="ansible-rulebook is installed for `make test-all`"),
+]
+
+
 def test_lost_nodes_come_back_and_beyond_the_limit_one_person_is_called(tmp_path: Path) -> None:
     otp = Otp.of(23)
     plans = [Plan(f"h{number}") for number in range(1, LOSSES + 1)] + [Plan("restarted")]
@@ -125,3 +129,18 @@ def test_lost_nodes_come_back_and_beyond_the_limit_one_person_is_called(tmp_path
             }
             assert rulebook.of("call")[0]["reason"] == "fleet_limit"
             assert rulebook.log.count("PLAY [Call a person]") == 1
+
+
+def test_a_misspelt_argument_ends_it_with_one_sentence(tmp_path: Path) -> None:
+    rulebook, inventory = tmp_path / "rulebook.yml", tmp_path / "inventory"
+    source = {"name": "names", "beamops.epmd.names": {"hosts": ["192.0.2.1"], "intervals": 5}}
+    rule = {"name": "rule", "condition": "event.epmd.heal == true", "action": {"print_event": {}}}
+    rulebook.write_text(json.dumps([{"name": "set", "hosts": "all", "sources": [source], "rules": [rule]}]))
+    inventory.write_text("localhost\n")
+    command = [TOOLS / "ansible-rulebook", "-r", str(rulebook), "-i", str(inventory)]
+    environment = {**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=120)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "there is no argument intervals: did you mean interval? (there are hosts, hosts_file, interval, " in output
+    assert "Traceback" not in output

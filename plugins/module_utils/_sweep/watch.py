@@ -156,6 +156,8 @@ class Watch:
         free = asyncio.Semaphore(slots(self._options.at_once))
         asked: set[asyncio.Task[None]] = set()
         others = [asyncio.get_event_loop().create_task(work()) for work in (self._keep_state, self._follow_file)]
+        for other in others:
+            other.add_done_callback(self._note)
         try:
             while True:
                 await self._until_due()
@@ -167,11 +169,6 @@ class Watch:
                 asked.add(task)
                 for done in (asked.discard, self._note, lambda _done: free.release()):
                     task.add_done_callback(done)
-                for work in others:
-                    if work.done():
-                        self._note(work)
-                if self._broken:
-                    raise self._broken
         finally:
             for work in (*others, *asked):
                 work.cancel()
@@ -183,7 +180,9 @@ class Watch:
             self._broken = work.exception()
 
     async def _until_due(self) -> None:
-        while not self._due or self._due[0][0] > time.monotonic():
+        while self._broken or not self._due or self._due[0][0] > time.monotonic():
+            if self._broken:
+                raise self._broken
             left = self._due[0][0] - time.monotonic() if self._due else SOON_SECONDS
             await asyncio.sleep(min(left, SOON_SECONDS))
 
