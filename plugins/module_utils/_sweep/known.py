@@ -166,7 +166,7 @@ class Known:
 
 
 def _is(kind: type, value: Any) -> Any:
-    if type(value) is not kind:
+    if value.__class__ is not kind:  # a bool is no int
         raise ValueError
     return value
 
