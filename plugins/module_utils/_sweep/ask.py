@@ -120,6 +120,7 @@ async def runs(place: tuple[str, int], seconds: float) -> str:
         return "unknown"
     finally:
         if connection is not None:
+            _forget(asyncio.get_event_loop(), connection)
             connection.close()
     return "running"
 
@@ -174,11 +175,19 @@ async def _reply(address: Address) -> bytes:
                 data += part
         except OSError as error:
             raise _translated(error, connected) from None
+        finally:
+            _forget(loop, connection)
     if not data:
         raise Closed("it closed the connection without an answer")
     if len(data) > MAX_SWEPT_REPLY:
         raise ProtocolError(f"its answer has more than {MAX_SWEPT_REPLY} bytes")
     return bytes(data)
+
+
+def _forget(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+    """Have the loop wait for this socket no more: CPython 3.7 goes on after a wait that was cut short."""
+    loop.remove_reader(connection)
+    loop.remove_writer(connection)
 
 
 def _socket(family: int) -> socket.socket:
