@@ -20,7 +20,7 @@ from unittest import mock
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import InvalidOption
-from ansible_collections.beamops.epmd.plugins.module_utils._sweep import state_file, watch
+from ansible_collections.beamops.epmd.plugins.module_utils._sweep import healing, state_file, watch
 from ansible_collections.beamops.epmd.plugins.module_utils._sweep.watch import Options, Watch, options
 from ansible_collections.beamops.epmd.tests.fakes import FakeServer, epmd, hang
 
@@ -285,6 +285,39 @@ def test_a_state_file_that_can_not_be_written_later_is_an_event(tmp_path: Path) 
 
     with FakeServer(epmd({})) as server:
         asyncio.run(work(server))
+
+
+def test_a_person_is_called_where_a_recovery_did_not_help() -> None:
+    async def work(names: dict[str, int], server: FakeServer) -> None:
+        async with watching(Options(hosts=[entry("web1", server)], interval=0.01, grace=0)) as queue:
+            await until(lambda: server.accepted)
+            names.clear()
+            assert (await next_of(queue))["epmd"]["heal"] is True
+            event = await next_of(queue)
+            assert (event["epmd"]["type"], event["epmd"]["reason"]) == ("call", "not_healed")
+            assert event["meta"] == {"hosts": "web1"}
+
+    names = {"vic": 4711}
+    soon = mock.patch.object(healing, "RECOVERY_SECONDS", 0.05)
+    with FakeServer(epmd(names)) as server, soon, mock.patch.object(watch, "runs", side_effect=_unknown):
+        asyncio.run(work(names, server))
+
+
+def test_an_epmd_that_is_up_again_may_be_recovered_again_and_is_no_call() -> None:
+    async def work(server: FakeServer) -> None:
+        hosts = [entry("web1", server)]
+        async with watching(Options(hosts=hosts, interval=0.01, grace=0)) as queue:
+            await until(lambda: server.accepted)
+            for _unused in range(2):
+                server.close()
+                down = (await next_of(queue))["epmd"]
+                assert (down["type"], down["names"], down["heal"]) == ("epmd_down", ["vic"], True)
+                server = FakeServer(epmd({"vic": 4711}), server.port)
+                assert (await next_of(queue))["epmd"]["type"] == "epmd_up"
+            server.close()
+
+    with mock.patch.object(watch, "runs", side_effect=_unknown):
+        asyncio.run(work(FakeServer(epmd({"vic": 4711}))))
 
 
 def test_a_mistake_of_ours_ends_the_watch_and_is_not_swallowed() -> None:
