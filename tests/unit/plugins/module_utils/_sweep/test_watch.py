@@ -299,7 +299,7 @@ def test_a_person_is_called_where_a_recovery_did_not_help() -> None:
 
     names = {"vic": 4711}
     soon = mock.patch.object(healing, "RECOVERY_SECONDS", 0.05)
-    with FakeServer(epmd(names)) as server, soon, mock.patch.object(watch, "runs", side_effect=_unknown):
+    with soon, mock.patch.object(watch, "runs", side_effect=_unknown), FakeServer(epmd(names)) as server:
         asyncio.run(work(names, server))
 
 
