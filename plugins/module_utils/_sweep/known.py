@@ -14,7 +14,7 @@ seen cannot be told from one on loopback: nothing is said of it, either.
 from __future__ import annotations
 
 import datetime
-from typing import Any, Dict, Iterable
+from typing import Any, Dict
 
 from .._errors import InvalidOption
 from .._limits import FORGOTTEN_SECONDS
@@ -39,10 +39,7 @@ class Known:
     recover may bring back, EPMD for epmd itself.
     """
 
-    FIELDS = ("names", "gone", "told", "seen", "down", "down_told", "ill")
-    """What is kept in the state file. The others are found out again."""
-
-    __slots__ = (*FIELDS, "moving", "silent", "young")
+    __slots__ = ("down", "down_told", "gone", "ill", "moving", "names", "seen", "silent", "told", "young")
 
     def __init__(self) -> None:
         self.names: dict[str, int] = {}
@@ -139,18 +136,23 @@ class Known:
         self.ill.discard(name)
 
     def kept(self) -> dict[str, Any]:
-        """What the state file has of it."""
-        return {field: sorted(value) if isinstance(value, set) else value for field, value in self._fields()}
-
-    def _fields(self) -> Iterable[tuple[str, Any]]:
-        return ((field, getattr(self, field)) for field in self.FIELDS)
+        """What the state file has of it, as it is now."""
+        return {
+            "names": dict(self.names),
+            "gone": dict(self.gone),
+            "told": sorted(self.told),
+            "seen": self.seen,
+            "down": self.down,
+            "down_told": self.down_told,
+            "ill": sorted(self.ill),
+        }
 
     @classmethod
     def of(cls, kept: Any) -> Known:
         """The same again. Errors: InvalidOption unless `kept` wrote it."""
         known = cls()
         try:
-            if set(kept) != set(cls.FIELDS):
+            if set(kept) != set(known.kept()):
                 raise ValueError
             known.names = {_is(str, name): _is(int, port) for name, port in kept["names"].items()}
             known.gone = {_is(str, name): float(since) for name, since in kept["gone"].items()}

@@ -151,6 +151,14 @@ def test_when_there_is_something_to_tell_the_next_look_is_in_time_for_it() -> No
     assert never.known.wait(never.now, GRACE) is None
 
 
+def test_what_is_kept_is_of_that_moment_so_that_a_change_shows() -> None:
+    story = Story()
+    story.up(VIC)
+    before = story.known.kept()
+    story.up({})
+    assert (story.known.kept() != before, story.known.told) == (True, set())
+
+
 GOOD: dict[str, Any] = {**Known().kept(), "names": {"vic": 1}, "gone": {"vic": 5.0}, "told": ["vic"]}
 
 
