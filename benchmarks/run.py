@@ -18,10 +18,10 @@ from pathlib import Path
 
 import ansible.release
 
-from ansible_collections.beamops.epmd.benchmarks import connections, fleet, layers, module, nodes, wire
+from ansible_collections.beamops.epmd.benchmarks import connections, fleet, layers, module, nodes, sweep, wire
 from ansible_collections.beamops.epmd.benchmarks.harness import Result
 
-BENCHMARKS = {bench.NAME: bench for bench in (module, layers, wire, nodes, connections, fleet)}
+BENCHMARKS = {bench.NAME: bench for bench in (module, layers, wire, nodes, connections, fleet, sweep)}
 
 
 def machine() -> dict[str, str]:

@@ -39,6 +39,12 @@ MAX_EPMD_NAMES = 4096
 MAX_EPMD_REPLY = 1 << 20
 """A table of that many names of full length."""
 
+MAX_SWEPT_REPLY = 1 << 16
+"""A table, where very many epmds are asked at once: 1024 names of 40 characters. Times MAX_SWEPT_AT_ONCE: 64 MiB."""
+
+MAX_ADDRESSES = 8
+"""Addresses of one host that are tried: a host has one or two of each family."""
+
 # What files, processes and programs contain or print; in bytes, unless it says otherwise.
 
 MAX_COOKIE_FILE = 4096
@@ -77,6 +83,18 @@ MAX_CHILD_RESULT = 1 << 24
 MAX_AT_ONCE = 16
 """Nodes that are worked on at the same time: each takes a child process, with its memory and sockets."""
 
+MAX_SWEPT_AT_ONCE = 1024
+"""Epmds that are asked at the same time: with 40 ms for each, 25,000 a second."""
+
+MAX_LOOKUPS = 32
+"""Names that are looked up at the same time: each takes a thread, since the system's resolver blocks."""
+
+SPARE_DESCRIPTORS = 3 * MAX_LOOKUPS
+"""What is left for others when very many epmds are asked: the resolver, the log, the files of Ansible."""
+
+MAX_STATE_FILE = 1 << 28
+"""What is known of a watched host has 200 bytes, and a hundred thousand of them 20 MiB."""
+
 # What is shown to a person, in characters.
 
 MAX_SENTENCE = 4000
@@ -110,6 +128,39 @@ MOMENT_SECONDS = 1
 
 MARGIN_SECONDS = 5
 """What a child has beyond the time for its node."""
+
+ANSWER_SECONDS = 5
+"""How long an epmd that is asked over the network has, unless the user says otherwise: two lost packets."""
+
+AGAIN_SECONDS = 0.1
+"""The first pause before an epmd is asked again that hung up; each further one is twice as long."""
+
+MAX_ATTEMPTS = 4
+"""How often it is asked: an epmd that has no descriptor left hangs up on all, for a moment."""
+
+SPREAD_SECONDS = 0.1
+"""Over which the first of very many questions are spread, so that they do not leave in one burst."""
+
+ADDRESS_SECONDS = 300
+"""How long the addresses of a watched host are kept, while it answers."""
+
+PROBE_SECONDS = 1
+"""How long the port of a node whose name is lost has to accept a connection."""
+
+SOON_SECONDS = 1
+"""The shortest pause between two questions to a watched epmd, and how often the list of hosts is looked at."""
+
+SILENCE = 8
+"""A watched host that does not answer is asked less and less often: at last after this many intervals."""
+
+RECOVERY_SECONDS = 300
+"""How long the playbook recover has for one host, until a person is called."""
+
+FORGOTTEN_SECONDS = 86400
+"""How long a name that nobody expects is remembered after it went."""
+
+SAVE_SECONDS = 5
+"""How old a change can get before it is in the state file."""
 
 KERNEL_SECONDS = 5
 """The kernel answers at once; this is for one that is broken."""

@@ -15,6 +15,7 @@ import functools
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import ansible
 import pytest
 import yaml
 
@@ -42,6 +44,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     forget,
     listeners,
     system,
+    wait_until,
 )
 
 RELEASE = 25
@@ -70,6 +73,12 @@ ELSEWHERE = [
         f"ansible-galaxy collection build --output-path . {shlex.quote(str(CHECKOUT))}"
         " && ansible-galaxy collection install ./beamops-epmd-*.tar.gz --collections-path .",
     ),
+    (
+        r"ansible-galaxy collection install beamops.epmd --collections-path collections",
+        "tests don't download from Galaxy, and the repository of this page has been made",
+        "",
+    ),
+    (r"ansible-rulebook .*", "it runs until it is ended; test_rulebook.py runs it", ""),
     (r"python3 -m venv /opt/ansible .*", "it writes to /opt, and downloads from a package index", ""),
 ]
 
@@ -326,6 +335,74 @@ def application(stage: Stage) -> Iterator[Host]:
             yield Host(lambda text: box.completed(["sh", "-c", text]), stage.control)
 
 
+_UNIT = re.compile(r"# (/etc/systemd/system/\S+)\n")
+
+# A timer does not wait for minutes.
+_SOON = """[Timer]
+OnBootSec=
+OnUnitActiveSec=
+OnActiveSec=1s
+RandomizedDelaySec=0
+AccuracySec=1us
+"""
+
+_REPOSITORY = """set -e
+git init --quiet --bare /srv/erlang-hosts.git
+cd /root/repository
+git init --quiet
+git add .
+git -c user.name=me -c user.email=me@example.com commit --quiet --message=All
+git push --quiet /srv/erlang-hosts.git HEAD:refs/heads/master
+"""
+
+
+@contextlib.contextmanager
+def pulled(stage: Stage) -> Iterator[Host]:
+    """A host with a real systemd, Ansible and Git, a repository, and the units that the page shows; a node is lost."""
+    page = (CHECKOUT / "docs/docsite/rst/guide_self_healing.rst").read_text()
+    blocks = {language: textwrap.dedent(body) for _indent, language, body in _RST.findall(page) if language == "yaml"}
+    with Systemd(system(RELEASE), "web1") as box, box.node("shop", "of-the-host", args=ON_PORT):
+        _bring_ansible_and_git(box)
+        box.write("/root/repository/local.yml", blocks["yaml"])
+        _copy(CHECKOUT, box.root / "root/repository/collections/ansible_collections/beamops/epmd")
+        box.run("sh", "-c", _REPOSITORY)
+        for _indent, language, body in _RST.findall(page):
+            unit = textwrap.dedent(body).replace("https://git.example.com", "/srv").strip()
+            if language == "ini":
+                box.write(_UNIT.findall(unit)[0], unit)
+        box.systemctl("stop", "epmd.socket", "epmd.service")
+        wait_until(lambda: not box.names(), "the node to be lost")
+        yield Host(lambda text: box.completed(["sh", "-c", text]), stage.control)
+        # And by itself.
+        box.systemctl("stop", "epmd.socket", "epmd.service", "epmd-heal.timer")
+        wait_until(lambda: not box.names(), "the node to be lost again")
+        box.write("/etc/systemd/system/epmd-heal.timer.d/soon.conf", _SOON)
+        box.systemctl("daemon-reload")
+        box.systemctl("start", "epmd-heal.timer")
+        wait_until(lambda: "shop" in box.names(), "the timer to bring it back", seconds=120)
+
+
+def _bring_ansible_and_git(box: Systemd) -> None:
+    """Those of this machine: the host of the lab has no network. Git's libraries are there."""
+    (packages,) = {str(Path(found).parent) for found in ansible.__path__}
+    for name in ("ansible", "jinja2", "jinja2-*.dist-info", "markupsafe", "packaging", "resolvelib", "yaml"):
+        (found,) = Path(packages).glob(name)
+        _copy(found, box.root / "usr/lib/python3/dist-packages" / found.name)
+    for name in ("ansible", "ansible-playbook", "ansible-pull"):
+        module = {"ansible": "adhoc"}.get(name, name.removeprefix("ansible-"))
+        box.write(f"/usr/bin/{name}", f"#!/usr/bin/python3\nfrom ansible.cli.{module} import main\nmain()\n")
+        box.run("chmod", "755", f"/usr/bin/{name}")
+    git = shutil.which("git")
+    assert git
+    for path in ("git", "git-upload-pack", "git-receive-pack"):
+        shutil.copy(git, box.root / "usr/bin" / path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "tests", "dist")
+    shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
+
+
 SCENES: dict[str, Scene] = {
     "verdict_registered": healthy,
     "verdict_missing": cut,
@@ -340,6 +417,7 @@ SCENES: dict[str, Scene] = {
     "guide_elixir": release,
     "guide_containers": container,
     "guide_epmd_service": application,
+    "guide_self_healing": pulled,
 }
 
 

@@ -28,15 +28,24 @@ from ansible_collections.beamops.epmd.plugins.module_utils._steps.records import
     Foreign,
     Observation,
 )
+from ansible_collections.beamops.epmd.plugins.module_utils._sweep import ask
+from ansible_collections.beamops.epmd.plugins.module_utils._sweep.hosts import Target
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import epmd_client
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.epmd_client import Daemon, State, Table
-from ansible_collections.beamops.epmd.plugins.modules import epmd_facts, epmd_register, epmd_restart, epmd_scratch
+from ansible_collections.beamops.epmd.plugins.modules import (
+    epmd_facts,
+    epmd_register,
+    epmd_restart,
+    epmd_scratch,
+    epmd_sweep,
+)
 
 MODULES = {
     "epmd_register": epmd_register,
     "epmd_facts": epmd_facts,
     "epmd_restart": epmd_restart,
     "epmd_scratch": epmd_scratch,
+    "epmd_sweep": epmd_sweep,
 }
 DOCUMENTED: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.DOCUMENTATION) for name, module in MODULES.items()}
 RETURNED: dict[str, dict[str, Any]] = {name: yaml.safe_load(module.RETURN) for name, module in MODULES.items()}
@@ -96,6 +105,7 @@ def test_the_documented_options_are_those_that_are_taken(name: str, taken: dict[
     own = {
         "epmd_restart": {"unit", "state", "allow_lost"},
         "epmd_scratch": {"state", "like_nodes", "erl", "lifetime"},
+        "epmd_sweep": {"hosts", "at_once"},
     }
     assert set(taken["argument_spec"]) - own.get(name, set()) <= set(Options._fields)
     assert name != "epmd_register" or set(taken["argument_spec"]) == set(Options._fields)
@@ -227,6 +237,17 @@ def test_every_reason_of_its_own_that_epmd_restart_has_is_documented() -> None:
 def test_what_epmd_restart_returns_has_the_documented_keys() -> None:
     outcome = handover.Outcome(True, "done", "epmd.service", {}, {}, {}, [], {})
     assert [*outcome.result(), "reason"] == ["changed", *RETURNED["epmd_restart"]]
+
+
+def test_what_epmd_sweep_returns_has_the_documented_keys_and_states() -> None:
+    documented = RETURNED["epmd_sweep"]
+    target = Target("web1", "192.0.2.1", 4369, ("vic",))
+    result = epmd_sweep.report([(target, ask.Answer(ask.UP, {}))])
+    assert {*result, "at_once", "reason"} == set(documented)
+    assert list(result["hosts"][0]) == list(documented["hosts"]["contains"])
+    assert list(result["states"]) == list(documented["states"]["sample"]) == list(ask.STATES)
+    text = described(documented["hosts"]["contains"]["state"])
+    assert all(f"V({state}) " in text for state in ask.STATES)
 
 
 @pytest.mark.parametrize("example", TASKS, ids=lambda example: str(example["name"]))
