@@ -8,7 +8,6 @@ And what we ask of its tests: each file of plugins/ has one, under the same name
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
@@ -45,8 +44,9 @@ def test_the_action_group_has_every_module() -> None:
 def test_every_file_has_a_test_of_its_name_or_another_says_that_it_tests_it(file: Path) -> None:
     if not (UNIT / file.parent / f"test_{file.stem.lstrip('_')}.py").exists():
         name = f"{file.parent.name}/{file.name}"
+        # Not parsed: the oldest Python of a target does not know all that tests of a controller may use.
         tests = [
             path for folder in ("unit", "browser", "integration") for path in (UNIT.parent / folder).rglob("test_*.py")
         ]
-        tops = [ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in tests]
-        assert [top for top in tops if top and name in top]
+        tops = [path.read_text(encoding="utf-8").partition('"""')[2].partition('"""')[0] for path in tests]
+        assert [top for top in tops if name in top]
