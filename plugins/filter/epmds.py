@@ -8,7 +8,8 @@ https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#filter
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
@@ -18,7 +19,7 @@ from ..module_utils._sweep.hosts import audited, targets_of_host
 DOCUMENTATION = r"""
 name: epmds
 short_description: Make the list of epmds that epmd_sweep asks, from an inventory
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Makes O(beamops.epmd.epmd_sweep#module:hosts) of M(beamops.epmd.epmd_sweep) from the variables of hosts.
   - The address is C(ansible_host), and the port C(epmd_port), by default 4369.

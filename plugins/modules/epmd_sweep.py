@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: epmd_sweep
 short_description: Ask the epmds of a whole fleet for their names, over the network
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Asks very many epmds at once which names they have, and says which are missing. Ten thousand take a few seconds.
   - Runs once, on the controller or on a host that reaches the others, and not on each host. It logs in nowhere.

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs on the controller, without a run: the progress of callback/fleet.py, and the filter, filter/fleet.py.
+"""What runs on the controller, without a run: callback/fleet.py (its progress), filter/fleet.py and filter/epmds.py.
 
 Not among the unit tests: code of the controller changes how `AnsibleModule` works in the same process. What else the
 callback prints is in test_glance.py.
@@ -17,8 +17,10 @@ from ansible.errors import AnsibleFilterError
 from ansible.plugins.callback.default import CallbackModule as Default
 
 from ansible_collections.beamops.epmd.plugins.callback.fleet import CallbackModule
-from ansible_collections.beamops.epmd.plugins.filter.fleet import FilterModule
+from ansible_collections.beamops.epmd.plugins.filter import epmds as of_epmds
+from ansible_collections.beamops.epmd.plugins.filter import fleet as of_fleet
 
+epmds = of_epmds.FilterModule().filters()["epmds"]
 TASK = SimpleNamespace(_uuid="look", run_once=False)
 
 
@@ -70,7 +72,7 @@ def test_progress_every_few_seconds() -> None:
 
 
 def test_the_filter_wants_results_by_host() -> None:
-    fleet = FilterModule().filters()["fleet"]
+    fleet = of_fleet.FilterModule().filters()["fleet"]
     lost = {"name": "vic@web1", "verdict": "missing", "registered": False}
     assert fleet({"web1": {"nodes": [lost]}})["limit"] == "web1"
     assert fleet({"web1": {"nodes": [lost]}}, "recover")["playbook"] == "recover"
@@ -78,3 +80,25 @@ def test_the_filter_wants_results_by_host() -> None:
         fleet([lost])
     with pytest.raises(AnsibleFilterError, match="knows no playbook 'sweep', but audit, recover"):
         fleet({}, "sweep")
+
+
+def test_only_the_hosts_of_the_play_are_asked() -> None:
+    hostvars = {"a": {"epmd_expected": ["vic"]}, "b": {"ansible_host": "192.0.2.2"}, "c": {}}
+    assert epmds(["a", "b"], hostvars) == [
+        {"name": "a", "host": "a", "port": 4369, "expected": ["vic"]},
+        {"name": "b", "host": "192.0.2.2", "port": 4369, "expected": None},
+    ]
+
+
+def test_the_last_audit_says_what_is_expected_where_no_variable_does() -> None:
+    nodes = [{"name": "vic@a", "epmd_port": 4369, "verdict": "registered", "namespace": None}]
+    audit = {"version": 1, "hosts": [{"host": host, "state": "well", "nodes": nodes} for host in "ab"]}
+    found = epmds(["a", "b", "c"], {"a": {}, "b": {"epmd_expected": []}, "c": {}}, audit)
+    assert {epmd["name"]: epmd["expected"] for epmd in found} == {"a": ["vic"], "b": [], "c": None}
+    with pytest.raises(AnsibleFilterError, match="run it again"):
+        epmds(["a"], {"a": {}}, {"version": 0})
+
+
+def test_a_variable_that_can_not_be_meant_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="epmd_expected of a is 'vic': give a list of names, \\[\\] for none"):
+        epmds(["a"], {"a": {"epmd_expected": "vic"}})
