@@ -17,9 +17,12 @@ from ansible.utils.display import Display
 
 from ..plugin_utils import _report
 from ..plugin_utils._failure import failed
-from ..plugin_utils._fleet import KINDS, glance, table
+from ..plugin_utils._fleet import KINDS, glance, swept, table
 
 display = Display()
+
+SWEEP = "sweep"
+"""The playbook that has one result for all hosts, and another playbook after it."""
 
 
 class ActionModule(ActionBase):
@@ -33,12 +36,18 @@ class ActionModule(ActionBase):
         _checked, given = self.validate_argument_spec(
             {
                 "results": {"type": "str", "required": True},
-                "playbook": {"type": "str", "choices": sorted(KINDS), "default": "audit"},
+                "playbook": {"type": "str", "choices": sorted([*KINDS, SWEEP]), "default": "audit"},
                 "report": {"type": "path"},
                 "is_last": {"type": "bool", "default": True},
             }
         )
         report, playbook = given["report"], given["playbook"]
+        if playbook == SWEEP:
+            # One for all hosts.
+            (result, *_same) = _results(given["results"], task_vars or {}).values()
+            display.display("\n".join(["", *swept(result)]))
+            display.display(f"\n{result['msg']}")
+            return {"changed": False, "msg": result["msg"], "_ansible_verbose_override": display.verbosity < 2}
         try:
             if report:
                 _report.check(report)

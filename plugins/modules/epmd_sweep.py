@@ -87,7 +87,7 @@ msg:
   description: What was found, in one line.
   returned: always
   type: str
-  sample: 412 epmds asked, 410 up, 1 refused, 1 timeout; 3 names are missing; look at 4 hosts
+  sample: 412 epmds asked, 410 up, 1 refused, 1 timeout; 3 names missing; 4 hosts to be looked at from inside
 reason:
   description: Why the module failed, in one word for programs. What is wrong with an epmd is a result, and no failure.
   returned: on failure, unless Ansible itself refuses the options
@@ -254,14 +254,21 @@ def report(found: list[tuple[Target, Answer]]) -> dict[str, t.Any]:
                 "msg": answer.msg,
             }
         )
-    told = ", ".join(
-        [f"{len(found)} epmds asked", *(f"{number} {state}" for state, number in states.items() if number)]
-    )
-    told += f"; missing names: {missed}; to be looked at: {len(look_at)} hosts"
+    parts = [
+        _number_of(len(found), "epmd") + " asked",
+        *(f"{number} {state}" for state, number in states.items() if number),
+    ]
+    told = [", ".join(parts), f"{_number_of(missed, 'name')} missing"]
+    if look_at:
+        told.append(f"{_number_of(len(look_at), 'host')} to be looked at from inside")
     if unknown:
-        told += f"; not known what to expect on {len(unknown)} hosts"
+        told.append(f"not known what to expect on {_number_of(len(unknown), 'host')}")
     lists = {"hosts": hosts, "look_at": list(look_at), "unknown": list(unknown)}
-    return {"msg": told, "states": states, **all_legible(lists)}
+    return {"msg": "; ".join(told), "states": states, **all_legible(lists)}
+
+
+def _number_of(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ options:
   playbook:
     description:
       - Whose words and whose idea of a failure are used. The files of the report have its name.
+      - V(sweep) shows the one result of M(beamops.epmd.epmd_sweep). It writes no report, and is never a failure.
     type: str
-    choices: [audit, recover, rehearse, restart_epmd]
+    choices: [audit, recover, rehearse, restart_epmd, sweep]
     default: audit
   report:
     description:

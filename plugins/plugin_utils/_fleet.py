@@ -124,9 +124,23 @@ def line(host: Record) -> str:
 
 def table(fleet: Record) -> list[str]:
     """The lines of a table: a row for each node, and one for each host that has none or could not be looked at."""
-    rows = [fleet["columns"]]
-    for host in fleet["hosts"]:
-        rows += [[host["host"], row["name"], row["verdict"], row["msg"]] for row in host["rows"]]
+    rows = [[host["host"], row["name"], row["verdict"], row["msg"]] for host in fleet["hosts"] for row in host["rows"]]
+    return _lines([fleet["columns"], *rows])
+
+
+def swept(result: Mapping[str, Any]) -> list[str]:
+    """The lines of a table about what `epmd_sweep` returned: a row for each epmd that has not all that is expected."""
+    rows = []
+    for epmd in _mappings(result.get("hosts")):
+        missing = f"missing: {', '.join(epmd['missing'])}" if epmd["missing"] else ""
+        if missing or epmd["state"] != "up":
+            words = "; ".join(filter(None, (epmd["msg"], missing)))
+            rows.append([epmd["name"], str(epmd["port"]), epmd["state"], words])
+    return _lines([["host", "port", "state", "what was heard"], *rows]) if rows else []
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of four columns, of which the last one is as long as it is."""
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return ["  ".join([*map(str.ljust, row, widths), row[3]]).rstrip() for row in rows]
 

@@ -52,8 +52,8 @@ def test_each_host_has_its_state_and_what_is_missing() -> None:
         "refused": 1,
     }
     assert result["msg"] == (
-        "5 epmds asked, 3 up, 1 refused, 1 malformed; missing names: 2; to be looked at: 3 hosts; "
-        "not known what to expect on 1 hosts"
+        "5 epmds asked, 3 up, 1 refused, 1 malformed; 2 names missing; 3 hosts to be looked at from inside; "
+        "not known what to expect on 1 host"
     )
     assert (result["changed"], result["at_once"]) == (False, 500)
 

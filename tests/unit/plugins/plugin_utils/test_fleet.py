@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.beamops.epmd.plugins.plugin_utils._fleet import KINDS, glance, line, table
+from ansible_collections.beamops.epmd.plugins.plugin_utils._fleet import KINDS, glance, line, swept, table
 
 
 def node(verdict: str = "registered", name: str | None = "vic@web1", **other: Any) -> dict[str, Any]:
@@ -249,3 +249,18 @@ def test_no_result_is_an_error(results: dict[str, Any], playbook: str) -> None:
     assert len(table(found)) > len(results)
     assert all(isinstance(line(host), str) for host in found["hosts"])
     assert results == before
+
+
+def test_of_a_sweep_only_what_is_wrong_is_shown() -> None:
+    def asked(name: str, state: str = "up", missing: Any = (), msg: str = "") -> dict[str, Any]:
+        return {"name": name, "port": 4369, "state": state, "missing": missing, "msg": msg}
+
+    unknown = asked("other", missing=None)
+    assert swept({"hosts": [asked("web1"), unknown]}) == []
+    lost = asked("web2", missing=["vic", "wim"])
+    down = asked("far", "timeout", ["vic"], "no answer within 10 s")
+    assert swept({"hosts": [asked("web1"), lost, down, unknown]}) == [
+        "host  port  state    what was heard",
+        "web2  4369  up       missing: vic, wim",
+        "far   4369  timeout  no answer within 10 s; missing: vic",
+    ]
