@@ -100,7 +100,8 @@ async def ask(target: Target, resolver: Resolver, seconds: float) -> Answer:
         if best.state == UP:
             return best
     resolver.forget(target.host)
-    return best
+    # Of the time of all addresses: that of one is a part.
+    return best._replace(msg=f"no answer within {seconds:.3g} s") if best.state == TIMEOUT else best
 
 
 async def runs(place: tuple[str, int], seconds: float) -> str:
@@ -134,7 +135,7 @@ async def _ask_there(address: Address, deadline: Deadline) -> Answer:
             with _Within(deadline.left()):
                 return Answer(UP, epmd.decode_names_reply(await _reply(address)), "", where)
         except TimedOut:
-            return Answer(TIMEOUT, {}, f"no answer within {deadline.seconds:.3g} s", where)
+            return Answer(TIMEOUT, {}, "no answer in time", where)
         except Refused as error:
             return Answer(REFUSED, {}, str(error), where)
         except ProtocolError as error:

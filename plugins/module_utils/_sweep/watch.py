@@ -162,8 +162,6 @@ class Watch:
             while True:
                 await self._until_due()
                 _when, _order, key, known = heapq.heappop(self._due)
-                if self._known.get(key) is not known:
-                    continue  # it was taken out of the list
                 await free.acquire()
                 task = asyncio.get_event_loop().create_task(self._look(key, known))
                 asked.add(task)
@@ -188,6 +186,8 @@ class Watch:
 
     async def _look(self, key: str, known: Known) -> None:
         """Ask one epmd, tell what follows, and put it into the order again."""
+        if self._known.get(key) is not known:
+            return  # it was taken out of the list
         target = self._targets[key]
         answer = await ask(target, self._resolver, self._options.timeout)
         if self._known.get(key) is not known:
