@@ -137,7 +137,7 @@ def test_a_misspelt_argument_ends_it_with_one_sentence(tmp_path: Path) -> None:
     rule = {"name": "rule", "condition": "event.epmd.heal == true", "action": {"print_event": {}}}
     rulebook.write_text(json.dumps([{"name": "set", "hosts": "all", "sources": [source], "rules": [rule]}]))
     inventory.write_text("localhost\n")
-    command = [TOOLS / "ansible-rulebook", "-r", str(rulebook), "-i", str(inventory)]
+    command = [str(TOOLS / "ansible-rulebook"), "-r", str(rulebook), "-i", str(inventory)]
     environment = {**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=120)
     output = done.stdout + done.stderr
