@@ -87,7 +87,7 @@ msg:
   description: What was found, in one line.
   returned: always
   type: str
-  sample: 412 epmds asked, 410 up, 1 refused, 1 timeout; 3 names are missing; look at 4 hosts
+  sample: "epmds asked: 412 (410 up, 1 refused, 1 timeout); names missing: 3; hosts to look at: 4"
 reason:
   description: Why the module failed, in one word for programs. What is wrong with an epmd is a result, and no failure.
   returned: on failure, unless Ansible itself refuses the options
@@ -254,12 +254,10 @@ def report(found: list[tuple[Target, Answer]]) -> dict[str, t.Any]:
                 "msg": answer.msg,
             }
         )
-    told = ", ".join(
-        [f"{len(found)} epmds asked", *(f"{number} {state}" for state, number in states.items() if number)]
-    )
-    told += f"; missing names: {missed}; to be looked at: {len(look_at)} hosts"
+    counted = ", ".join(f"{number} {state}" for state, number in states.items() if number)
+    told = f"epmds asked: {len(found)} ({counted}); names missing: {missed}; hosts to look at: {len(look_at)}"
     if unknown:
-        told += f"; not known what to expect on {len(unknown)} hosts"
+        told += f"; hosts where it is not known what to expect: {len(unknown)}"
     lists = {"hosts": hosts, "look_at": list(look_at), "unknown": list(unknown)}
     return {"msg": told, "states": states, **all_legible(lists)}
 

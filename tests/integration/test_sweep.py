@@ -46,14 +46,14 @@ def test_only_hosts_that_need_it_are_reached_over_ssh(tmp_path: Path) -> None:
 
         code, output, reached = sweep(fleet, tmp_path, "-e", expected, "--limit", "fine,well,odd")
         assert (code, reached) == (0, set()), output
-        assert "3 epmds asked, 3 up; missing names: 0; to be looked at: 0 hosts" in output
+        assert "epmds asked: 3 (3 up); names missing: 0; hosts to look at: 0" in output
 
         hosts["lost"].lose()
         hosts["gone"].run(["pkill", "-KILL", "epmd"])
         code, output, reached = sweep(fleet, tmp_path, "-e", expected)
         assert (code, reached) == (0, {"lost", "gone", "loop"}), output
-        assert "6 epmds asked, 4 up, 2 refused; missing names: 3; to be looked at: 3 hosts" in output
-        assert "3 of 6 hosts are looked at over ssh" in output
+        assert "epmds asked: 6 (4 up, 2 refused); names missing: 3; hosts to look at: 3" in output
+        assert "looked at over ssh: 3 of 6 hosts" in output
         rows = [" ".join(line.strip(' ",').split()) for line in output.splitlines()]
         assert "gone 4369 refused nothing listens there; missing: vic" in rows
         assert all("vic" in hosts[name].names() for name in ("lost", "gone", "fine"))

@@ -52,8 +52,8 @@ def test_each_host_has_its_state_and_what_is_missing() -> None:
         "refused": 1,
     }
     assert result["msg"] == (
-        "5 epmds asked, 3 up, 1 refused, 1 malformed; missing names: 2; to be looked at: 3 hosts; "
-        "not known what to expect on 1 hosts"
+        "epmds asked: 5 (3 up, 1 refused, 1 malformed); names missing: 2; hosts to look at: 3; "
+        "hosts where it is not known what to expect: 1"
     )
     assert (result["changed"], result["at_once"]) == (False, 500)
 
