@@ -42,6 +42,13 @@ from .sweep import slots
 
 Emit = Callable[[Event], Awaitable[None]]
 
+_LOST = {
+    "running": "its node runs on without the name",
+    "stopped": "its node does not run any more",
+    "unknown": "whether its node runs can't be seen from here",
+}
+_MOVED = "something still listens on the old port: two nodes may want this name"
+
 MAX_SHOWN = 100
 """Hosts that one event names."""
 
@@ -214,6 +221,7 @@ class Watch:
             return True
         port = event["was"] if event["type"] == MOVED else event["port"]
         event["node"] = await runs((address, port), PROBE_SECONDS) if port else "unknown"
+        event["msg"] = _MOVED if event["type"] == MOVED else _LOST[event["node"]]
         return bool(event["type"] == LOST or event["node"] == "running")
 
     def _pause(self, known: Known, answer: Answer, now: float) -> float:

@@ -108,6 +108,10 @@ def test_a_name_that_is_lost_and_comes_back_with_what_its_port_tells_of_the_node
             del names["vic"]
             stopped = (await next_of(queue))["epmd"]
             assert (stopped["type"], stopped["node"], stopped["heal"]) == ("lost", "stopped", False)
+            assert (event["epmd"]["msg"], stopped["msg"]) == (
+                "its node runs on without the name",
+                "its node does not run any more",
+            )
 
     with FakeServer(hang) as node:
         names = {"vic": node.port}
@@ -127,6 +131,7 @@ def test_a_node_that_is_restarted_with_another_port_is_no_event_and_one_that_sti
             names["vic"] = nodes[2].port
             moved = (await next_of(queue))["epmd"]
             assert (moved["type"], moved["was"], moved["port"]) == ("moved", nodes[1].port, nodes[2].port)
+            assert moved["msg"] == "something still listens on the old port: two nodes may want this name"
 
     with FakeServer(hang) as one, FakeServer(hang) as two, FakeServer(hang) as three:
         names = {"vic": one.port}
