@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import socket
 import subprocess
@@ -166,10 +167,16 @@ def end(name: str, deadline: Deadline, port: int | None = None) -> Ended:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface that nobody uses now. Errors: CannotStart.
+
+    It is below the kernel's range for outgoing connections: in that, a client that asks an epmd that is not there yet
+    might connect to itself, and so take its port.
+    """
+    for port in random.sample(range(10_000, 32_000), 200):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise CannotStart("no free port was found for the epmd of a scratch node: give epmd_port")
 
 
 def _epmds(name: str) -> list[_Epmd]:

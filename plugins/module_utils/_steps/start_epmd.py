@@ -137,14 +137,18 @@ def _by_hand(epmd: OwnEpmd, place: Place, deadline: Deadline) -> Way:
     before = set(searches.epmd_pids(epmd.port))
     programs.run_as_node(place, [*command, "-daemon"], epmd.environment, deadline, f"{epmd.program} -daemon")
 
+    def is_there() -> bool:
+        return bool(set(searches.epmd_pids(epmd.port)) - before or owners.addresses(epmd.port))
+
     def ended() -> str:
-        # It does not tell whether it listens: its exit code is 0, and it has no output any more.
-        if set(searches.epmd_pids(epmd.port)) - before or owners.addresses(epmd.port):
+        # It does not tell whether it listens: its exit code is 0, and it has no output any more. It forks twice, and
+        # one look may come too late for the first child and too early for the second.
+        if is_there() or is_there():
             return ""
         patience = Deadline(min(FOREGROUND_SECONDS, deadline.left()))
         said = programs.words_of(place, command, epmd.environment, patience, epmd.program)
         # One that was slow to begin may be there by now, and be why the other one ends.
-        if set(searches.epmd_pids(epmd.port)) - before or owners.addresses(epmd.port):
+        if is_there():
             return ""
         return f"epmd was started, but ended at once: {said or f'{epmd.program} does not say why'}"
 

@@ -295,6 +295,15 @@ def test_an_epmd_that_ends_at_once_says_why(host: Host, script: str, words: str 
     assert host.called == ["epmd -daemon", "epmd "]
 
 
+def test_an_epmd_that_is_about_to_fork_is_there(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look finds neither its first child nor the second. A second epmd could take its port."""
+    host.has("epmd")
+    looks = [[], [], [os.getpid()]]  # before it is started, then twice
+    monkeypatch.setattr(searches, "epmd_pids", lambda _port: looks.pop(0) if looks else [os.getpid()])
+    assert "does not answer" in host.refusal(vm(), Deadline(1))
+    assert host.called == ["epmd -daemon"]
+
+
 def test_an_epmd_that_ends_at_once_changes_nothing(host: Host) -> None:
     host.has("epmd")
     with FakeServer(node(rpc(lambda *_given: Atom("erl_epmd")), NodePeer("vic@web1"))) as peer:
