@@ -292,7 +292,7 @@ def _playbook(port: int, number: int, directory: Path) -> Table:
         command = ["ansible-playbook", "-i", str(inventory), playbook]
         return lambda: timed(lambda: _ansible(command, {}, seen, 1))
 
-    ways = {"nothing": way(str(nothing), "Hello world!"), "sweep": way("beamops.epmd.sweep", f"({number} up); ")}
+    ways = {"nothing": way(str(nothing), "Hello world!"), "sweep": way("beamops.epmd.sweep", f", {number} up; ")}
     samples = in_turns(1 if number < 1000 else 3, ways, warm_up=False)
     base, ours = samples["nothing"], samples["sweep"]
     row = Row({"healthy hosts": f"{number:,}"}, base, ours, ratios(base, ours))

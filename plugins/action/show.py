@@ -45,8 +45,7 @@ class ActionModule(ActionBase):
         if playbook == SWEEP:
             # One for all hosts.
             (result, *_same) = _results(given["results"], task_vars or {}).values()
-            display.display("\n".join(["", *swept(result)]))
-            display.display(f"\n{result['msg']}")
+            display.display("\n".join(["", *swept(result), *([""] if swept(result) else []), result["msg"]]))
             return {"changed": False, "msg": result["msg"], "_ansible_verbose_override": display.verbosity < 2}
         try:
             if report:
