@@ -22,7 +22,7 @@ from typing import IO, Callable, Sequence
 
 from .._deadline import Deadline
 from .._errors import CannotStart, EpmdError, InvalidOption, NotPermitted, TimedOut, in_words
-from .._host import ending, likeness, namespaces, owners, programs, rights, searches, vms
+from .._host import ending, likeness, namespaces, owners, programs, rights, searches, systemd, vms
 from .._host.ending import Running
 from .._host.epmd_units import NO_UNITS
 from .._host.likeness import Wanted
@@ -39,6 +39,9 @@ MOST = 8
 """Scratch nodes at once on a host: each has an Erlang VM with some 50 MiB."""
 
 POLL_SECONDS = 0.02
+
+SCOPE_SECONDS = 5
+"""How long systemd may take to move a process. One that it does not move ends with the login; nothing else is wrong."""
 
 # org.freedesktop.systemd1(5)
 _SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
@@ -316,7 +319,13 @@ def _get_a_scope(place: Place, deadline: Deadline) -> None:
     (KillUserProcesses=yes in logind.conf.) Before it has children, which would stay behind. Not by systemd-run(1): that
     would run with the environment of the node, as root. The scope goes with the process.
     """
-    pid = str(os.getpid())
-    scope = (f"beamops-scratch-{pid}.scope", "fail", "1", "PIDs", "au", "1", pid, "0")
+    pid = os.getpid()
+    name = f"beamops-scratch-{pid}.scope"
+    scope = (name, "fail", "1", "PIDs", "au", "1", str(pid), "0")
     with contextlib.suppress(EpmdError):
         programs.run(place, [*_START_TRANSIENT, *scope], deadline, "its scope could not be made")
+        # systemd has only noted it by then.
+        patience = Deadline(min(SCOPE_SECONDS, deadline.left()))
+        while systemd.unit_of(pid) != name:
+            patience.left()
+            time.sleep(POLL_SECONDS)

@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, InvalidOption, NotPermitted
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, likeness, namespaces
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, likeness, namespaces, programs
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import models, scratch
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.models import Model, NotRehearsed
@@ -102,9 +102,22 @@ def test_a_name_that_is_none(name: str) -> None:
         scratch.check_name(name)
 
 
+def test_a_process_that_gets_a_scope_waits_until_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it starts before that would stay behind, and end with the login or keep its unit from ending."""
+    own = f"beamops-scratch-{os.getpid()}.scope"
+    units = [own, "session-3.scope", "session-3.scope"]
+    monkeypatch.setattr(scratch.programs, "run", lambda *_given: "")
+    monkeypatch.setattr(scratch.systemd, "unit_of", lambda _pid: units.pop())
+    scratch._get_a_scope(programs.host(), Deadline(20))
+    assert units == []
+    # One that systemd does not move runs all the same.
+    monkeypatch.setattr(scratch.systemd, "unit_of", lambda _pid: "session-3.scope")
+    scratch._get_a_scope(programs.host(), Deadline(0.1))
+
+
 def test_only_a_process_with_the_mark_of_this_name_is_its_own() -> None:
     mark = {likeness.MARK: "mine", "ERL_EPMD_PORT": "40123"}
-    programs = [
+    processes = [
         ("beam.smp", mark),
         ("epmd", mark),
         ("beam.smp", {likeness.MARK: "yours"}),
@@ -113,7 +126,7 @@ def test_only_a_process_with_the_mark_of_this_name_is_its_own() -> None:
     ]
     with contextlib.ExitStack() as stack:
         own, daemon, *others = [
-            stack.enter_context(running(name, environment=environment))[0] for name, environment in programs
+            stack.enter_context(running(name, environment=environment))[0] for name, environment in processes
         ]
         assert [found.pid for found in scratch.running("mine")] == [own]
         ended = scratch.end("mine", Deadline(20))
