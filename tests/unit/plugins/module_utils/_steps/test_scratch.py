@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, InvalidOption, NotPermitted
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, likeness, namespaces, programs
+from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, likeness, namespaces, programs, systemd
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import models, scratch
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.models import Model, NotRehearsed
@@ -106,12 +106,12 @@ def test_a_process_that_gets_a_scope_waits_until_it_is_there(monkeypatch: pytest
     """What it starts before that would stay behind, and end with the login or keep its unit from ending."""
     own = f"beamops-scratch-{os.getpid()}.scope"
     units = [own, "session-3.scope", "session-3.scope"]
-    monkeypatch.setattr(scratch.programs, "run", lambda *_given: "")
-    monkeypatch.setattr(scratch.systemd, "unit_of", lambda _pid: units.pop())
+    monkeypatch.setattr(programs, "run", lambda *_given: "")
+    monkeypatch.setattr(systemd, "unit_of", lambda _pid: units.pop())
     scratch._get_a_scope(programs.host(), Deadline(20))
     assert units == []
     # One that systemd does not move runs all the same.
-    monkeypatch.setattr(scratch.systemd, "unit_of", lambda _pid: "session-3.scope")
+    monkeypatch.setattr(systemd, "unit_of", lambda _pid: "session-3.scope")
     scratch._get_a_scope(programs.host(), Deadline(0.1))
 
 
