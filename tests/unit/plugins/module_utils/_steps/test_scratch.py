@@ -17,7 +17,13 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, InvalidOption, NotPermitted
-from ansible_collections.beamops.epmd.plugins.module_utils._host import command_line, likeness, namespaces, programs, systemd
+from ansible_collections.beamops.epmd.plugins.module_utils._host import (
+    command_line,
+    likeness,
+    namespaces,
+    programs,
+    systemd,
+)
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import Vm
 from ansible_collections.beamops.epmd.plugins.module_utils._steps import models, scratch
 from ansible_collections.beamops.epmd.plugins.module_utils._steps.models import Model, NotRehearsed
