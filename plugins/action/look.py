@@ -8,8 +8,8 @@ https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#action
 
 from __future__ import annotations
 
-import datetime
 import re
+import time
 from typing import Any
 
 from ansible import constants
@@ -17,6 +17,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..module_utils._words import in_iso
 from ..plugin_utils import _report
 from ..plugin_utils._failure import failed
 from ..plugin_utils._fleet import KINDS, TROUBLE, glance, line
@@ -79,7 +80,7 @@ class ActionModule(ActionBase):
                 "failed": bool(result.get("failed")),
                 "unreachable": bool(result.get("unreachable")),
                 "tolerated": given["tolerated"],
-                "at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "at": in_iso(time.time()),
             },
             "_ansible_verbose_override": display.verbosity < 2,
         }

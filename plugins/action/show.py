@@ -8,13 +8,14 @@ https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#action
 
 from __future__ import annotations
 
-import datetime
+import time
 from typing import Any
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..module_utils._words import in_iso
 from ..plugin_utils import _report
 from ..plugin_utils._failure import failed
 from ..plugin_utils._fleet import KINDS, glance, swept, table
@@ -45,7 +46,8 @@ class ActionModule(ActionBase):
         if playbook == SWEEP:
             # One for all hosts.
             (result, *_same) = _results(given["results"], task_vars or {}).values()
-            display.display("\n".join(["", *swept(result), *([""] if swept(result) else []), result["msg"]]))
+            lines = swept(result)
+            display.display("\n".join(["", *lines, *([""] if lines else []), result["msg"]]))
             return {"changed": False, "msg": result["msg"], "_ansible_verbose_override": display.verbosity < 2}
         try:
             if report:
@@ -53,7 +55,7 @@ class ActionModule(ActionBase):
             fleet = glance(
                 _results(given["results"], task_vars or {}),
                 playbook,
-                made=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                made=in_iso(time.time()),
                 check=bool(self._task.check_mode),
                 inventory=[str(source) for source in (task_vars or {}).get("ansible_inventory_sources") or ()],
             )

@@ -82,7 +82,7 @@ attributes:
       - With O(like_nodes), what an earlier run has left is ended first.
 """
 
-    FACTS = r"""
+    READ_ONLY = r"""
 options: {}
 attributes:
   check_mode:
@@ -92,6 +92,11 @@ attributes:
     support: N/A
     details:
       - This action does not modify state.
+"""
+
+    FACTS = r"""
+options: {}
+attributes:
   facts:
     description: Action returns an C(ansible_facts) dictionary that will update existing host facts.
     support: full
@@ -100,13 +105,6 @@ attributes:
     SWEEP = r"""
 options: {}
 attributes:
-  check_mode:
-    details:
-      - This action does not modify state.
-  diff_mode:
-    support: N/A
-    details:
-      - This action does not modify state.
   platform:
     platforms: posix
 """

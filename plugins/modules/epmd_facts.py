@@ -16,6 +16,7 @@ description:
   - The role P(beamops.epmd.ensure_registered#role) leaves the same facts behind. No need to run both.
 extends_documentation_fragment:
   - beamops.epmd._attributes
+  - beamops.epmd._attributes.read_only
   - beamops.epmd._attributes.facts
 requirements:
   - psutil 5.4 or newer on the target, only where its kernel does not list its sockets (C(sock_diag), which gVisor and

@@ -183,6 +183,7 @@ from ..module_utils._steps import models, scratch
 from ..module_utils._steps.models import Model
 from ..module_utils._steps.records import NOT_APPLICABLE, UNIDENTIFIED
 from ..module_utils._steps.scratch import Scratch
+from ..module_utils._words import number_of
 
 MAX_LIFETIME = 86400
 
@@ -272,8 +273,7 @@ def _start_like(given: dict[str, t.Any]) -> dict[str, t.Any]:
     count = sum(not each.reason for each in started)
     return {
         "changed": bool(count or ended.nodes or ended.epmds),
-        "msg": f"{count} scratch node{'' if count == 1 else 's'} started, for {len(nodes)} Erlang VM"
-        f"{'' if len(nodes) == 1 else 's'}",
+        "msg": f"{number_of(count, 'scratch node')} started, for {number_of(len(nodes), 'Erlang VM')}",
         "scratch_nodes": [each._asdict() for each in [*started, *left_out]],
         "ended": ended.nodes + ended.epmds,
     }

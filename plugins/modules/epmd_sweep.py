@@ -17,6 +17,7 @@ description:
     exactly the hosts that need that.
 extends_documentation_fragment:
   - beamops.epmd._attributes
+  - beamops.epmd._attributes.read_only
   - beamops.epmd._attributes.sweep
 options:
   hosts:
@@ -200,6 +201,7 @@ from ..module_utils._legible import all_legible
 from ..module_utils._sweep import sweep
 from ..module_utils._sweep.ask import STATES, UP, Answer
 from ..module_utils._sweep.hosts import Target, compare, targets
+from ..module_utils._words import number_of
 
 
 def main() -> None:
@@ -255,20 +257,16 @@ def report(found: list[tuple[Target, Answer]]) -> dict[str, t.Any]:
             }
         )
     parts = [
-        _number_of(len(found), "epmd") + " asked",
+        number_of(len(found), "epmd") + " asked",
         *(f"{number} {state}" for state, number in states.items() if number),
     ]
-    told = [", ".join(parts), f"{_number_of(missed, 'name')} missing"]
+    told = [", ".join(parts), f"{number_of(missed, 'name')} missing"]
     if look_at:
-        told.append(f"{_number_of(len(look_at), 'host')} to be looked at from inside")
+        told.append(f"{number_of(len(look_at), 'host')} to be looked at from inside")
     if unknown:
-        told.append(f"not known what to expect on {_number_of(len(unknown), 'host')}")
+        told.append(f"not known what to expect on {number_of(len(unknown), 'host')}")
     lists = {"hosts": hosts, "look_at": list(look_at), "unknown": list(unknown)}
     return {"msg": "; ".join(told), "states": states, **all_legible(lists)}
-
-
-def _number_of(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 if __name__ == "__main__":

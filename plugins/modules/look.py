@@ -16,6 +16,8 @@ description:
     do not fail the task. They are results like any other, so that a play goes on, and ends with one table.
   - Prints one line for a host that needs somebody, and nothing for the others.
   - It is what the playbooks of this collection run on each host. M(beamops.epmd.show) is the task after it.
+extends_documentation_fragment:
+  - beamops.epmd._look
 options:
   module:
     description:
@@ -27,27 +29,6 @@ options:
       - The options of the module.
     type: dict
     default: {}
-  playbook:
-    description:
-      - Whose words and whose idea of a failure are used.
-    type: str
-    choices: [audit, recover, rehearse, restart_epmd]
-    default: audit
-  tolerated:
-    description:
-      - Whether a lost node is no failure.
-    type: bool
-    default: false
-  fails_for:
-    description:
-      - Reasons of a module (its C(reason)) for which the task does fail, so that C(rescue) can do something about it.
-    type: list
-    elements: str
-    default: []
-  report:
-    description:
-      - A directory on the controller. If it can't be written, nothing is done on the host.
-    type: path
 seealso:
   - plugin: beamops.epmd.fleet
     plugin_type: filter

@@ -17,6 +17,8 @@ description:
   - Otherwise it is as M(beamops.epmd.look), and M(beamops.epmd.show) is the task after it.
   - With C(-v), each step is shown.
   - It is what the playbook C(beamops.epmd.rehearse) runs on each host.
+extends_documentation_fragment:
+  - beamops.epmd._look
 options:
   module:
     description:
@@ -29,27 +31,6 @@ options:
         steps.
     type: dict
     default: {}
-  playbook:
-    description:
-      - Whose words and whose idea of a failure are used. V(rehearse) is the one for this.
-    type: str
-    choices: [audit, recover, rehearse, restart_epmd]
-    default: audit
-  tolerated:
-    description:
-      - As M(beamops.epmd.look) has it.
-    type: bool
-    default: false
-  fails_for:
-    description:
-      - As M(beamops.epmd.look) has it.
-    type: list
-    elements: str
-    default: []
-  report:
-    description:
-      - A directory on the controller. If it can't be written, nothing is done on the host.
-    type: path
 seealso:
   - module: beamops.epmd.epmd_scratch
     description: Starts and ends the scratch nodes.
@@ -91,24 +72,39 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The line about a host on which the recovery would not work. Empty for others.
+  description: Why the recovery would not work on this host. Empty where it would.
   returned: always
   type: str
-  sample: "web1: rabbit@web1: would not work: no cookie at /var/lib/rabbitmq/.erlang.cookie"
+  sample: no cookie at /var/lib/rabbitmq/.erlang.cookie
 needs_somebody:
   description: Whether a person has to do something.
   returned: always
   type: bool
   sample: true
-result:
-  description:
-    - In C(rows) an entry for each node of the host, with C(name), C(verdict) and C(msg). C(failed) if one of them would
-      not come back.
+rows:
+  description: An entry for each node of the host.
+  returned: unless the host could not be asked
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The node.
+      returned: always
+      type: str
+      sample: rabbit@web1
+    verdict:
+      description: V(would work), V(would not work) or V(not rehearsed).
+      returned: always
+      type: str
+      sample: would work
+    msg:
+      description: How it was brought back, or why it would not be.
+      returned: always
+      type: str
+      sample: "user rabbitmq, Erlang /usr/lib/erlang/erts-13.1.5/bin: epmd was started; registered"
+looked:
+  description: As M(beamops.epmd.look) returns it.
   returned: always
   type: dict
-seen:
-  description: When this was, in UTC by the clock of the controller.
-  returned: always
-  type: str
-  sample: "2026-11-27T03:31:07Z"
+  sample: {"failed": false, "unreachable": false, "tolerated": false, "at": "2026-11-27T03:31:07Z"}
 """

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..module_utils._legible import all_legible, legible
+from ..module_utils._words import number_of
 
 VERSION = 1
 """Of what `glance` returns. A new key does not change it; a key that goes, or means something else, does."""
@@ -306,7 +307,7 @@ def _is_public(address: str) -> bool:
 
 def _unidentified(hosts: Sequence[Record]) -> str:
     number = sum(node["verdict"] == "unidentified" for host in hosts for node in host["nodes"])
-    return f"{_number_of(number, 'node')} could not be identified" if number else ""
+    return f"{number_of(number, 'node')} could not be identified" if number else ""
 
 
 def _troubles(hosts: Sequence[Record]) -> str:
@@ -315,7 +316,7 @@ def _troubles(hosts: Sequence[Record]) -> str:
     for state, (one, several) in TROUBLE.items():
         number = _in_state(hosts, state)
         if number:
-            subject = _number_of(number, "host") if not parts else str(number)
+            subject = number_of(number, "host") if not parts else str(number)
             parts.append(f"{subject} {one if number == 1 else several}")
     return ", ".join(parts)
 
@@ -348,10 +349,6 @@ def _command(limit: str, inventory: Sequence[str]) -> str:
     return shlex.join(["ansible-playbook", *sources, "beamops.epmd.recover", "--limit", limit])
 
 
-def _number_of(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
@@ -381,7 +378,7 @@ def _facts(result: Mapping[str, Any]) -> Mapping[str, Any]:
 def _where(hosts: Sequence[Record], test: Callable[[Record], bool]) -> tuple[int, str]:
     """How many nodes are such, and on how many hosts, in words."""
     found = [sum(map(test, host["nodes"])) for host in hosts]
-    return sum(found), f"on {sum(map(bool, found))} of {_number_of(len(hosts), 'host')}"
+    return sum(found), f"on {sum(map(bool, found))} of {number_of(len(hosts), 'host')}"
 
 
 def _all_is_well(hosts: Sequence[Record], tense: str) -> str:
@@ -390,23 +387,23 @@ def _all_is_well(hosts: Sequence[Record], tense: str) -> str:
     if not looked_at:
         return ""
     if not nodes:
-        return f"no Erlang node was found on {_number_of(looked_at, 'host')}"
-    return f"no node {tense} lost: {_number_of(nodes, 'node')} on {_number_of(looked_at, 'host')}"
+        return f"no Erlang node was found on {number_of(looked_at, 'host')}"
+    return f"no node {tense} lost: {number_of(nodes, 'node')} on {number_of(looked_at, 'host')}"
 
 
 def _audit(hosts: Sequence[Record], _check: bool) -> str:
     lost, where = _where(hosts, is_lost)
     nodes, _anywhere = _where(hosts, lambda _node: True)
-    return f"{lost} of {_number_of(nodes, 'node')} {_are(lost)} lost, {where}" if lost else _all_is_well(hosts, "is")
+    return f"{lost} of {number_of(nodes, 'node')} {_are(lost)} lost, {where}" if lost else _all_is_well(hosts, "is")
 
 
 def _recover(hosts: Sequence[Record], check: bool) -> str:
     changed, where = _where(hosts, lambda node: bool(node["changed"]))
     lost, where_lost = _where(hosts, lambda node: is_lost(node) and not node["changed"])
     were = "would be" if check else "was" if changed == 1 else "were"
-    parts = [f"{_number_of(changed, 'node')} {were} registered again, {where}"] if changed else []
+    parts = [f"{number_of(changed, 'node')} {were} registered again, {where}"] if changed else []
     if lost:
-        parts.append(f"{_number_of(lost, 'node')} {_are(lost)} still lost, {where_lost}")
+        parts.append(f"{number_of(lost, 'node')} {_are(lost)} still lost, {where_lost}")
     return "; ".join(parts) or _all_is_well(hosts, "was")
 
 
@@ -414,7 +411,7 @@ def _restart(hosts: Sequence[Record], check: bool) -> str:
     replaced = sum(row["verdict"].endswith("replaced") for host in hosts for row in host["rows"])
     alone = sum(row["verdict"] == "left alone" for host in hosts for row in host["rows"])
     were = "would be" if check else "was"
-    parts = [f"epmd {were} replaced on {replaced} of {_number_of(len(hosts), 'host')}"]
+    parts = [f"epmd {were} replaced on {replaced} of {number_of(len(hosts), 'host')}"]
     if alone:
         parts.append(f"{'is' if check else 'was'} as it should be on {alone}")
     return " and ".join(parts)
@@ -436,7 +433,7 @@ def _rehearse(hosts: Sequence[Record], check: bool) -> str:
         sum(any(row["verdict"] in verdicts for row in host["rows"]) for host in hosts)
         for verdicts in (["would work"], ["would not work"], ["not rehearsed", "no node"])
     )
-    parts = [f"would work on {would} of {_number_of(len(hosts), 'host')}"]
+    parts = [f"would work on {would} of {number_of(len(hosts), 'host')}"]
     parts += [f"would not on {would_not}"] if would_not else []
     parts += [f"was not tried on {not_tried}"] if not_tried else []
     return f"the recovery {', and '.join(filter(None, [', '.join(parts[:-1]), parts[-1]]))}"

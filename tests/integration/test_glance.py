@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a terminal and a report show of a fleet with hosts in trouble, with the oldest and the newest ansible-core.
 
-For the actions and the callback: action/look.py and action/show.py with their documentation in modules/look.py and
-modules/show.py, plugin_utils/_failure.py, callback/fleet.py.
+For the actions and the callback: action/look.py and action/show.py with their documentation in modules/look.py,
+modules/show.py and doc_fragments/_look.py, plugin_utils/_failure.py, callback/fleet.py.
 """
 
 from __future__ import annotations

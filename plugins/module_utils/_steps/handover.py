@@ -26,6 +26,7 @@ from .._record import Record
 from .._wire import epmd as epmd_protocol
 from .._wire import epmd_client
 from .._wire.epmd_client import Daemon, State, Table
+from .._words import number_of
 from . import daemons, diagnose, observe, own_unit, prove, repair, report, tables
 from .own_unit import Old, Owner
 from .prove import Attempt
@@ -444,7 +445,7 @@ def _where(owner: Owner, ready: Sequence[_Ready], port: int) -> Daemon:
 
 
 def _listed(names: Collection[str]) -> str:
-    return f"{len(names)} name{'' if len(names) == 1 else 's'} ({', '.join(sorted(names))})" if names else "no name"
+    return f"{number_of(len(names), 'name')} ({', '.join(sorted(names))})" if names else "no name"
 
 
 def _gaps(gaps: dict[str, float]) -> str:

@@ -12,8 +12,9 @@ from typing import Any, Sequence
 
 from .._errors import InvalidOption
 from .._limits import RECOVERY_SECONDS
+from .._words import in_iso, number_of
 from .ask import REFUSED
-from .known import EPMD_DOWN, LOST, Event, in_iso
+from .known import EPMD_DOWN, LOST, Event
 
 CALL = "call"
 
@@ -73,7 +74,7 @@ class Healing:
             return []
         self.called = {name: when for name, when in self.called.items() if now - when < self._within}
         self.called[whose] = now
-        times = f"{number} time{'' if number == 1 else 's'} within {self._within:g} s"
+        times = f"{number_of(number, 'time')} within {self._within:g} s"
         if not whose:
             msg = f"recover was run {times}, the limit for the fleet; {host} is left alone, and so is what is lost next"
             return [_call(now, host, "fleet_limit", msg)]

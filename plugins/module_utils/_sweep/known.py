@@ -13,11 +13,11 @@ seen cannot be told from one on loopback: nothing is said of it, either.
 
 from __future__ import annotations
 
-import datetime
 from typing import Any, Dict
 
 from .._errors import InvalidOption
 from .._limits import FORGOTTEN_SECONDS
+from .._words import in_iso
 from .ask import UP, Answer
 from .hosts import Target, compare
 
@@ -184,8 +184,3 @@ def _event(kind: str, target: Target, now: float, since: float, **more: Any) -> 
         "seconds": round(now - since, 1),
         **more,
     }
-
-
-def in_iso(seconds: float) -> str:
-    """A time in ISO 8601, in UTC."""
-    return datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

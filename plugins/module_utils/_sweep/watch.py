@@ -32,11 +32,12 @@ from .._limits import (
     SOON_SECONDS,
 )
 from .._record import Record
+from .._words import in_iso, number_of
 from . import state_file
 from .ask import REFUSED, UP, Answer, ask, runs
 from .healing import Healing, curable
 from .hosts import Target, targets, targets_of_inventory
-from .known import EPMD, LOST, MOVED, Event, Known, in_iso
+from .known import EPMD, LOST, MOVED, Event, Known
 from .resolve import Resolver
 from .sweep import slots
 
@@ -242,7 +243,8 @@ class Watch:
         self._first_round = False
         silent = sorted({target.name for key, target in self._targets.items() if not self._known[key].seen})
         if silent:
-            msg = f"{len(silent)} hosts did not answer, and are not watched until they do: epmd may listen on loopback"
+            number = number_of(len(silent), "host")
+            msg = f"{number} did not answer (epmd may listen on loopback): watched from the first answer on"
             await self._tell(_news("unwatched", self._now(), msg, hosts=silent[:MAX_SHOWN], number=len(silent)))
 
     async def _tell(self, event: Event) -> None:
