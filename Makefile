@@ -9,7 +9,7 @@ tools = tests/toolchain
 run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test test-all prepare lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
+.PHONY: help demo test test-all prepare prepare-all lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
 	browser picture molecule docs fuzz bench bench-smallest import build requirements clean FORCE
 
 help: ## list the targets
@@ -23,12 +23,18 @@ test: ## lint, sanity, unit, docs, browser, integration and molecule, the cheap 
 	@python3 $(tools)/leftovers.py $(tools)/stages 'prepare lint sanity unit docs browser' 'integration molecule'
 	@echo '== test: lint, sanity, unit, docs, browser, integration and molecule passed'
 
-test-all: lint sanity-all import unit-all docs browser integration-all molecule bench-smallest ## the same with every ansible-core, Python and OTP; writes tables of the docs
-	@echo '== test-all: lint, sanity-all, import, unit-all, docs, browser, integration-all, molecule and bench-smallest passed'
+test-all: ## the same with every ansible-core, Python and OTP; takes an hour or more; writes tables of the docs
+	@python3 $(tools)/leftovers.py $(tools)/stages --record test-all prepare-all 'lint browser import' 'sanity-all unit-all' \
+		'integration-all molecule' 'bench-smallest docs'
+	@echo '== test-all: every stage passed'
 
 prepare: ## what integration and molecule need: Erlangs, root file systems, Debian's packages
 	@echo "== prepare: Erlangs, root file systems and Debian's packages"
 	@$(tools)/prepare $(few_otps)
+
+prepare-all: ## the same for test-all
+	@echo "== prepare-all: all Erlangs, root file systems, Pythons and controllers, and Debian's packages"
+	@BEAMOPS_PYTHONS='$(pythons)' BEAMOPS_CORES='$(cores)' $(tools)/prepare $(otps)
 
 lint: ## style, types, imports and metadata, from the source alone
 	@echo '== lint: style, types, imports and metadata, from the source alone'
