@@ -100,6 +100,32 @@ def test_without_options_every_node_is_recovered(otp: Otp, epmd: Epmd, register:
         assert not register().changed
 
 
+# What net_kernel has told the process, in its order.
+TOLD = """
+    [{What, proplists:get_value(node_type, Info)}
+        || {What, _Node, Info} <- element(2, process_info(self(), messages)), lists:member(What, [nodeup, nodedown])]
+"""
+
+
+def test_a_node_sees_two_short_hidden_connections_at_most(epmd: Epmd, node: Node, register: Register) -> None:
+    """Of which one ends at the challenge: the node counts what it accepts, and which of that becomes a connection."""
+    accept = "{inet_tcp_dist, accept_connection, 5}"
+    node.eval(f"1 = erlang:trace_pattern({accept}, true, [local, call_count])")
+    node.eval("ok = net_kernel:monitor_nodes(true, [{node_type, all}])")
+
+    def accepted() -> int:
+        return int(node.eval(f"element(2, erlang:trace_info({accept}, call_count))"))
+
+    assert not register(name="vic").changed
+    assert accepted() == 1
+    lose(epmd, node)
+    assert register(name="vic").changed
+    told: list[str] = []
+    wait_until(lambda: node.eval(f"length({TOLD})") == "2", "the node to see the connection end")
+    assert node.eval(TOLD) == "[{nodeup,hidden},{nodedown,hidden}]"
+    assert accepted() == 3
+
+
 RUNS = int(os.environ.get("BEAMOPS_RUNS", "100"))
 """How many runs have to leave no trace; `make test-all` does 1,000."""
 
