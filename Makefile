@@ -7,10 +7,11 @@ include tests/versions.mk
 
 tools = tests/toolchain
 run = $(tools)/run
+reports = $(CURDIR)/tests/output/reports
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
 .PHONY: help demo test test-all prepare prepare-all lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
-	browser picture molecule docs fuzz bench bench-smallest import build requirements clean FORCE
+	promises browser picture molecule docs fuzz bench bench-smallest import build requirements clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -24,8 +25,9 @@ test: ## lint, sanity, unit, docs, browser, integration and molecule, the cheap 
 	@echo '== test: lint, sanity, unit, docs, browser, integration and molecule passed'
 
 test-all: ## the same with every ansible-core, Python and OTP; takes an hour or more; writes tables of the docs
-	@python3 $(tools)/leftovers.py $(tools)/stages --record test-all prepare-all 'lint browser import' 'sanity-all unit-all' \
-		'integration-all molecule' 'bench-smallest docs'
+	@rm -rf '$(reports)' && mkdir -p '$(reports)'
+	@BEAMOPS_JUNIT='$(reports)' python3 $(tools)/leftovers.py $(tools)/stages --record test-all prepare-all \
+		'lint browser import' 'sanity-all unit-all' 'integration-all molecule' bench-smallest promises docs
 	@echo '== test-all: every stage passed'
 
 prepare: ## what integration and molecule need: Erlangs, root file systems, Debian's packages
@@ -73,6 +75,10 @@ integration: ## pytest tests/integration, with real nodes of some releases of OT
 integration-all: ## the same with OTP 29 and more Pythons; writes tables of the docs
 	@echo '== integration-all: real nodes of all releases of OTP on private hosts'
 	@BEAMOPS_EVERY_RELEASE=yes BEAMOPS_RUNS=1000 BEAMOPS_BOOTED='$(otps)' BEAMOPS_PYTHONS='$(pythons)' BEAMOPS_CORES='$(cores)' BEAMOPS_TABLES='$(CURDIR)/docs/docsite/rst' $(tools)/integration $(otps)
+
+promises: ## write the page of what is promised from the reports that test-all left
+	@echo '== promises: what is promised, and how many tests stand behind it'
+	@$(run) unit python '$(CURDIR)/$(tools)/promises.py' '$(reports)'
 
 browser: ## pytest tests/browser: the page of a fleet in a real browser, and its report for programs
 	@echo '== browser: the page of a fleet in a real browser, and its report for programs'
