@@ -24,6 +24,7 @@ import psutil
 from ._node import Node
 from ._otp import Otp
 from ._process import Closable, LabError, completed, end, spawn, wait_until
+from ._reached import reached_by
 
 DOCKER = ("mount", "uts", "ipc", "net", "pid")
 """The namespaces that a container usually has, as options of unshare(1)."""
@@ -181,6 +182,10 @@ class Container(Closable):
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside; its standard output includes standard error."""
         return completed(self.command(words, user, env), seconds=seconds)
+
+    def reached_from(self, directory: Path) -> dict[str, str]:
+        """The variables by which Ansible reaches it, as root, by a program in this directory."""
+        return reached_by(self.command([]), directory)
 
     def spawn(self, words: Sequence[str | Path], user: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a process inside, which ends with the container."""
