@@ -237,7 +237,7 @@ def test_a_bare_debian(otp: Otp, register: Register, saw: Saw) -> None:
 
 @NEWEST
 def test_half_a_python_is_named(otp: Otp, tmp_path: Path) -> None:
-    """Debian's python3-minimal alone, as a small image has it. No module of Ansible runs with it; the audit says why."""
+    """Debian's python3-minimal alone, as a small image has it: no module of Ansible runs, and the audit says why."""
     with Container(system(otp.release)) as box:
         packages = box.run(["dpkg-query", "-W", "-f", "${Package}\n", "python3*", "libpython3*"]).stdout.split()
         half = [name for name in packages if not name.endswith("-minimal")]

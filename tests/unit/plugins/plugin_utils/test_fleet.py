@@ -48,7 +48,7 @@ BARE = {"failed": True, "rc": 127, "module_stderr": "/bin/sh: 1: /usr/bin/python
 HALF = {
     "failed": True,
     "rc": 1,
-    "module_stderr": "Traceback (most recent call last):\r\n  File \"<stdin>\", line 107, in <module>\r\n"
+    "module_stderr": 'Traceback (most recent call last):\r\n  File "<stdin>", line 107, in <module>\r\n'
     "    import shutil\r\nModuleNotFoundError: No module named 'shutil'\r\n",
     "msg": "MODULE FAILURE\nSee stdout/stderr for the exact error",
 }
