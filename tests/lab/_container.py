@@ -43,6 +43,7 @@ mount -t overlay -o lowerdir="$SYSTEM",upperdir=changes,workdir=work overlay roo
 cd root
 mount -t proc proc proc
 mount -t tmpfs -o mode=755 tmpfs dev
+mkdir -m 1777 dev/shm
 for device in null zero full random urandom; do
     : >dev/$device
     mount --bind /dev/$device dev/$device

@@ -80,9 +80,7 @@ def run_payload(
 
 def _run(command: list[str], payload: bytes, arguments: dict[str, Any], environment: dict[str, str]) -> tuple[str, int]:
     """The output and the exit code of a payload, run by this command."""
-    program = payload.replace(
-        repr(_ARGUMENTS).encode(), repr(json.dumps({"ANSIBLE_MODULE_ARGS": arguments})).encode()
-    )
+    program = payload.replace(repr(_ARGUMENTS).encode(), repr(json.dumps({"ANSIBLE_MODULE_ARGS": arguments})).encode())
     settings = {**os.environ, **environment}
     done = subprocess.run(command, check=False, env=settings, input=program, capture_output=True, timeout=120)
     return (done.stdout or done.stderr).decode(), done.returncode
