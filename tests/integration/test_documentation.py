@@ -242,7 +242,7 @@ class Installed(Stage):
         self.elsewhere = (
             (r"ansible-galaxy collection install beamops.epmd", "tests don't download from Galaxy", install),
             (r"(ansible .*)-m (epmd_.*)", "that name is for a checkout, as the page says", "{0}-m beamops.epmd.{1}"),
-            (r"make .*", "there is no checkout", ""),
+            (r"make\b.*", "there is no checkout", ""),
             *ELSEWHERE,
         )
         super().__init__(otp, directory)
@@ -498,7 +498,8 @@ def test_every_command_runs_as_it_is_printed(name: str, stage: Stage, request: p
 def test_the_execution_environment_has_nothing_else(artifact: Path, tmp_path: Path) -> None:
     with Environment(artifact, tmp_path) as environment:
         listed = json.loads(environment.run(["ansible-galaxy", "collection", "list", "--format", "json"]).stdout)
-        assert [list(collections) for collections in listed.values()] == [["beamops.epmd"]]
+        found = {name for collections in listed.values() for name in collections}
+        assert found - {"ansible._protomatter"} == {"beamops.epmd"}  # the former is a part of ansible-core
         assert "/usr/lib/python3/dist-packages/ansible" in environment.run(["ansible", "--version"]).stdout
         assert not (environment.root / str(CHECKOUT).lstrip("/")).exists()
 

@@ -44,7 +44,8 @@ def test_it_fails_where_the_collection_does(otp: Otp, tmp_path: Path) -> None:
     """It builds the artifact itself here, as a person has it do."""
     with Container(system(otp.release)) as box:
         # Half a Python: that of the shell script starts, and none of Ansible's.
-        (box.root / "usr/lib/python3.13/json/__init__.py").write_text("raise ImportError('half')")
+        for path in box.root.glob("usr/lib/python3.*/json/__init__.py"):
+            path.write_text("raise ImportError('half')")
         code, lines = summary(box, tmp_path)
         assert code == 1, lines
         assert re.fullmatch(r"0 passed, 2 failed", lines[-1]), lines

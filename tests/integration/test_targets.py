@@ -78,8 +78,13 @@ def find_targets(version: str) -> list[Target]:
     return found
 
 
-def find_controller(core: str) -> Path:
-    """The folder with the `ansible` and the `python` of this version of ansible-core."""
+def find_controller(core: str) -> dict[str, str]:
+    """The environment in which `ansible` is this version of ansible-core."""
+    return {"PATH": f"{_programs(core)}:{os.environ['PATH']}"}
+
+
+def _programs(core: str) -> Path:
+    """The folder with its `ansible` and its `python`."""
     home = next((home for version, home in CONTROLLERS.items() if version.startswith(f"{core}.")), "")
     if not home:
         pytest.skip(f"this machine has no CPython for ansible-core {core}")
@@ -100,7 +105,7 @@ class OnTarget:
         self._psutil = psutil
         # The ansible-core of all other tests is too new for it.
         too_old = target.python.startswith("3.7.")
-        self._controller = str(find_controller("2.17") / "python") if too_old else sys.executable
+        self._controller = str(_programs("2.17") / "python") if too_old else sys.executable
 
     def __call__(self, *flags: str, module: str = "epmd_register", **options: Any) -> Run:
         settings = {"PYTHONPATH": str(self._directory)}
@@ -254,8 +259,7 @@ def test_half_a_python_is_named(otp: Otp, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("core", CORES)
 def test_every_controller(core: str, ad_hoc: AdHoc, saw: Saw) -> None:
-    controller = {"PATH": f"{find_controller(core)}:{os.environ['PATH']}"}
-    otp = Otp.of(RELEASE)
+    controller, otp = find_controller(core), Otp.of(RELEASE)
     target = next(target for target in TARGETS if not target.python.startswith(("3.7.", "3.8.")))
     flags = ["-e", f"ansible_python_interpreter={target.program}"]
     with otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as node:

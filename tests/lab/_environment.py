@@ -40,8 +40,8 @@ class Environment(Container):
             inside = self.root / str(shared).lstrip("/")
             inside.mkdir(parents=True)
             subprocess.run(["mount", "--bind", shared, inside], check=True, timeout=30)
-            install = ["ansible-galaxy", "collection", "install", "--offline", "-p", COLLECTIONS, self.artifact]
-            done = self.run(install)
+            install = ["ansible-galaxy", "collection", "install", "--offline", "-p", COLLECTIONS]
+            done = self.run([*install, self.artifact])
             if done.returncode != 0:
                 raise LabError(f"the artifact could not be installed: {done.stdout}")
         except BaseException:
