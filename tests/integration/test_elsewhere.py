@@ -8,9 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
-from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, NEWEST
+import psutil
+
+from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
+from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, NEWEST, Register, lose_inside
 from ansible_collections.beamops.epmd.tests.lab import Container, Otp, completed, system
 
 RUN = CHECKOUT / "tests/elsewhere/run"
@@ -37,6 +41,29 @@ def test_it_passes_on_every_debian(otp: Otp, artifact: Path, tmp_path: Path) -> 
         assert (code, lines[-1]) == (0, f"{CHECKS} passed, 0 failed"), lines
         assert re.fullmatch(rf"box: Debian .*, glibc .*, Linux .*, Python 3\..*, OTP {otp.release}, .*", lines[0])
         assert left(box) == before
+
+
+@NEWEST
+def test_the_programs_of_busybox_are_enough(
+    otp: Otp, artifact: Path, register: Register, saw: Saw, tmp_path: Path
+) -> None:
+    """As in Alpine: BusyBox has a shell and a setpriv of its own, and an init that is not systemd."""
+    with Container(system(otp.release)) as box:
+        shutil.copy("/bin/busybox", box.root / "usr/local/bin/busybox")
+        # The first in every PATH.
+        box.run(["/usr/local/bin/busybox", "--install", "-s", "/usr/local/sbin"])
+        assert "BusyBox" in box.run(["setpriv", "--help"]).stdout
+        code, lines = summary(box, tmp_path, ARTIFACT=str(artifact))
+        assert (code, lines[-1]) == (0, f"{CHECKS} passed, 0 failed"), lines
+
+        with box.node("vic", release=otp.release, cookie=COOKIE, user="ejabberd") as node:
+            verdict = lose_inside(box, otp.release)
+            done = register(within=box.command([]), python="python3")
+            assert (done.changed, done.node["registered"]) == (True, True), done.output
+            assert box.names() == {"vic": node.port}
+            (epmd,) = box.listeners(4369)
+            assert psutil.Process(epmd).uids().effective == box.account("ejabberd").uid
+    saw("target with the programs of BusyBox, node of another user", otp.release, f"{verdict}, registered again")
 
 
 @NEWEST

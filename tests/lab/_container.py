@@ -167,7 +167,8 @@ class Container(Closable):
         """
         account = self.account(user)
         settings = {"PATH": _PATH, "HOME": account.home, "LANG": "C.UTF-8", **(env or {})}
-        become = ["setpriv", "--pdeathsig=KILL", f"--reuid={account.uid}", f"--regid={account.gid}"]
+        # Not by the PATH: that of BusyBox can't do this.
+        become = ["/usr/bin/setpriv", "--pdeathsig=KILL", f"--reuid={account.uid}", f"--regid={account.gid}"]
         become += [f"--bounding-set={_CAPABILITIES}", "--no-new-privs"] if limited else []
         # In a user namespace with only one user, a process can't change its groups.
         become += ["--keep-groups" if "user" in self._own else "--clear-groups"]
