@@ -113,8 +113,8 @@ bench: ## measure what it costs, and write that into docs/; `make bench ONLY="mo
 	@echo '== bench: what it costs'
 	@$(tools)/bench $(ONLY)
 
-import: ## galaxy-importer on the artifact
-	@echo '== import: galaxy-importer on the artifact'
+import: ## galaxy-importer, REUSE and ansible-builder on the artifact
+	@echo '== import: galaxy-importer, REUSE and ansible-builder on the artifact'
 	@$(tools)/importer
 
 build: ## the artifact for Ansible Galaxy, in dist/

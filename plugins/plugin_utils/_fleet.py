@@ -10,6 +10,7 @@ metrics only lay it out. docs/report.schema.json describes what `glance` returns
 from __future__ import annotations
 
 import ipaddress
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -225,7 +226,7 @@ def _trouble(result: Mapping[str, Any], facts: Mapping[str, Any], kind: Kind, ha
             return _row("-", "no python", complaint)
     has_rows = has_rows or bool(facts.get("nodes"))
     if result.get("failed") and not has_rows:
-        return _row("-", "failed", msg)
+        return _row("-", "failed", _incomplete(result) or msg)
     if result.get("reason") == "psutil_missing":
         return _row("-", "unknown", msg)
     if not has_rows and "nodes" not in facts:
@@ -235,6 +236,21 @@ def _trouble(result: Mapping[str, Any], facts: Mapping[str, Any], kind: Kind, ha
             "-", "unknown", "its facts are those of another version of beamops.epmd: run the playbook again", BAD
         )
     return None
+
+
+_MISSING = re.compile(r"^(?:ModuleNotFoundError|ImportError): (.+)$", re.MULTILINE)
+
+
+def _incomplete(result: Mapping[str, Any]) -> str:
+    """That the host has half a Python, such as Debian's python3-minimal; "" if that is not what failed.
+
+    No module can say so itself: what ansible-core puts around it ends first, and Ansible only points at that output.
+    """
+    for complaint in (_text(result.get("module_stderr")), _text(result.get("module_stdout"))):
+        found = _MISSING.search(complaint)
+        if found:
+            return f"its Python is incomplete ({found[1].strip()}): install all of it, in Debian the package python3"
+    return ""
 
 
 def _is_strange(facts: Mapping[str, Any]) -> bool:

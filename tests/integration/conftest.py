@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,3 +105,13 @@ def node(otp: Otp, epmd: Epmd) -> Iterator[Node]:
     """A healthy node."""
     with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact as `make build` builds it."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = ["ansible-galaxy", "collection", "build", "--output-path", str(folder)]
+    subprocess.run(command, check=True, cwd=CHECKOUT, capture_output=True, timeout=120)
+    (made,) = folder.iterdir()
+    return made

@@ -111,6 +111,7 @@ class Register:
         environment: dict[str, str] | None = None,
         within: Sequence[str] = (),
         python: str = sys.executable,
+        controller: str = sys.executable,
         **options: Any,
     ) -> Run:
         assert set(flags) <= {"--check", "--diff"}, flags
@@ -121,6 +122,7 @@ class Register:
             within=within,
             python=python,
             environment=environment,
+            controller=controller,
         )
         result.setdefault("changed", False)  # as the controller does
         output = json.dumps(result, indent=4)

@@ -6,12 +6,16 @@
 The commands of a page run in their order, on a host in the state that the page is about; without a scene of its own, on
 a host whose node `ejabberd` is lost. The lines below a command have to be in its real output, in this order; numbers
 may differ, and `...` stands for other text. A command may fail only where such lines, or its exit code, are shown.
+
+The controller is this checkout, and in `make test-all` also an execution environment that has nothing but Debian's
+ansible-core and the artifact.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import re
 import shlex
@@ -20,7 +24,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +37,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT,
 from ansible_collections.beamops.epmd.tests.lab import (
     Container,
     Ejabberd,
+    Environment,
     Epmd,
     Node,
     Otp,
@@ -64,7 +69,7 @@ PAGES = {
 }
 
 # Commands that can't run as they are printed: pattern, reason, and the command that runs instead.
-ELSEWHERE = [
+ELSEWHERE = (
     (r"make ([a-z-]+)\b.*", "it would run this test, or take minutes", "make --dry-run {0}"),
     (r"tests/toolchain/integration 25 -- (\S+) -q", "it makes what this test runs in", f"ls {CHECKOUT}/{{0}}"),
     (
@@ -78,9 +83,10 @@ ELSEWHERE = [
         "tests don't download from Galaxy, and the repository of this page has been made",
         "",
     ),
+    (r"tests/elsewhere/run.*", "test_elsewhere.py runs it", f"ls {CHECKOUT}/tests/elsewhere/run"),
     (r"ansible-rulebook .*", "it runs until it is ended; test_rulebook.py runs it", ""),
     (r"python3 -m venv /opt/ansible .*", "it writes to /opt, and downloads from a package index", ""),
-]
+)
 
 # https://www.sphinx-doc.org/en/master/usage/restructuredtext/directives.html#directive-code-block
 _RST = re.compile(r"^( *)\.\. code-block:: (\S+)\n((?:\1 +\S.*\n|\s*\n)+)", re.MULTILINE)
@@ -142,17 +148,19 @@ class Host:
     controller: Callable[[str], subprocess.CompletedProcess[str]]
     names: Mapping[str, str] = field(default_factory=dict)
     """Words of the documentation, and their values in this test: the host, a pid."""
-    elsewhere: list[str] = field(default_factory=list)
+    elsewhere: Sequence[tuple[str, str, str]] = ELSEWHERE
+    """What can't run as it is printed."""
+    noted: list[str] = field(default_factory=list)
     """The commands that were not run as they are printed, and why."""
 
     def obey(self, command: Command) -> None:
         """Run the command, and compare its output."""
         text = command.text
-        for pattern, reason, instead in ELSEWHERE:
+        for pattern, reason, instead in self.elsewhere:
             match = re.fullmatch(pattern, text)
             if match:
                 text = instead.format(*match.groups())
-                self.elsewhere.append(f"{command.text}: {reason}; instead: {text or 'nothing'}")
+                self.noted.append(f"{command.text}: {reason}; instead: {text or 'nothing'}")
         for printed, real in self.names.items():
             text = re.sub(rf"(?<!\w){printed}(?!\w)", real, text)
         if not text:
@@ -172,17 +180,26 @@ class Host:
 class Stage:
     """A controller, with an inventory in its directory, and the means to make its host."""
 
+    elsewhere: Sequence[tuple[str, str, str]] = ELSEWHERE
+
     def __init__(self, otp: Otp, directory: Path) -> None:
         self.otp = otp
         self.directory = directory
-        directory.joinpath("inventory").write_text(
-            f"[erlang]\n{HOST} ansible_connection=local ansible_become_method=su"
-            f" ansible_python_interpreter={sys.executable}\n"
-        )
+        self.enlist(HOST, self.reach())
 
-    def shell(self, text: str, cwd: Path | None = None, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run it on this machine; its standard output includes standard error."""
-        settings = {
+    def reach(self) -> dict[str, str]:
+        """The variables by which it reaches this machine."""
+        become = {"ansible_connection": "local", "ansible_become_method": "su"}
+        return {**become, "ansible_python_interpreter": sys.executable}
+
+    def enlist(self, host: str, variables: Mapping[str, str]) -> None:
+        """Make this the only host of the inventory."""
+        words = " ".join(f"{key}={shlex.quote(value)}" for key, value in variables.items())
+        self.directory.joinpath("inventory").write_text(f"[erlang]\n{host} {words}\n")
+
+    def settings(self, home: Path | None = None) -> dict[str, str]:
+        """The environment of a command on this machine."""
+        return {
             **os.environ,
             **self.otp.environment(),
             "PATH": f"{self.otp.root / 'bin'}:{self.otp.bindir}:{os.environ['PATH']}",
@@ -191,7 +208,10 @@ class Stage:
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
         }
-        return completed(["sh", "-c", text], cwd or self.directory, settings)
+
+    def shell(self, text: str, cwd: Path | None = None, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run it on this machine; its standard output includes standard error."""
+        return completed(["sh", "-c", text], cwd or self.directory, self.settings(home))
 
     def control(self, text: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the controller."""
@@ -199,17 +219,43 @@ class Stage:
 
     def host(self, home: Path | None = None, names: Mapping[str, str] | None = None) -> Host:
         """This machine as the host."""
-        return Host(functools.partial(self.shell, home=home), self.control, {"web1": HOST, **(names or {})})
+        run = functools.partial(self.shell, home=home)
+        return Host(run, self.control, {"web1": HOST, **(names or {})}, self.elsewhere)
 
     def box(self, box: Container, names: Mapping[str, str] | None = None) -> Host:
         """A container as the host; its processes and its network are those of this machine."""
-        return Host(lambda text: box.run(["sh", "-c", text]), self.control, names or {})
+        return Host(lambda text: box.run(["sh", "-c", text]), self.control, names or {}, self.elsewhere)
 
     @contextlib.contextmanager
     def node(self, name: str | None = "ejabberd") -> Iterator[tuple[Epmd, Node]]:
         """A node with the name and the port of the documentation."""
         with self.otp.epmd(4369) as epmd, self.otp.node(name, epmd_port=4369, args=ON_PORT) as node:
             yield epmd, node
+
+
+class Installed(Stage):
+    """The same in an execution environment, without a checkout."""
+
+    def __init__(self, otp: Otp, directory: Path, environment: Environment) -> None:
+        self._environment = environment
+        install = f"ansible-galaxy collection install {environment.artifact}"
+        self.elsewhere = (
+            (r"ansible-galaxy collection install beamops.epmd", "tests don't download from Galaxy", install),
+            (r"(ansible .*)-m (epmd_.*)", "that name is for a checkout, as the page says", "{0}-m beamops.epmd.{1}"),
+            (r"make\b.*", "there is no checkout", ""),
+            *ELSEWHERE,
+        )
+        super().__init__(otp, directory)
+
+    def reach(self) -> dict[str, str]:
+        return {
+            **self._environment.host_from(self.directory, self.settings()),
+            "ansible_python_interpreter": sys.executable,
+        }
+
+    def control(self, text: str) -> subprocess.CompletedProcess[str]:
+        settings = {"HOME": str(self.directory), "ANSIBLE_NOCOLOR": "1"}
+        return self._environment.control(text, self.directory, settings)
 
 
 Scene = Callable[[Stage], contextlib.AbstractContextManager[Host]]
@@ -329,10 +375,9 @@ def application(stage: Stage) -> Iterator[Host]:
     """A host with a real systemd, where epmd lives in the unit of an application."""
     with Systemd(system(RELEASE), "web1") as box:
         box.systemctl("stop", "epmd.socket", "epmd.service")
-        variables = " ".join(f"{key}={value}" for key, value in box.reached_from(stage.directory).items())
-        stage.directory.joinpath("inventory").write_text(f"[erlang]\nweb1 {variables}\n")
+        stage.enlist("web1", box.reached_from(stage.directory))
         with box.node("shop", "of-the-shop"):
-            yield Host(lambda text: box.completed(["sh", "-c", text]), stage.control)
+            yield Host(lambda text: box.completed(["sh", "-c", text]), stage.control, {}, stage.elsewhere)
 
 
 _UNIT = re.compile(r"# (/etc/systemd/system/\S+)\n")
@@ -372,7 +417,7 @@ def pulled(stage: Stage) -> Iterator[Host]:
                 box.write(_UNIT.findall(unit)[0], unit)
         box.systemctl("stop", "epmd.socket", "epmd.service")
         wait_until(lambda: not box.names(), "the node to be lost")
-        yield Host(lambda text: box.completed(["sh", "-c", text]), stage.control)
+        yield Host(lambda text: box.completed(["sh", "-c", text]), stage.control, {}, stage.elsewhere)
         # And by itself.
         box.systemctl("stop", "epmd.socket", "epmd.service", "epmd-heal.timer")
         wait_until(lambda: not box.names(), "the node to be lost again")
@@ -421,12 +466,16 @@ SCENES: dict[str, Scene] = {
 }
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+@pytest.fixture(params=["checkout", pytest.param("installed", marks=pytest.mark.test_all)])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     """The controller. Afterwards, no epmd may be left that a command has started."""
     if RELEASE not in RELEASES:
         pytest.skip(f"the pages are about OTP {RELEASE}")
-    yield Stage(Otp.of(RELEASE), tmp_path)
+    if request.param == "checkout":
+        yield Stage(Otp.of(RELEASE), tmp_path)
+    else:
+        with Environment(request.getfixturevalue("artifact"), tmp_path) as environment:
+            yield Installed(Otp.of(RELEASE), tmp_path, environment)
     assert not listeners(4369)
 
 
@@ -441,8 +490,18 @@ def test_every_command_runs_as_it_is_printed(name: str, stage: Stage, request: p
                 playbook.write_text(command.text)
                 command = Command(f"ansible-playbook -i inventory {playbook.name}", [])  # noqa: PLW2901
             host.obey(command)
-    for line in host.elsewhere:
+    for line in host.noted:
         request.node.user_properties.append(("not run as printed", f"{name}: {line}"))
+
+
+@pytest.mark.test_all
+def test_the_execution_environment_has_nothing_else(artifact: Path, tmp_path: Path) -> None:
+    with Environment(artifact, tmp_path) as environment:
+        listed = json.loads(environment.run(["ansible-galaxy", "collection", "list", "--format", "json"]).stdout)
+        found = {name for collections in listed.values() for name in collections}
+        assert found - {"ansible._protomatter"} == {"beamops.epmd"}  # the former is a part of ansible-core
+        assert "/usr/lib/python3/dist-packages/ansible" in environment.run(["ansible", "--version"]).stdout
+        assert not (environment.root / str(CHECKOUT).lstrip("/")).exists()
 
 
 def test_every_page_is_listed_and_every_scene_has_its_page() -> None:

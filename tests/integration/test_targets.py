@@ -9,17 +9,19 @@ Versions that this machine lacks are skipped: see `targets` and `controller` in 
 from __future__ import annotations
 
 import functools
+import json
 import os
-import shlex
-from collections.abc import Sequence
+import re
+import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
+    NEWEST,
     NO_PSUTIL,
     NO_SOCK_DIAG,
     AdHoc,
@@ -29,11 +31,23 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     lose,
     lose_inside,
 )
-from ansible_collections.beamops.epmd.tests.lab import Authority, Container, Otp, free_port, holders, system
+from ansible_collections.beamops.epmd.tests.lab import (
+    Authority,
+    Container,
+    Epmd,
+    OldNode,
+    Otp,
+    completed,
+    forget,
+    free_port,
+    holders,
+    system,
+)
 
 PYTHONS = os.environ.get("BEAMOPS_PYTHONS", "3.7 3.11 3.13").split()
 CORES = [version.rpartition(".")[0] for version in os.environ.get("BEAMOPS_CORES", "").split()]
 RELEASE = 25
+OLD = "OTP 17 to 22 (fake)"
 
 # For the module's process: at its end it writes the version of Python, and that of psutil if it has imported it.
 WITNESS = """
@@ -67,54 +81,55 @@ def find_targets(version: str) -> list[Target]:
 
 def find_controller(core: str) -> dict[str, str]:
     """The environment in which `ansible` is this version of ansible-core."""
+    return {"PATH": f"{_programs(core)}:{os.environ['PATH']}"}
+
+
+def _programs(core: str) -> Path:
+    """The folder with its `ansible` and its `python`."""
     home = next((home for version, home in CONTROLLERS.items() if version.startswith(f"{core}.")), "")
     if not home:
         pytest.skip(f"this machine has no CPython for ansible-core {core}")
-    return {"PATH": f"{home}/bin:{os.environ['PATH']}"}
-
-
-def interpreter(file: Path, words: Sequence[str]) -> list[str]:
-    """The flags with which `ansible` runs the module by this command line, through a script in `file`."""
-    file.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
-    file.chmod(0o755)
-    return ["-e", f"ansible_python_interpreter={file}"]
+    return Path(home, "bin")
 
 
 class OnTarget:
-    """Runs the modules on a target that lacks something: NO_PSUTIL, NO_SOCK_DIAG.
+    """Runs the modules on a target that lacks something (NO_PSUTIL, NO_SOCK_DIAG), without a controller.
 
-    Without a controller, unless the target is too old for the ansible-core of all other tests.
     psutil: the version that the module has to import, "none" for none.
     """
 
-    def __init__(self, ad_hoc: AdHoc, target: Target, directory: Path, lacks: str, psutil: str) -> None:
+    def __init__(self, target: Target, directory: Path, lacks: str, psutil: str) -> None:
         directory.mkdir()
         (directory / "sitecustomize.py").write_text(WITNESS + lacks)
         self._directory = directory
-        self._ad_hoc = ad_hoc
         self._target = target
         self._psutil = psutil
+        # The ansible-core of all other tests is too new for it.
+        too_old = target.python.startswith("3.7.")
+        self._controller = str(_programs("2.17") / "python") if too_old else sys.executable
 
-    def __call__(self, *flags: str, module: str = "epmd_register") -> Run:
-        path, target = self._directory, self._target
-        if target.python.startswith("3.7."):
-            by_script = interpreter(path / "python", ["env", f"PYTHONPATH={path}", target.program])
-            done = self._ad_hoc(*by_script, *flags, module=module, environment=find_controller("2.17"))
-        else:
-            settings = {"PYTHONPATH": str(path)}
-            done = Register()(*flags, module=module, python=target.program, environment=settings)
-        ran = path / "ran"
-        assert ran.read_text() == f"{target.python} {self._psutil}", done.output
+    def __call__(self, *flags: str, module: str = "epmd_register", **options: Any) -> Run:
+        settings = {"PYTHONPATH": str(self._directory)}
+        done = Register()(
+            *flags,
+            module=module,
+            python=self._target.program,
+            environment=settings,
+            controller=self._controller,
+            **options,
+        )
+        ran = self._directory / "ran"
+        assert ran.read_text() == f"{self._target.python} {self._psutil}", done.output
         ran.unlink()
         return done
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_a_lost_node_is_registered_again(version: str, ad_hoc: AdHoc, saw: Saw, tmp_path: Path) -> None:
+def test_a_lost_node_is_registered_again(version: str, saw: Saw, tmp_path: Path) -> None:
     oldest, newest = find_targets(version)
-    by_kernel = OnTarget(ad_hoc, oldest, tmp_path / "kernel", NO_PSUTIL, "none")
-    by_oldest = OnTarget(ad_hoc, oldest, tmp_path / "oldest", NO_SOCK_DIAG, oldest.psutil)
-    by_newest = OnTarget(ad_hoc, newest, tmp_path / "newest", NO_SOCK_DIAG, newest.psutil)
+    by_kernel = OnTarget(oldest, tmp_path / "kernel", NO_PSUTIL, "none")
+    by_oldest = OnTarget(oldest, tmp_path / "oldest", NO_SOCK_DIAG, oldest.psutil)
+    by_newest = OnTarget(newest, tmp_path / "newest", NO_SOCK_DIAG, newest.psutil)
     otp = Otp.of(RELEASE)
     with otp.epmd() as epmd, otp.node("vic", epmd_port=epmd.port, cookie=COOKIE) as node:
         before = life(node)
@@ -139,9 +154,9 @@ def test_a_lost_node_is_registered_again(version: str, ad_hoc: AdHoc, saw: Saw, 
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_a_node_with_tls_in_another_network(version: str, ad_hoc: AdHoc, saw: Saw, tmp_path: Path) -> None:
+def test_a_node_with_tls_in_another_network(version: str, saw: Saw, tmp_path: Path) -> None:
     """The case that needs the most of a Python: ssl, a child process, and ctypes to enter a namespace."""
-    otp, run = Otp.of(RELEASE), OnTarget(ad_hoc, find_targets(version)[0], tmp_path / "target", NO_PSUTIL, "none")
+    otp, run = Otp.of(RELEASE), OnTarget(find_targets(version)[0], tmp_path / "target", NO_PSUTIL, "none")
     authority, port = Authority(tmp_path / "tls"), free_port()
     certificate = authority.issue("vic")
     args = authority.options(certificate, certificate)
@@ -160,6 +175,45 @@ def test_a_node_with_tls_in_another_network(version: str, ad_hoc: AdHoc, saw: Sa
             RELEASE,
             "registered again inside",
         )
+
+
+@pytest.fixture
+def oldest(tmp_path: Path) -> OnTarget:
+    """The oldest CPython."""
+    return OnTarget(find_targets(PYTHONS[0])[0], tmp_path / "oldest", NO_PSUTIL, "none")
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_the_oldest_python_and_the_newer_handshake(
+    otp: Otp, epmd: Epmd, oldest: OnTarget, tls: bool, saw: Saw, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "tls")
+    certificate = authority.issue("vic")
+    args = authority.options(certificate, certificate) if tls else []
+    with otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, args=args) as node:
+        before = life(node)
+        lose(epmd, node)
+        done = oldest()
+        assert (done.changed, done.node["registered"], done.node["tls"]) == (True, True, tls), done.output
+        assert holders(epmd.port) == {node.pid}
+        assert not oldest().changed
+        assert life(node) == before
+        its = ", node with TLS" if tls else ""
+        saw(f"target with CPython {PYTHONS[0]}{its}", otp.release, f"{done.node['verdict']}, registered again")
+
+
+@pytest.mark.one_release
+@pytest.mark.parametrize("release", [17, 22])
+def test_the_oldest_python_and_the_older_handshake(epmd: Epmd, oldest: OnTarget, release: int, saw: Saw) -> None:
+    with OldNode(epmd, "vic", release=release, cookie=COOKIE) as old:
+        forget(epmd, old)
+        epmd.start()
+        done = oldest()
+        assert (done.changed, done.node["verdict"], done.node["registered"]) == (True, "missing", True), done.output
+        assert (epmd.names(), holders(epmd.port)) == ({"vic": old.port}, {old.pid})
+        assert not oldest().changed
+        assert old.log == ""
+        saw(f"target with CPython {PYTHONS[0]}, older handshake", OLD, "missing, registered again")
 
 
 def test_a_bare_debian(otp: Otp, register: Register, saw: Saw) -> None:
@@ -182,9 +236,26 @@ def test_a_bare_debian(otp: Otp, register: Register, saw: Saw) -> None:
         assert box.names() == {"vic": node.port}
         assert box.holders(4369) == {node.pid}
         assert not run().changed
-        # That of sid changes.
+        # That of the next Debian changes.
         its = "" if otp.release == 29 else f" with CPython {version.rpartition('.')[0]}"
         saw("target is a bare Debian with its own Python", otp.release, f"{verdict}, registered again{its}")
+
+
+@NEWEST
+def test_half_a_python_is_named(otp: Otp, tmp_path: Path) -> None:
+    """Debian's python3-minimal alone, as a small image has it: no module of Ansible runs, and the audit says why."""
+    with Container(system(otp.release)) as box:
+        packages = box.run(["dpkg-query", "-W", "-f", "${Package}\n", "python3*", "libpython3*"]).stdout.split()
+        half = [name for name in packages if not name.endswith("-minimal")]
+        box.run(["dpkg", "--purge", "--force-depends", *half])
+        assert "ModuleNotFoundError" not in box.run(["python3", "-c", "import socket"]).stdout
+        inventory = tmp_path / "inventory.json"
+        inventory.write_text(json.dumps({"all": {"hosts": {"box": box.reached_from(tmp_path)}}}))
+        command = ["ansible-playbook", "-i", str(inventory), "beamops.epmd.audit", "-e", "audit_become=false"]
+        done = completed(command, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCAL_TEMP": str(tmp_path)})
+    sentence = r"its Python is incomplete \(No module named '\w+'\): install all of it, in Debian the package python3"
+    assert re.search(rf"^box: failed: {sentence}$", done.stdout, re.MULTILINE), done.stdout
+    assert done.returncode == 2, done.stdout
 
 
 @pytest.mark.parametrize("core", CORES)

@@ -17,6 +17,7 @@ from ._certificates import Authority, Certificate
 from ._client import client_pings
 from ._container import Container, system
 from ._elixir import HOME_COOKIE, Elixir, Release
+from ._environment import Environment
 from ._epmd import Epmd, epmd_at
 from ._fault_injection import cut_silently, exhausted, forget, misregister, overwrite_command_line, unreachable
 from ._fleet import SMALL, Fleet, Host, Plan
@@ -39,6 +40,7 @@ __all__ = [
     "Container",
     "Ejabberd",
     "Elixir",
+    "Environment",
     "Epmd",
     "EvalError",
     "FakeServer",

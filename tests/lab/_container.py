@@ -24,6 +24,7 @@ import psutil
 from ._node import Node
 from ._otp import Otp
 from ._process import Closable, LabError, completed, end, spawn, wait_until
+from ._reached import reached_by
 
 DOCKER = ("mount", "uts", "ipc", "net", "pid")
 """The namespaces that a container usually has, as options of unshare(1)."""
@@ -42,6 +43,7 @@ mount -t overlay -o lowerdir="$SYSTEM",upperdir=changes,workdir=work overlay roo
 cd root
 mount -t proc proc proc
 mount -t tmpfs -o mode=755 tmpfs dev
+mkdir -m 1777 dev/shm
 for device in null zero full random urandom; do
     : >dev/$device
     mount --bind /dev/$device dev/$device
@@ -165,7 +167,8 @@ class Container(Closable):
         """
         account = self.account(user)
         settings = {"PATH": _PATH, "HOME": account.home, "LANG": "C.UTF-8", **(env or {})}
-        become = ["setpriv", "--pdeathsig=KILL", f"--reuid={account.uid}", f"--regid={account.gid}"]
+        # Not by the PATH: that of BusyBox can't do this.
+        become = ["/usr/bin/setpriv", "--pdeathsig=KILL", f"--reuid={account.uid}", f"--regid={account.gid}"]
         become += [f"--bounding-set={_CAPABILITIES}", "--no-new-privs"] if limited else []
         # In a user namespace with only one user, a process can't change its groups.
         become += ["--keep-groups" if "user" in self._own else "--clear-groups"]
@@ -181,6 +184,10 @@ class Container(Closable):
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside; its standard output includes standard error."""
         return completed(self.command(words, user, env), seconds=seconds)
+
+    def reached_from(self, directory: Path) -> dict[str, str]:
+        """The variables by which Ansible reaches it, as root, by a program in this directory."""
+        return reached_by(self.command([]), directory)
 
     def spawn(self, words: Sequence[str | Path], user: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a process inside, which ends with the container."""

@@ -44,7 +44,8 @@ built = modify_module(
     task_vars={"ansible_python_interpreter": "python3"},
     module_compression="ZIP_DEFLATED",
 )
-sys.stdout.buffer.write(built.b_module_data)
+# A tuple before 2.19.
+sys.stdout.buffer.write(built[0] if isinstance(built, tuple) else built.b_module_data)
 """
 
 
@@ -56,15 +57,16 @@ def run_payload(
     within: Sequence[str] = (),
     python: str = sys.executable,
     environment: dict[str, str] | None = None,
+    controller: str = sys.executable,
 ) -> dict[str, Any]:
     """The result of a module that is run without a controller, in check mode or not, with these options.
 
     within: a command line that runs another one in the place that is meant. python: the interpreter there.
-    environment: beside our own.
+    environment: beside our own. controller: the interpreter with the ansible-core that builds the payload.
     """
     arguments = {"_ansible_check_mode": check, "_ansible_diff": True, **options}
-    if within or environment or python != sys.executable:
-        output, code = _run([*within, python], module, arguments, environment or {})
+    if within or environment or (python, controller) != (sys.executable, sys.executable):
+        output, code = _run([*within, python], _payload(module, controller), arguments, environment or {})
     else:
         output, code = _ask_server(module, arguments)
     try:
@@ -76,11 +78,9 @@ def run_payload(
     return dict(result)
 
 
-def _run(command: list[str], module: str, arguments: dict[str, Any], environment: dict[str, str]) -> tuple[str, int]:
-    """The output and the exit code of the payload, run by this command."""
-    program = _payload(module).replace(
-        repr(_ARGUMENTS).encode(), repr(json.dumps({"ANSIBLE_MODULE_ARGS": arguments})).encode()
-    )
+def _run(command: list[str], payload: bytes, arguments: dict[str, Any], environment: dict[str, str]) -> tuple[str, int]:
+    """The output and the exit code of a payload, run by this command."""
+    program = payload.replace(repr(_ARGUMENTS).encode(), repr(json.dumps({"ANSIBLE_MODULE_ARGS": arguments})).encode())
     settings = {**os.environ, **environment}
     done = subprocess.run(command, check=False, env=settings, input=program, capture_output=True, timeout=120)
     return (done.stdout or done.stderr).decode(), done.returncode
@@ -119,8 +119,8 @@ def _server(module: str) -> str:
 
 
 @functools.cache
-def _payload(module: str) -> bytes:
-    done = subprocess.run([sys.executable, "-c", _BUILD, module], check=False, capture_output=True, timeout=120)
+def _payload(module: str, controller: str = sys.executable) -> bytes:
+    done = subprocess.run([controller, "-c", _BUILD, module], check=False, capture_output=True, timeout=120)
     if repr(_ARGUMENTS).encode() not in done.stdout:
         raise LabError(f"ansible-core built no payload of {module}: {done.stderr.decode()}")
     return done.stdout

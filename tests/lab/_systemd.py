@@ -13,7 +13,6 @@ import contextlib
 import os
 import re
 import secrets
-import shlex
 import socket
 import subprocess
 import tempfile
@@ -26,6 +25,7 @@ import psutil
 
 from ._payload import run_payload
 from ._process import Closable, LabError, completed, end, output_of, spawn, wait_until
+from ._reached import reached_by
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -68,13 +68,6 @@ find /etc/systemd /run/systemd/system /run/systemd/transient /run/systemd/sessio
 ps --no-headers --deselect -s "$$" -o user=,args= --sort=args
 ss --no-header --listening --numeric --tcp | awk '{ print $4 }'
 epmd -names
-"""
-
-
-# Stands in for ssh(1): the last argument is the command, and the host is always the same.
-_SSH = """#!/bin/sh
-for command; do :; done
-exec {enter} sh -c "$command"
 """
 
 
@@ -169,19 +162,8 @@ class Systemd(Closable):
         return run_payload(module, options, check=check, within=self.command([*unit, *become]), python="python3")
 
     def reached_from(self, directory: Path) -> dict[str, str]:
-        """The variables by which Ansible reaches it, by a program in this directory in the place of ssh(1)."""
-        ssh = directory / "ssh"
-        ssh.write_text(_SSH.format(enter=shlex.join(self.command([]))))
-        ssh.chmod(0o700)
-        return {
-            "ansible_connection": "ssh",
-            "ansible_ssh_executable": str(ssh),
-            "ansible_ssh_transfer_method": "piped",
-            "ansible_pipelining": "true",
-            "ansible_remote_tmp": "/tmp",
-            "ansible_become_method": "su",
-            "ansible_python_interpreter": "/usr/bin/python3",
-        }
+        """The variables by which Ansible reaches it, by a program in this directory."""
+        return reached_by(self.command([]), directory)
 
     @contextlib.contextmanager
     def node(

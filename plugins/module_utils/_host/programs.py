@@ -15,7 +15,7 @@ import re
 import select
 import signal
 import subprocess
-from typing import IO, Iterator, Mapping
+from typing import IO, Callable, Iterator, Mapping
 
 from .._deadline import Deadline
 from .._errors import CannotStart, TimedOut
@@ -24,6 +24,9 @@ from .._limits import KILL_SECONDS, MAX_COMMAND_OUTPUT, MAX_SHOWN_OUTPUT
 from .._record import Record
 from . import inside, namespaces, rights, systemd
 from .vms import Vm
+
+Become = Callable[[], None]
+"""What a child calls before it becomes a program, to change its user."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -102,15 +105,20 @@ def run(place: Place, command: list[str], deadline: Deadline, failure: str) -> s
 
 
 def run_as_node(
-    place: Place, command: list[str], environment: Mapping[str, str], deadline: Deadline, shown: str
+    place: Place,
+    command: list[str],
+    environment: Mapping[str, str],
+    deadline: Deadline,
+    shown: str,
+    become: Become | None = None,
 ) -> None:
-    """Run a command that goes into the background: as the user of a container's node, else as we do.
+    """Run a command that goes into the background: as the user of a container's node, else as `become` makes it.
 
     shown: the command as a person knows it. Errors: CannotStart, with its first words; one that stays in the foreground
     is ended.
     """
     failure = f"{shown} could not be started"
-    with _running(place, command, environment, True, failure) as child:
+    with _running(place, command, environment, True, failure, become) as child:
         try:
             code = child.wait(deadline.left())
         except (TimedOut, subprocess.TimeoutExpired):
@@ -120,13 +128,20 @@ def run_as_node(
             raise CannotStart(f"{shown} ended with exit code {code}{f': {said}' if said else ''}")
 
 
-def words_of(place: Place, command: list[str], environment: Mapping[str, str], deadline: Deadline, shown: str) -> str:
+def words_of(
+    place: Place,
+    command: list[str],
+    environment: Mapping[str, str],
+    deadline: Deadline,
+    shown: str,
+    become: Become | None = None,
+) -> str:
     """What a command says, as `run_as_node` runs it, before it ends by itself; empty if it says nothing or runs on.
 
     It does not outlive this. Errors: CannotStart.
     """
     failure = f"{shown} could not be started"
-    with _running(place, command, environment, True, failure) as child:
+    with _running(place, command, environment, True, failure, become) as child:
         try:
             child.wait(deadline.left())
         except (TimedOut, subprocess.TimeoutExpired):
@@ -136,10 +151,15 @@ def words_of(place: Place, command: list[str], environment: Mapping[str, str], d
 
 @contextlib.contextmanager
 def _running(
-    place: Place, command: list[str], environment: Mapping[str, str], as_itself: bool, failure: str
+    place: Place,
+    command: list[str],
+    environment: Mapping[str, str],
+    as_itself: bool,
+    failure: str,
+    become: Become | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A command while it runs; at the end, it is ended with all that it has started, also in a process namespace."""
-    child = _started(place, command, environment, as_itself, failure)
+    child = _started(place, command, environment, as_itself, failure, become)
     try:
         yield child
     finally:
@@ -170,11 +190,16 @@ def without_date(line: str) -> str:
 
 
 def _started(
-    place: Place, command: list[str], environment: Mapping[str, str], as_itself: bool, failure: str
+    place: Place,
+    command: list[str],
+    environment: Mapping[str, str],
+    as_itself: bool,
+    failure: str,
+    become: Become | None,
 ) -> subprocess.Popen[bytes]:
     """A running command, without our environment and our terminal."""
     try:
-        enter = None if place.container is None else inside.entrance(place.container, as_itself=as_itself)
+        enter = become if place.container is None else inside.entrance(place.container, as_itself=as_itself)
         # AnsibleModule.run_command has no timeout, and no limit for what a command prints.
         return subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
             command,
@@ -189,6 +214,8 @@ def _started(
     except OSError as error:
         raise CannotStart(f"{failure}: {error.strerror}") from None
     except subprocess.SubprocessError:
+        if place.container is None:
+            raise CannotStart(f"{failure}: its user can't be taken on{rights.lack(rights.BECOME)}") from None
         raise CannotStart(f"{failure}: its container can't be entered{rights.lack(rights.ENTER)}") from None
 
 

@@ -133,9 +133,9 @@ def _by_hand(epmd: OwnEpmd, place: Place, deadline: Deadline) -> Way:
 
     Where logind has KillUserProcesses=yes and we are not root, the end of the login still does.
     """
-    command = [*(become(epmd.uid) if place.container is None else []), epmd.program]
+    command, become = [epmd.program], _becoming(epmd.uid)
     before = set(searches.epmd_pids(epmd.port))
-    programs.run_as_node(place, [*command, "-daemon"], epmd.environment, deadline, f"{epmd.program} -daemon")
+    programs.run_as_node(place, [*command, "-daemon"], epmd.environment, deadline, f"{epmd.program} -daemon", become)
 
     def is_there() -> bool:
         return bool(set(searches.epmd_pids(epmd.port)) - before or owners.addresses(epmd.port))
@@ -146,7 +146,7 @@ def _by_hand(epmd: OwnEpmd, place: Place, deadline: Deadline) -> Way:
         if is_there() or is_there():
             return ""
         patience = Deadline(min(FOREGROUND_SECONDS, deadline.left()))
-        said = programs.words_of(place, command, epmd.environment, patience, epmd.program)
+        said = programs.words_of(place, command, epmd.environment, patience, epmd.program, become)
         # One that was slow to begin may be there by now, and be why the other one ends.
         if is_there():
             return ""
@@ -158,20 +158,29 @@ def _by_hand(epmd: OwnEpmd, place: Place, deadline: Deadline) -> Way:
 def _become_in(place: Place, uid: int) -> list[str]:
     """The start of a command that becomes the node's user in this place. Errors: EpmdError where it has ended."""
     if place.container is None:
-        return become(uid)  # systemd has no --uid for a user without a name
+        # systemd has no --uid for a user without a name.
+        return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"] if os.geteuid() != uid else []
     from .._host import inside
 
     ids = inside.ids_inside(place.container)
     return ["setpriv", f"--reuid={ids.uid}", f"--regid={ids.gid}", "--clear-groups", "--"]
 
 
-def become(uid: int) -> list[str]:
-    """The start of a command that becomes this user; empty where we are this user."""
+def _becoming(uid: int) -> programs.Become | None:
+    """What a child calls to become this user; None where we are this user. BusyBox's setpriv(1) could not do it."""
     if os.geteuid() == uid:
-        return []
-    gid = pwd.getpwuid(uid).pw_gid if _has_name(uid) else uid
-    groups = "--init-groups" if _has_name(uid) else "--clear-groups"
-    return ["setpriv", f"--reuid={uid}", f"--regid={gid}", groups, "--"]
+        return None
+    gid, groups = uid, []
+    if _has_name(uid):
+        account = pwd.getpwuid(uid)
+        gid, groups = account.pw_gid, os.getgrouplist(account.pw_name, account.pw_gid)
+
+    def become() -> None:
+        os.setgroups(groups)
+        os.setgid(gid)
+        os.setuid(uid)
+
+    return become
 
 
 def _has_name(uid: int) -> bool:

@@ -16,7 +16,7 @@ suite_of() {
         23) echo bullseye ;;
         25) echo bookworm ;;
         27) echo trixie ;;
-        29) echo sid ;;
+        29) echo forky ;;
         *) return 1 ;;
     esac
 }

@@ -45,6 +45,13 @@ WELL = result(node())
 LOST = result(node("missing"), node())
 FAR = {"unreachable": True, "msg": "ssh: connect to host far\r\nport 22: Connection refused"}
 BARE = {"failed": True, "rc": 127, "module_stderr": "/bin/sh: 1: /usr/bin/python3: not found", "msg": "see stdout"}
+HALF = {
+    "failed": True,
+    "rc": 1,
+    "module_stderr": 'Traceback (most recent call last):\r\n  File "<stdin>", line 107, in <module>\r\n'
+    "    import shutil\r\nModuleNotFoundError: No module named 'shutil'\r\n",
+    "msg": "MODULE FAILURE\nSee stdout/stderr for the exact error",
+}
 BROKEN = {"failed": True, "msg": "timeout 3601 is more than 3600", "reason": "invalid_option"}
 BLIND = {
     "failed": True,
@@ -144,12 +151,14 @@ def test_a_lost_node_can_be_tolerated_and_still_has_its_row() -> None:
 
 
 def test_one_line_for_a_host_that_needs_somebody() -> None:
-    results = {"well": WELL, "web1": LOST, "far": FAR, "bare": BARE, "broken": BROKEN}
+    results = {"well": WELL, "web1": LOST, "far": FAR, "bare": BARE, "half": HALF, "broken": BROKEN}
     assert [line(host) for host in glance(results, "audit")["hosts"]] == [
         "",
         "web1: vic@web1: missing: it is missing",
         "far: could not be reached: ssh: connect to host far port 22: Connection refused",
         "bare: has no Python: /bin/sh: 1: /usr/bin/python3: not found",
+        "half: failed: its Python is incomplete (No module named 'shutil'): install all of it, in Debian the package "
+        "python3",
         "broken: failed: timeout 3601 is more than 3600",
     ]
     unidentified = glance({"web1": result(node("unidentified"), failed=True)}, "recover")["hosts"][0]
