@@ -8,6 +8,7 @@ And what we ask of its tests: each file of plugins/ has one, under the same name
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def test_the_action_group_has_every_module() -> None:
     # An action plugin has its documentation there, and none of the options that the group is for.
     actions = {path.stem for path in (CHECKOUT / "plugins" / "action").glob("*.py")}
     assert runtime["action_groups"] == {"epmd": sorted(modules - actions)}
+
+
+@pytest.mark.parametrize("page", [CHECKOUT / "README.md", *sorted((CHECKOUT / "roles").glob("*/README.md"))], ids=str)
+def test_the_links_of_a_page_that_galaxy_shows_are_whole_and_lead_to_files(page: Path) -> None:
+    """Galaxy shows these pages without the files around them."""
+    links = re.findall(r"\](?:\(|: )([^)\s]+)", page.read_text(encoding="utf-8"))
+    for link in links:
+        assert link.startswith("https://"), link
+        _host, found, path = link.partition("/beamops/beamops.epmd/")
+        if found and path.startswith(("blob/main/", "main/")):
+            assert (CHECKOUT / path.partition("main/")[2]).exists(), link
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
