@@ -4,9 +4,9 @@
 """Change files in every small way, one change at a time, and see whether a test fails: `mutation.py FOLDER [FILE...]`.
 
 Called by the script `mutation`, which says what it is for. cosmic-ray makes the changes, hands them to one worker a
-processor over HTTP, and keeps their results in a session in FOLDER. A worker has a copy of the checkout to itself, where
-`mutation_tests.py` runs the tests. Prints the changes that no test noticed. Without FILE, all pure files are changed, and
-the documentation gets a table of them if each change was noticed.
+processor over HTTP, and keeps their results in a session in FOLDER. A worker has a copy of the checkout to itself,
+where `mutation_tests.py` runs the tests. Prints the changes that no test noticed. Without FILE, all pure files are
+changed, and the documentation gets a table of them if each change was noticed.
 
 Standard: https://cosmic-ray.readthedocs.io/en/latest/how-tos/distributors.html
 """
@@ -27,8 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from cosmic_ray.work_db import use_db
@@ -79,7 +78,7 @@ def pure_files() -> list[str]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def annotations(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Where this file has annotations, which nothing evaluates: line and column of begin and end of each."""
     found = []
@@ -138,10 +137,8 @@ def begin(config: Path, session: Path) -> None:
     unfinished = session.with_suffix(".new")
     subprocess.run(["cosmic-ray", "init", "--force", config, unfinished], cwd=CHECKOUT, check=True)
     with use_db(unfinished) as database:
-        skipped = WorkResult(WorkerOutcome.SKIPPED)
-        for item in database.work_items:
-            if equivalent(item.mutations[0]):
-                database.set_result(item.job_id, skipped)
+        skipped = [item.job_id for item in database.work_items if equivalent(item.mutations[0])]
+        database.set_multiple_results(skipped, WorkResult(WorkerOutcome.SKIPPED))
     subprocess.run(["cr-filter-pragma", unfinished], cwd=CHECKOUT, check=True)
     unfinished.rename(session)
 

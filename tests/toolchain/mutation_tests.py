@@ -4,11 +4,12 @@
 """Run the unit tests of a changed file in tenths of a second: `mutation_tests.py FILE...`, in a copy of the checkout.
 
 This process imports pytest, Hypothesis and what else the tests need of others, and nothing of the collection. Then it
-answers at the socket `tests.socket` in the copy. For each connection it sees which of the files was changed, forks, and runs
-that file's tests in the child. The answer is a line "CODE SECONDS", with 0 as CODE if all passed, and what pytest said.
+answers at the socket `tests.socket` in the copy. For each connection it sees which of the files was changed, forks, and
+runs that file's tests in the child. The answer is a line "CODE SECONDS", with 0 as CODE if all passed, and what pytest
+said.
 
-The tests of a file are its own, `test_NAME.py`, or without these all that import it. The verdict is that of `pytest -x`,
-sooner: the fastest tests come first, Hypothesis takes the same examples as in `make unit` without making a failure
+The tests of a file are its own, `test_NAME.py`, or without these all that import it. The verdict is that of `pytest
+-x`, sooner: the fastest tests come first, Hypothesis takes the same examples as in `make unit` without making a failure
 smaller, and a test ends that takes ten times as long as it did before the change.
 """
 
@@ -40,8 +41,8 @@ SOCKET = "tests.socket"
 # What takes long to import.
 OTHERS = ("ansible.module_utils.basic", "asyncio", "ctypes", "ssl", "trustme", "unittest.mock", "yaml")
 
-# A test that loops ends after these seconds and this many times what it takes; of the processor, so that other load does
-# not count. One that waits for ever ends with all others after WAIT_SECONDS.
+# A test that loops ends after these seconds and this many times what it takes; of the processor, so that other load
+# does not count. One that waits for ever ends with all others after WAIT_SECONDS.
 LOOP_SECONDS, LOOP_TIMES = 3.0, 10
 WAIT_SECONDS = 180.0
 MEMORY = 4 << 30
