@@ -29,6 +29,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._options import Optio
         ({"name": ["a"], "port": 0}, "port 0 is not a TCP port"),
         ({"name": ["a"], "port": 65536}, "port 65536 is not a TCP port"),
         ({"name": [], "epmd_port": -1}, "epmd_port -1 is not a TCP port"),
+        ({"name": [], "timeout": -1}, "timeout -1 is not a time to wait"),
         ({"name": [], "timeout": 0}, "timeout 0 is not a time to wait"),
         ({"name": [], "timeout": float("nan")}, "timeout nan is not a time to wait"),
         ({"name": [], "timeout": MAX_TIMEOUT + 1}, "is not a time to wait"),

@@ -69,11 +69,13 @@ def test_a_step_that_fails_has_a_row() -> None:
 def test_nodes_for_which_nothing_was_started() -> None:
     boxed = {**NODE, "pid": None, "like": ["a@box"], "reason": "not_rehearsed", "msg": "in a container"}
     bare = {**NODE, "pid": None, "like": ["b@web1"], "reason": "no_cookie", "msg": "no cookie"}
-    started = {"scratch_nodes": [boxed, bare]}
+    strange = {**NODE, "pid": None, "like": ["c@web1"], "reason": "timed_out", "msg": "no answer"}
+    started = {"scratch_nodes": [boxed, bare, strange]}
     assert _rehearsal.started(started) == []
     assert verdicts(started) == [
         ("a@box", "not rehearsed", "in a container"),
         ("b@web1", "would not work", "no cookie"),
+        ("c@web1", "would not work", "no answer"),
     ]
 
 

@@ -86,6 +86,28 @@ FOUR, SIX = "127.0.0.1", "::1"
         pytest.param(alone(more='Environment="A=\n'), 4369, FOUR, "", EPMD, id="an environment that is cut"),
         pytest.param(RABBIT, 4369, FOUR, "", "rabbitmq-epmd.service", id="another name"),
         pytest.param(show(RABBIT, alone()), 4369, FOUR, "", EPMD, id="the usual name comes first"),
+        pytest.param(
+            show(alone("/usr/bin/epmd -port 4370", name="a.service"), alone(name="z.service"), alone()),
+            4369,
+            FOUR,
+            "",
+            EPMD,
+            id="another name that comes before it",
+        ),
+        pytest.param(
+            show(socket("127.0.0.1:4369 (Stream)"), service(name="rabbitmq-epmd.service")),
+            4369,
+            FOUR,
+            "127.0.0.1",
+            "rabbitmq-epmd.service",
+            id="another name, with a socket",
+        ),
+        pytest.param(alone("/usr/bin/epmd -Address 1"), 4369, FOUR, "", None, id="an argument that is not known"),
+        pytest.param(alone("/usr/bin/epmd -systems"), 4369, FOUR, "", None, id="another one"),
+        pytest.param(alone("/usr/bin/epmd -port 0"), 4369, FOUR, "", None, id="-port 0"),
+        pytest.param(alone("/usr/bin/epmd -port 65536"), 65536, FOUR, "", None, id="-port 65536"),
+        pytest.param(alone("/usr/bin/epmd -port 70000"), 70000, FOUR, "", None, id="-port 70000"),
+        pytest.param(alone("/usr/bin/epmd -port 65535"), 65535, FOUR, "", EPMD, id="-port 65535"),
         pytest.param(alone("/bin/sh -c exec epmd"), 4369, FOUR, "", EPMD, id="through a shell"),
         pytest.param(alone("/usr/bin/env epmd -daemon"), 4369, FOUR, "", EPMD, id="through env"),
         pytest.param(alone("/bin/sh -c epmd -daemon; exec erl"), 4369, FOUR, "", None, id="with a node"),
@@ -156,6 +178,11 @@ def test_the_unit_that_is_right_for_a_node_is_chosen(
     assert (chosen.name if chosen else None) == name
 
 
+def test_the_usual_name_comes_first_and_the_others_in_the_order_of_the_alphabet() -> None:
+    units = epmd_units.parse(show(*(alone(name=f"{name}.service") for name in ("z", "b", "epmd", "a", "f")))).epmds
+    assert [unit.name for unit in units] == [EPMD, "a.service", "b.service", "f.service", "z.service"]
+
+
 def test_a_unit_is_described_with_its_sockets() -> None:
     everywhere = frozenset({"0.0.0.0", "::"})
     shown = show(socket("[::]:4369 (Stream)", active="active", state="disabled"), service(state="disabled"))
@@ -180,6 +207,8 @@ def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None
         (DEBIAN, 4370, []),
         ("", 4369, ["epmd.socket", EPMD]),
         (show(RABBIT, DEBIAN), 4369, ["epmd.socket", EPMD, "rabbitmq-epmd.service"]),
+        (alone("/usr/bin/epmd -port 4368", name="a.service"), 4369, ["epmd.socket", EPMD]),
+        (alone("/usr/bin/epmd -port 4370", name="a.service"), 4369, ["epmd.socket", EPMD]),
         (show(socket("[::]:4369 (Stream)", active="active"), service()), 4369, [EPMD]),
         (show(socket("[::]:4369 (Stream)", active="active"), service(active="active")), 4369, []),
         (show(socket("[::]:4369 (Stream)", load="masked"), service()), 4369, ["epmd.socket", EPMD]),
@@ -214,6 +243,7 @@ def test_epmd_always_listens_at_the_loopback_addresses(given: str, addresses: se
         (["127.0.0.1", "::1"], ["127.0.0.1", "::1"], True, True),
         (["127.0.0.1"], ["127.0.0.1", "::1"], True, False),
         (["127.0.0.1"], ["127.0.0.1", "::1"], False, True),
+        (["127.0.0.1", "10.0.0.1"], ["127.0.0.1"], True, False),
         (["0.0.0.0", "::"], ["127.0.0.1"], True, False),
         (["127.0.0.1"], ["0.0.0.0", "::"], True, False),
     ],

@@ -63,6 +63,13 @@ def test_of_the_other_flags_only_boot_variables_and_tls_are_taken_over() -> None
     assert value(words, "-ssl_dist_opt") == "server_certfile"
 
 
+def test_it_ends_by_itself_after_its_lifetime() -> None:
+    program = value(likeness.flags(ERL, WANTED._replace(lifetime=601), "b"), "-eval")
+    assert "receive after 601000 -> ok end" in program
+    assert 'Name =/= "rehearse_1"' in program
+    assert "gen_tcp:connect(Loopback, 40123," in program
+
+
 def test_a_distribution_of_somebody_s_own_is_not_taken_over() -> None:
     assert "-proto_dist" not in likeness.flags([*ERL, "-proto_dist", "couch"], WANTED, "b")
 
@@ -104,6 +111,13 @@ def test_what_would_make_it_the_other_node_is_left_out_of_its_environment() -> N
 
 def test_where_its_erlang_and_a_boot_file_may_be() -> None:
     assert likeness.root_of(ERL, "/other/erts-13/bin") == "/usr/lib/erlang"
-    assert likeness.root_of(["beam.smp"], "/opt/otp/erts-13/bin") == "/opt/otp"
+    # Flags whose names come before and after it in the alphabet, and one without a value.
+    others = ["beam.smp", "-progname", "/erl", "-sname", "/vic", "-root"]
+    assert likeness.root_of(others, "/opt/otp/erts-13/bin") == "/opt/otp"
+    assert likeness.root_of([*others, "/first", "/more", "-root", "/second"], "/opt/otp/erts-13/bin") == "/first"
     assert likeness.boot_directories([*ERL, "-boot", "start_sasl"], "/r") == ["/r/bin"]
-    assert likeness.boot_directories([*ERL, "-boot", "/rel/releases/1/start"], "/r") == ["/rel/releases/1", "/r/bin"]
+    assert likeness.boot_directories(["beam.smp", "-boot", "/rel/releases/1/start", "/more"], "/r") == [
+        "/rel/releases/1",
+        "/r/bin",
+    ]
+    assert likeness.boot_directories([*ERL, "-args_file", "/a/b", "-boot", "-config", "/c/d"], "/r") == ["/r/bin"]

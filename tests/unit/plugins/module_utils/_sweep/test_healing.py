@@ -24,7 +24,8 @@ def down(**more: Any) -> dict[str, Any]:
 
 
 def judged(healing: Healing, host: str, now: float, *events: dict[str, Any], ailing: bool = True) -> list[str]:
-    """Which events are to be healed, and the reasons of the calls."""
+    """Which events are to be healed, and the reasons of the calls. The clock does not begin at 0."""
+    now += 7.5
     calls = healing.judge(host, events, ailing, now)
     assert all(event["heal"] in (True, False) for event in events)
     again = Healing(9, 9, 9)
@@ -99,6 +100,41 @@ def test_a_recovery_that_does_not_help_is_a_call() -> None:
     assert judged(healing, "a", RECOVERY_SECONDS - 1) == []
     assert judged(healing, "a", RECOVERY_SECONDS) == ["not_healed"]
     assert judged(healing, "a", 2 * RECOVERY_SECONDS) == []
+
+
+def test_limits_that_were_lowered_since_the_last_start_count() -> None:
+    before = Healing(9, 9, 3600)
+    for now in (0, 10, 20):
+        assert judged(before, "a", now, lost()) == ["lost"]
+        assert judged(before, "a", now + 5, ailing=False) == []
+    for limits, reason in (((2, 9), "host_limit"), ((9, 2), "fleet_limit")):
+        after = Healing(*limits, 3600)
+        after.restore(before.kept())
+        assert judged(after, "a", 30, lost()) == [reason]
+
+
+def test_a_person_is_called_again_when_the_time_of_a_limit_is_over() -> None:
+    healing = Healing(1, 5, 3600)
+    assert judged(healing, "a", 0, lost()) == ["lost"]
+    assert judged(healing, "a", 10, ailing=False) == []
+    assert judged(healing, "a", 20, lost()) == ["host_limit"]
+    assert judged(healing, "a", 3600, lost()) == ["lost"]
+    assert judged(healing, "a", 3610, ailing=False) == []
+    assert judged(healing, "a", 3619, lost()) == []
+    assert judged(healing, "a", 3620, lost()) == ["host_limit"]
+
+
+def test_who_was_called_about_is_kept_no_longer_than_that_counts() -> None:
+    healing = Healing(1, 9, 3600)
+    for host, now in (("a", 0), ("b", 100)):
+        assert judged(healing, host, now, lost()) == ["lost"]
+        assert judged(healing, host, now, ailing=False) == []
+        assert judged(healing, host, now + 1, lost()) == ["host_limit"]
+    assert set(healing.called) == {"a", "b"}
+    assert judged(healing, "b", 3700, lost()) == ["lost"]
+    assert judged(healing, "b", 3700, ailing=False) == []
+    assert judged(healing, "b", 3701, lost()) == ["host_limit"]
+    assert set(healing.called) == {"b"}
 
 
 @pytest.mark.parametrize(("per_host", "per_fleet"), [(0, 5), (2, 0)])

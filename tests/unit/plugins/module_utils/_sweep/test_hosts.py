@@ -48,6 +48,24 @@ def test_a_host_may_be_a_dict() -> None:
 
 
 @pytest.mark.parametrize(
+    ("expected", "name", "expects"),
+    [
+        (None, "vic", True),
+        (("vic",), "vic", True),
+        (("ann", "vic"), "vic", True),
+        (("ann",), "vic", False),
+        ((), "vic", False),
+        # As a node has it that was started in a locale without UTF-8.
+        (("j\xf8rn",), "j\xc3\xb8rn", True),
+    ],
+)
+def test_a_name_is_expected_unless_it_is_known_that_it_is_not(
+    expected: tuple[str, ...] | None, name: str, expects: bool
+) -> None:
+    assert Target("web1", "web1", 4369, expected).expects(name) is expects
+
+
+@pytest.mark.parametrize(
     ("entries", "complaint"),
     [
         ("web1", "hosts is 'web1': give a list of hosts"),
@@ -62,6 +80,10 @@ def test_a_host_may_be_a_dict() -> None:
         (["[2001:db8::1]4369"], "entry 1 of hosts is '[2001:db8::1]4369': give [address]:port"),
         ([{"port": 1}], "entry 1 of hosts names no host: give its name, or its address as host"),
         ([{"host": 7}], "entry 1 of hosts names no host: give its name, or its address as host"),
+        ([{"name": 7, "host": "a"}], "entry 1 of hosts names no host: give its name, or its address as host"),
+        ([{"name": "a", "host": 7}], "entry 1 of hosts names no host: give its name, or its address as host"),
+        (["[" + "x" * 57], f"entry 1 of hosts is '[{'x' * 57}': give [address]:port"),
+        (["[" + "x" * 58], f"entry 1 of hosts is '[{'x' * 55}...: give [address]:port"),
         ([{"host": "a", "prot": 1}], "entry 1 of hosts has 'prot', which is none of name, host, port, expected"),
         ([{"host": "a", "port": 0}], "port of a is 0, which is not a TCP port: give 1 to 65535"),
         ([{"host": "a", "port": True}], "port of a is True, which is not a TCP port: give 1 to 65535"),
