@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _options
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
 from ansible_collections.beamops.epmd.plugins.module_utils._limits import MAX_NAME, MAX_TIMEOUT
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
+from ansible_collections.beamops.epmd.plugins.modules import epmd_register
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,7 @@ from ansible_collections.beamops.epmd.plugins.module_utils._options import Optio
         ({"name": ["vic", "@host"]}, "'@host' is not a node name"),
         ({"name": ["vic@"]}, "'vic@' is not a node name"),
         ({"name": [""]}, "'' is not a node name"),
-        ({"name": ["x" * (MAX_NAME + 1)]}, f"more than {MAX_NAME} bytes"),
+        ({"name": ["x" * (MAX_NAME + 1)]}, f"name {'x' * 20}... has more than {MAX_NAME} bytes"),
         ({"name": ["é" * (MAX_NAME // 2 + 1)]}, f"more than {MAX_NAME} bytes"),
         ({"name": [], "port": 4711}, "exactly one node, but name has 0"),
         ({"name": ["a", "b"], "port": 4711}, "exactly one node, but name has 2"),
@@ -69,6 +71,12 @@ def test_what_can_be_meant_is_not(options: dict[str, Any]) -> None:
 )
 def test_a_node_is_asked_for_by_either_name(wanted: list[str], name: str, meant: bool) -> None:
     assert Options(wanted).wants(name) is meant
+
+
+def test_what_is_not_given_is_as_documented() -> None:
+    documented = yaml.safe_load(epmd_register.DOCUMENTATION)["options"]
+    for name, value in Options([])._asdict().items():
+        assert value == documented[name].get("default", [] if name == "name" else None), name
 
 
 def test_options_are_shown_without_the_cookie() -> None:

@@ -50,6 +50,7 @@ def test_a_name_that_came_back_is_one_for_each_node_that_is_like_it() -> None:
         ((LOST, {"nodes": [{**FOUND, "registered": False, "msg": "refused"}]}, ENDED), "refused"),
         ((LOST, {"nodes": [], "failed": True, "msg": "no psutil"}, ENDED), "no psutil"),
         ((LOST, {"nodes": []}, ENDED), "its scratch node has ended"),
+        ((LOST, {"nodes": [{**FOUND, "pid": 10}, {**FOUND, "pid": 12}]}, ENDED), "its scratch node has ended"),
         ((LOST, REGISTERED, {"ended": [12]}), "its scratch node ended while it was registered"),
         (({}, {}, ENDED), "its scratch node could not be made to lose its name"),
     ],
@@ -110,7 +111,8 @@ def test_the_sentence_of_the_fleet_counts_hosts_once() -> None:
 def test_each_step_in_words() -> None:
     assert _rehearsal.words("started", STARTED) == ["rehearse_1@web1: started"]
     assert _rehearsal.words("started", {"scratch_nodes": [], "msg": "0 started"}) == ["0 started"]
-    assert _rehearsal.words("lost", LOST) == ["killed"]
+    for step in ("absent", "lost", "shown", "tested"):
+        assert _rehearsal.words(step, {**STARTED, **REGISTERED, "msg": "all of it"}) == ["all of it"]
     assert _rehearsal.words("absent", {"failed": True, "msg": "left alone"}) == ["failed: left alone"]
     daemons = [{"port": 40123, "pid": 12, "names": {"rehearse_1": 4}}, {"port": 4369, "pid": 3, "names": None}]
     assert _rehearsal.words("registered", {"nodes": [FOUND], "daemons": daemons}) == [

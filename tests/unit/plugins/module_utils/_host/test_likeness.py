@@ -43,6 +43,8 @@ def test_it_listens_on_loopback_of_its_family_and_connects_to_nobody() -> None:
 def test_of_the_other_flags_only_boot_variables_and_tls_are_taken_over() -> None:
     others = [
         "-setcookie",
+        "inet_tls",  # which is also the name of a distribution
+        "-args",
         "secret",
         "-sname",
         "rabbit",
@@ -57,10 +59,12 @@ def test_of_the_other_flags_only_boot_variables_and_tls_are_taken_over() -> None
     kept = ["-boot_var", "RELEASE_LIB", "/rel/lib", "-proto_dist", "inet_tls", "-ssl_dist_optfile", "/etc/ssl.conf"]
     words = likeness.flags([*ERL, *others, *kept, "-ssl_dist_opt", "server_certfile", "/a"], WANTED, "/rel/start_clean")
     assert "secret" not in " ".join(words)
-    assert not {"rabbit", "boom().", "app"} & set(words)
+    assert not {"-setcookie", "rabbit", "boom().", "app"} & set(words)
     assert words.count("-boot") == 1
     assert [word for word in words if word in kept] == kept
     assert value(words, "-ssl_dist_opt") == "server_certfile"
+    first = likeness.flags(["beam.smp", "-proto_dist", "inet6_tls"], WANTED, "b")
+    assert value(first, "-proto_dist") == "inet6_tls"
 
 
 def test_it_ends_by_itself_after_its_lifetime() -> None:
