@@ -88,8 +88,9 @@ def parse(shown: str) -> Units:
         for line in block.splitlines():
             key, _equals, value = line.partition("=")
             values.setdefault(key, []).append(value[:MAX_UNIT_VALUE])
-        if "Id" in values:
-            units[values["Id"][0]] = {key: "\n".join(several[:MAX_UNIT_VALUES]) for key, several in values.items()}
+        unit = {key: "\n".join(several[:MAX_UNIT_VALUES]) for key, several in values.items()}
+        if "Id" in unit:
+            units[unit["Id"]] = unit
     services = [name for name in units if name.endswith(".service")]
     commands = {name: _command(units[name].get("ExecStart", "")) for name in services}
     if units.get("epmd.service", {}).get("TriggeredBy"):

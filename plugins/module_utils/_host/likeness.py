@@ -81,7 +81,7 @@ def flags(arguments: Sequence[str], wanted: Wanted, boot: str) -> list[str]:
     words += ["-name" if "." in host or ":" in host else "-sname", wanted.name]
     words += ["-kernel", "inet_dist_use_interface", interface, "dist_auto_connect", "never", "-boot", boot]
     for flag, values in flags_of(arguments):
-        if flag in _TAKEN_OVER or (flag == "proto_dist" and values[:1] and values[0] in OTP_PROTOCOLS):
+        if flag in _TAKEN_OVER or (flag == "proto_dist" and values and values[0] in OTP_PROTOCOLS):
             words += [f"-{flag}", *values]
     return [*words, *(["-nocookie"] if wanted.loads_cookie else []), "-eval", " ".join(_program(wanted).split())]
 

@@ -29,6 +29,7 @@ from ansible_collections.beamops.epmd.plugins.modules import epmd_register
         ({"name": [], "port": 4711}, "exactly one node, but name has 0"),
         ({"name": ["a", "b"], "port": 4711}, "exactly one node, but name has 2"),
         ({"name": ["a"], "port": 0}, "port 0 is not a TCP port"),
+        ({"name": ["a"], "port": 65537}, "port 65537 is not a TCP port"),
         ({"name": ["a"], "port": 65536}, "port 65536 is not a TCP port"),
         ({"name": [], "epmd_port": -1}, "epmd_port -1 is not a TCP port"),
         ({"name": [], "timeout": -1}, "timeout -1 is not a time to wait"),

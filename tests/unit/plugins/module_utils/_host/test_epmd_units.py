@@ -104,6 +104,9 @@ FOUR, SIX = "127.0.0.1", "::1"
         ),
         pytest.param(alone("/usr/bin/epmd -Address 1"), 4369, FOUR, "", None, id="an argument that is not known"),
         pytest.param(alone("/usr/bin/epmd -systems"), 4369, FOUR, "", None, id="another one"),
+        pytest.param(alone("/usr/bin/epmd -relaxed_command_check -d"), 4369, FOUR, "", EPMD, id="others that are"),
+        pytest.param(alone("/bin/sh start epmd"), 4369, FOUR, "", None, id="a script that is told a name"),
+        pytest.param(alone("/usr/bin/epmd -port 1"), 1, FOUR, "", EPMD, id="-port 1"),
         pytest.param(alone("/usr/bin/epmd -port 0"), 4369, FOUR, "", None, id="-port 0"),
         pytest.param(alone("/usr/bin/epmd -port 65536"), 65536, FOUR, "", None, id="-port 65536"),
         pytest.param(alone("/usr/bin/epmd -port 70000"), 70000, FOUR, "", None, id="-port 70000"),
@@ -115,7 +118,12 @@ FOUR, SIX = "127.0.0.1", "::1"
         pytest.param(alone("/usr/bin/epmd -names"), 4369, FOUR, "", None, id="a client"),
         pytest.param(alone("/usr/bin/beam epmd"), 4369, FOUR, "", None, id="another program"),
         pytest.param(
-            show(socket("[::]:4369 (Stream)"), service("/opt/start-epmd")), 4369, FOUR, "", EPMD, id="a script, sockets"
+            show(socket("127.0.0.1:4370 (Stream)"), service("/opt/start-epmd")),
+            4370,
+            FOUR,
+            "127.0.0.1",
+            EPMD,
+            id="a script, sockets",
         ),
         pytest.param(alone(state="disabled"), 4369, FOUR, "", None, id="disabled"),
         pytest.param(alone(state="enabled-runtime"), 4369, FOUR, "", EPMD, id="enabled until the next boot"),
@@ -192,6 +200,11 @@ def test_a_unit_is_described_with_its_sockets() -> None:
     assert found.running == {"epmd.socket"}
 
 
+def test_what_is_no_port_has_a_number_that_no_node_asks_for() -> None:
+    (unit,) = epmd_units.parse(show(socket("/run/epmd.sock (Stream)"), service())).epmds
+    assert (unit.port, unit.addresses) == (0, {"/run/epmd.sock (Stream)"})
+
+
 def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None:
     listed = (
         "epmd.service disabled enabled\nepmd@.service indirect\n-x.service masked\nrabbitmq-epmd.service static\n\n"
@@ -204,6 +217,7 @@ def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None
     ("shown", "port", "rivals"),
     [
         (DEBIAN, 4369, ["epmd.socket", EPMD]),
+        (DEBIAN, 4368, []),
         (DEBIAN, 4370, []),
         ("", 4369, ["epmd.socket", EPMD]),
         (show(RABBIT, DEBIAN), 4369, ["epmd.socket", EPMD, "rabbitmq-epmd.service"]),

@@ -45,6 +45,7 @@ def test_of_the_other_flags_only_boot_variables_and_tls_are_taken_over() -> None
         "-setcookie",
         "inet_tls",  # which is also the name of a distribution
         "-args",
+        "inet_tcp",
         "secret",
         "-sname",
         "rabbit",
@@ -63,7 +64,7 @@ def test_of_the_other_flags_only_boot_variables_and_tls_are_taken_over() -> None
     assert words.count("-boot") == 1
     assert [word for word in words if word in kept] == kept
     assert value(words, "-ssl_dist_opt") == "server_certfile"
-    first = likeness.flags(["beam.smp", "-proto_dist", "inet6_tls"], WANTED, "b")
+    first = likeness.flags(["beam.smp", "-proto_dist", "inet6_tls", "more"], WANTED, "b")
     assert value(first, "-proto_dist") == "inet6_tls"
 
 

@@ -78,7 +78,13 @@ NAMELESS = started(UNHEARD, None)
             SEEN._replace(listener=AT._replace(port=int("25672"))), "registered", ["vic"], id="the same number"
         ),
         pytest.param(SEEN._replace(table=THEIRS, holds=False), "conflict", ["25673"], id="other port and holder"),
-        pytest.param(SEEN._replace(table=DOWN), "epmd_down", ["down"], id="nothing listens"),
+        pytest.param(SEEN._replace(table=DOWN), "epmd_down", ["epmd is down"], id="nothing listens"),
+        pytest.param(
+            SEEN._replace(table=DOWN._replace(trouble="it reset")),
+            "epmd_down",
+            ["is down: it reset"],
+            id="how it is down",
+        ),
         pytest.param(SEEN._replace(table=SILENT), "epmd_unresponsive", ["no answer within 5 s"], id="silent"),
         pytest.param(
             started(SEEN._replace(table=SILENT), "vic", OPTIONAL), "epmd_unresponsive", [], id="silent and optional"

@@ -47,6 +47,7 @@ def test_one_recovery_is_for_the_whole_host() -> None:
     [
         lost(node="stopped"),
         lost(expected=False),
+        down(state="down"),
         down(state="timeout"),
         down(names=[]),
         {"type": "back"},
@@ -70,6 +71,9 @@ def test_beyond_the_limit_of_a_host_a_person_is_called_once() -> None:
     assert judged(healing, "a", 300, lost()) == []
     assert judged(healing, "b", 300, lost()) == ["lost"]
     assert judged(healing, "a", 3600, lost()) == ["lost"]
+    # The second one still counts, and so does the call.
+    assert judged(healing, "a", 3610, ailing=False) == []
+    assert judged(healing, "a", 3650, lost()) == []
 
 
 def test_twenty_losses_at_once_are_five_recoveries_and_one_call() -> None:
@@ -100,6 +104,8 @@ def test_a_recovery_that_does_not_help_is_a_call() -> None:
     assert judged(healing, "a", RECOVERY_SECONDS - 1) == []
     assert judged(healing, "a", RECOVERY_SECONDS) == ["not_healed"]
     assert judged(healing, "a", 2 * RECOVERY_SECONDS) == []
+    assert judged(healing, "b", 0, lost()) == ["lost"]
+    assert judged(healing, "b", RECOVERY_SECONDS + 50) == ["not_healed"]
 
 
 def test_limits_that_were_lowered_since_the_last_start_count() -> None:
@@ -126,14 +132,14 @@ def test_a_person_is_called_again_when_the_time_of_a_limit_is_over() -> None:
 
 def test_who_was_called_about_is_kept_no_longer_than_that_counts() -> None:
     healing = Healing(1, 9, 3600)
-    for host, now in (("a", 0), ("b", 100)):
+    for host, now in (("a", 0), ("b", 3590)):
         assert judged(healing, host, now, lost()) == ["lost"]
         assert judged(healing, host, now, ailing=False) == []
         assert judged(healing, host, now + 1, lost()) == ["host_limit"]
     assert set(healing.called) == {"a", "b"}
-    assert judged(healing, "b", 3700, lost()) == ["lost"]
-    assert judged(healing, "b", 3700, ailing=False) == []
-    assert judged(healing, "b", 3701, lost()) == ["host_limit"]
+    assert judged(healing, "b", 7200, lost()) == ["lost"]
+    assert judged(healing, "b", 7200, ailing=False) == []
+    assert judged(healing, "b", 7201, lost()) == ["host_limit"]
     assert set(healing.called) == {"b"}
 
 
