@@ -56,7 +56,7 @@ class Known:
 
     def see(self, target: Target, answer: Answer, now: float, grace: float) -> list[Event]:
         """The events that follow from an answer. Those of LOST and MOVED have yet to get what is known of the node."""
-        if answer.state != UP:
+        if answer.state != UP:  # pragma: no mutate: no other state comes after it in the alphabet
             return self._see_nothing(target, answer, now, grace)
         events = []
         if self.down_told and self.down is not None:

@@ -48,7 +48,7 @@ def test_what_can_not_be_meant_is_refused(options: dict[str, Any], said: str) ->
     "options",
     [
         {"name": []},
-        {"name": ["vic", "vic@host"]},
+        {"name": ["vic", "vic@host"], "timeout": 0.5},
         {"name": ["x" * MAX_NAME], "port": 65535, "epmd_port": 1, "timeout": MAX_TIMEOUT},
         {"name": [], "tls_certfile": "/certificate"},
         {"name": [], "tls_certfile": "/certificate", "tls_keyfile": "/key"},

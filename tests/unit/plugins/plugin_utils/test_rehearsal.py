@@ -41,7 +41,10 @@ def test_a_name_that_came_back_is_one_for_each_node_that_is_like_it() -> None:
         ("rabbit@web1", "would work", why),
         ("other@web1", "would work", why),
     ]
-    assert "failed" not in _rehearsal.result(STARTED, LOST, REGISTERED, ENDED)
+    found = _rehearsal.result(STARTED, LOST, REGISTERED, ENDED)
+    assert "failed" not in found
+    assert found["changed"] is False  # the host is as it was
+    assert _rehearsal.started(STARTED) == [NODE]
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,7 @@ def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None
         (DEBIAN, 4370, []),
         ("", 4369, ["epmd.socket", EPMD]),
         (show(RABBIT, DEBIAN), 4369, ["epmd.socket", EPMD, "rabbitmq-epmd.service"]),
+        (show(DEBIAN, "Id=app.service\nActiveState=active\n"), 4369, ["epmd.socket", EPMD]),
         (alone("/usr/bin/epmd -port 4368", name="a.service"), 4369, ["epmd.socket", EPMD]),
         (alone("/usr/bin/epmd -port 4370", name="a.service"), 4369, ["epmd.socket", EPMD]),
         (show(socket("[::]:4369 (Stream)", active="active"), service()), 4369, [EPMD]),

@@ -216,6 +216,7 @@ def test_only_what_epmd_does_not_have_is_ever_repaired() -> None:
     for seen in every_observation():
         diagnosis = diagnose.verdict_on(seen)
         assert (diagnosis.lost is not None) == (diagnosis.verdict in unregistered.REPAIRABLE)
+        assert diagnosis.doubtful is None or seen.vm.command_line.without_epmd
         if diagnosis.lost:
             lost = diagnosis.lost
             assert lost.alive == "vic" or seen.vm.command_line.name == "eve"

@@ -82,6 +82,7 @@ def test_a_name_is_expected_unless_it_is_known_that_it_is_not(
         (["web1:65536"], "entry 1 of hosts is '65536', which is not a TCP port: give 1 to 65535"),
         (["[2001:db8::1"], "entry 1 of hosts is '[2001:db8::1': give [address]:port"),
         (["[2001:db8::1]4369"], "entry 1 of hosts is '[2001:db8::1]4369': give [address]:port"),
+        (["[2001:db8::1]x"], "entry 1 of hosts is '[2001:db8::1]x': give [address]:port"),
         ([{"port": 1}], "entry 1 of hosts names no host: give its name, or its address as host"),
         ([{"host": 7}], "entry 1 of hosts names no host: give its name, or its address as host"),
         ([{"name": 7, "host": "a"}], "entry 1 of hosts names no host: give its name, or its address as host"),

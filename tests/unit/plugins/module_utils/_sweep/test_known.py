@@ -79,7 +79,8 @@ def test_a_restart_between_two_looks_may_be_a_move_so_that_the_old_port_is_looke
     assert story.up(VIC) == story.up({"vic": port}) == story.up({"vic": port}, 59) == []
     assert story.up({"vic": port}, 1) == ["moved vic"]
     assert (story.events[0]["port"], story.events[0]["was"]) == (port, 4711)
-    assert story.up({"vic": port}) == []
+    assert story.up({"vic": port}) == story.up(VIC) == []
+    assert story.up(VIC, 100) == ["moved vic"]
 
 
 def test_a_name_that_comes_back_to_its_old_port_did_not_move() -> None:
@@ -117,6 +118,7 @@ def test_of_a_name_that_nobody_expects_the_event_says_so_and_it_is_forgotten_aft
 
 def test_an_epmd_that_goes_is_one_event_and_the_names_that_it_comes_back_without_are_others() -> None:
     story = Story()
+    assert story.known.silent == 0
     assert story.up({**VIC, "wim": 1}) == story.no() == story.no(TIMEOUT, 59) == []
     assert story.no(seconds=1) == ["epmd_down"]
     assert (story.events[0]["names"], story.events[0]["state"], story.events[0]["msg"]) == (
