@@ -21,6 +21,7 @@ import io
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -246,6 +247,7 @@ def report(session: Path, files: list[str]) -> list[list[str]]:
 
 
 def main(folder: Path, given: list[str]) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("mutation: ended; what was found is kept"))
     begun = time.monotonic()
     files = given or pure_files()
     session = folder / f"{fingerprint(files)}.sqlite"

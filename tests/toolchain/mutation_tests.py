@@ -130,6 +130,7 @@ def run(tests: list[str], known: dict[str, Test]) -> Run:
         if not child:
             code = 70
             try:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 os.setsid()
                 for standard in (1, 2):
                     os.dup2(output.fileno(), standard)
@@ -152,11 +153,14 @@ def run(tests: list[str], known: dict[str, Test]) -> Run:
 def end(child: int) -> int:
     """The exit code of this child when it has ended, by itself or after WAIT_SECONDS, with whatever it started."""
     descriptor = os.pidfd_open(child)
-    select.select([descriptor], [], [], WAIT_SECONDS)
-    os.close(descriptor)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        select.select([descriptor], [], [], WAIT_SECONDS)
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code
 
 
 def serve(files: list[str]) -> None:
@@ -188,6 +192,7 @@ def serve(files: list[str]) -> None:
 if __name__ == "__main__":
     for name in OTHERS:
         importlib.import_module(name)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     gc.collect()
     gc.freeze()
     serve(sys.argv[1:])
