@@ -80,7 +80,7 @@ def pure_files() -> list[str]:
 
 
 @cache
-def annotations(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def annotated(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Where this file has annotations, which nothing evaluates: line and column of begin and end of each."""
     found = []
     for node in ast.walk(ast.parse(path.read_bytes())):
@@ -95,7 +95,7 @@ def equivalent(mutation: MutationSpec) -> bool:
     """Whether a change can't make a difference, whatever the file does."""
     return bool(EQUIVALENT.fullmatch(mutation.operator_name)) or any(
         begin <= mutation.start_pos and mutation.end_pos <= end
-        for begin, end in annotations(CHECKOUT / mutation.module_path)
+        for begin, end in annotated(CHECKOUT / mutation.module_path)
     )
 
 
@@ -159,16 +159,17 @@ class Worker:
     def __init__(self, root: Path, files: list[str], port: int):
         self._port = port
         self._copy = root / COLLECTION
-        subprocess.run([sys.executable, TOOLCHAIN / "collection.py", CHECKOUT, root], check=True)
+        subprocess.run([sys.executable, str(TOOLCHAIN / "collection.py"), str(CHECKOUT), str(root)], check=True)
         # Compiled by their contents: two changes may have one time and one size.
-        compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", self._copy]
+        compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", str(self._copy)]
         subprocess.run(compiling, check=True)
         # With the same order of sets in each run.
-        own = {"HOME": root, "TMPDIR": root, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
+        own = {**dict.fromkeys(("HOME", "TMPDIR", "PYTHONPATH"), str(root)), "PYTHONHASHSEED": "0"}
+        own["PYTHONDONTWRITEBYTECODE"] = "1"
         self._processes = [
             subprocess.Popen(command, cwd=self._copy, env={**os.environ, **own}, stdout=subprocess.DEVNULL)
             for command in (
-                [sys.executable, TOOLCHAIN / "mutation_tests.py", *files],
+                [sys.executable, str(TOOLCHAIN / "mutation_tests.py"), *files],
                 ["cosmic-ray", "http-worker", "--port", str(port)],
             )
         ]
@@ -272,7 +273,7 @@ def main(folder: Path, given: list[str]) -> None:
     if rows[-1][HEAD.index("survivors")] != "0":
         raise SystemExit("mutation: there are changes that no test notices.")
     if not given:
-        recording = [sys.executable, TOOLCHAIN / "record.py", "mutation", took.read_text(encoding="ascii")]
+        recording = [sys.executable, str(TOOLCHAIN / "record.py"), "mutation", took.read_text(encoding="ascii")]
         subprocess.run(recording, input=table.getvalue(), text=True, check=True)
 
 

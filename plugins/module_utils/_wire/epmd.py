@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from typing import Iterator
 
 from .._errors import ProtocolError
@@ -127,7 +128,7 @@ def decode_dump_reply(data: bytes) -> dict[str, int]:
     reply.number(U32)  # epmd's own port
     found: dict[str, int] = {}
     twice = set()
-    for line in _lines(reply.rest(), _DUMP_START, _DUMP_END, 10**9):
+    for line in _lines(reply.rest(), _DUMP_START, _DUMP_END, sys.maxsize):
         name = _text(line.name)
         if name in found:
             twice.add(name)

@@ -275,8 +275,8 @@ def test_what_a_host_says_about_itself_has_a_length(length: int, shown: str) -> 
 
 
 def test_what_is_no_number_or_text_in_a_result_is_none_in_the_report() -> None:
-    odd = node(name=5, pid=True, port="25672", epmd_port=4369, user=0)
-    (found,) = glance({"web1": result(odd)}, "audit")["hosts"][0]["nodes"]
+    odd = node(pid=True, port="25672", epmd_port=4369, user=0)
+    (found,) = glance({"web1": result({**odd, "name": 5})}, "audit")["hosts"][0]["nodes"]
     assert (found["name"], found["pid"], found["port"], found["epmd_port"]) == ("5", None, None, 4369)
     assert found["user"] == "0"
 
@@ -304,6 +304,18 @@ def test_the_sentences_of_check_mode() -> None:
     (row,) = glance({"a": {"changed": True, "unit": "x.service", "msg": "m"}}, "restart_epmd")["hosts"][0]["rows"]
     assert (row["name"], row["msg"]) == ("x.service", "m")
     assert glance({"a": {"changed": True}}, "restart_epmd")["hosts"][0]["rows"][0]["name"] == "epmd"
+
+
+def test_the_sentence_of_a_rehearsal() -> None:
+    def said(*verdicts: str) -> str:
+        hosts = {f"web{place}": {"rows": [{"verdict": verdict}]} for place, verdict in enumerate(verdicts)}
+        return str(glance(hosts, "rehearse")["sentence"])
+
+    assert said("would work") == "the recovery would work on 1 of 1 host"
+    assert said("would work", "not rehearsed") == "the recovery would work on 1 of 2 hosts, and was not tried on 1"
+    assert said("would not work", "not rehearsed", "no node", "would work", "would work") == (
+        "the recovery would work on 2 of 5 hosts, would not on 1, and was not tried on 2"
+    )
 
 
 def test_check_mode_has_its_own_words() -> None:

@@ -202,7 +202,7 @@ def test_a_unit_is_described_with_its_sockets() -> None:
 
 def test_what_is_no_port_has_a_number_that_no_node_asks_for() -> None:
     (unit,) = epmd_units.parse(show(socket("/run/epmd.sock (Stream)"), service())).epmds
-    assert (unit.port, unit.addresses) == (0, {"/run/epmd.sock (Stream)"})
+    assert (unit.port, unit.addresses) == (0, frozenset({"/run/epmd.sock (Stream)"}))
 
 
 def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None:
