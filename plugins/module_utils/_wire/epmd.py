@@ -147,7 +147,7 @@ def decode_port_reply(data: bytes) -> int | None:
     reply = _reply(data, "its answer about a name")
     if reply.byte() != PORT2_RESP:
         raise ProtocolError(f"its answer about a name is malformed: it starts with {data[:2]!r}")
-    if reply.byte() != 0:
+    if reply.byte():
         return None
     port: int = reply.fields(_REGISTRATION)[0]
     name, _extra = reply.counted(U16), reply.counted(U16)

@@ -241,6 +241,14 @@ EXEMPT = result(node("not_applicable"))
         ("restart_epmd", None, "not begun", "was not begun", "plain", False),
         ("rehearse", {"rows": [{"verdict": "would work"}]}, "well", "would work", "good", False),
         ("rehearse", {"rows": [{"verdict": "would not work"}]}, "unwell", "would not work", "bad", True),
+        (
+            "rehearse",
+            {"rows": [{"verdict": "would work"}], "failed": True, "msg": "no"},
+            "unwell",
+            "failed",
+            "bad",
+            True,
+        ),
         ("rehearse", {"rows": [{"verdict": "not rehearsed"}]}, "well", "not rehearsed", "plain", False),
     ],
 )
@@ -255,6 +263,13 @@ def test_a_host_in_a_few_words(
         needs_somebody,
     )
     assert host["changed"] is bool(given and given.get("changed"))
+
+
+@pytest.mark.parametrize(("verdict", "number"), [("unidentified", 1), ("missing", 0), ("unseen", 0)])
+def test_a_node_that_could_not_be_identified_is_counted(verdict: str, number: int) -> None:
+    found = glance({"web1": result(node(verdict))}, "audit")
+    assert found["counts"]["unidentified"] == number
+    assert ("1 node could not be identified" in found["sentence"]) == bool(number)
 
 
 def test_why_nothing_is_known_of_a_host() -> None:
@@ -354,7 +369,7 @@ def test_one_line_for_a_host_that_needs_somebody() -> None:
     ]
     both = glance({"web1": result(node("missing"), node("unidentified"), node("conflict"))}, "audit")["hosts"][0]
     assert line(both) == "web1: vic@web1: missing: it is missing; vic@web1: conflict: it is conflict"
-    unidentified = glance({"web1": result(node("unidentified"), failed=True)}, "recover")["hosts"][0]
+    unidentified = glance({"web1": result(node(), node("unidentified"), failed=True)}, "recover")["hosts"][0]
     assert line(unidentified) == "web1: vic@web1: unidentified: it is unidentified"
 
 

@@ -55,6 +55,10 @@ def test_terms(text: str, terms: list[Any] | None) -> None:
         assert erlang_terms.consult(text) == terms
 
 
+def test_only_what_has_a_point_is_a_float() -> None:
+    assert [type(number) for number in erlang_terms.consult("1. 1.0. 1_0. 16#f. $a.")] == [int, float, int, int, int]
+
+
 def test_an_atom_is_not_a_string() -> None:
     atom, text = erlang_terms.consult('a. "a".')
     assert isinstance(atom, Word)
