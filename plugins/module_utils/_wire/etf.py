@@ -235,7 +235,8 @@ def _finite(value: float) -> float:
 
 
 def _new_float(reader: _Reader, depth: int) -> float:
-    return _finite(reader.fields(_F64)[0])
+    (value,) = reader.fields(_F64)
+    return _finite(value)
 
 
 def _old_float(reader: _Reader, depth: int) -> float:

@@ -136,6 +136,7 @@ def test_an_answer_may_be_what_this_collection_could_not_encode() -> None:
         pytest.param(message((2, Atom(""))), id="too short"),
         pytest.param(message((2, Atom(""), CALLER)), id="without a payload"),
         pytest.param(message((2, Atom(""), CALLER), (REFERENCE._replace(words=(2, 0, 0)), 1)), id="other call"),
+        pytest.param(message((2, Atom(""), CALLER), (REFERENCE._replace(words=(0, 0, 0)), 1)), id="earlier call"),
         pytest.param(message((2, Atom(""), CALLER), (REFERENCE,)), id="no pair"),
         pytest.param(message((2, Atom(""), CALLER), (REFERENCE, 1, 2)), id="triple"),
         pytest.param(message((2, Atom(""), CALLER), [REFERENCE, 1]), id="list"),

@@ -559,3 +559,13 @@ def test_an_atom_of_256_characters_is_not_encoded() -> None:
 )
 def test_the_text_of_terms_that_are_text(term: Term, text: str | None) -> None:
     assert etf.text(term) == text
+
+
+@pytest.mark.parametrize("more", [1, 2, 255])
+def test_an_integer_has_so_many_bytes(more: int) -> None:
+    def big(size: int) -> bytes:
+        return b"\x6f" + size.to_bytes(4, "big") + b"\x00" + b"\xff" * size
+
+    assert etf.decode(big(_limits.MAX_INTEGER_BYTES)) == 2 ** (8 * _limits.MAX_INTEGER_BYTES) - 1
+    with pytest.raises(ProtocolError, match=rf"of {_limits.MAX_INTEGER_BYTES + more} bytes, more than "):
+        etf.decode(big(_limits.MAX_INTEGER_BYTES + more))
