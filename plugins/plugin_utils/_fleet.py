@@ -117,7 +117,8 @@ def line(host: Record) -> str:
     if not host["needs_somebody"]:
         return ""
     if host["state"] in TROUBLE:
-        return legible(f"{host['host']}: {TROUBLE[host['state']][0]}: {host['rows'][0]['msg']}")
+        (row,) = host["rows"]
+        return legible(f"{host['host']}: {TROUBLE[host['state']][0]}: {row['msg']}")
     worst = [row for row in host["rows"] if row["tone"] == host["tone"]]
     rows = [f"{row['name']}: {row['verdict']}: {row['msg']}" for row in worst]
     return legible(f"{host['host']}: {'; '.join(rows)}")

@@ -132,14 +132,14 @@ def test_a_person_is_called_again_when_the_time_of_a_limit_is_over() -> None:
 
 def test_who_was_called_about_is_kept_no_longer_than_that_counts() -> None:
     healing = Healing(1, 9, 3600)
-    for host, now in (("a", 0), ("b", 3590)):
+    for host, now, called in (("a", 0, {"a"}), ("b", 3590, {"a", "b"}), ("c", 3600, {"b", "c"})):
         assert judged(healing, host, now, lost()) == ["lost"]
         assert judged(healing, host, now, ailing=False) == []
         assert judged(healing, host, now + 1, lost()) == ["host_limit"]
-    assert set(healing.called) == {"a", "b"}
-    assert judged(healing, "b", 7200, lost()) == ["lost"]
-    assert judged(healing, "b", 7200, ailing=False) == []
-    assert judged(healing, "b", 7201, lost()) == ["host_limit"]
+        assert set(healing.called) == called
+    assert judged(healing, "b", 7210, lost()) == ["lost"]
+    assert judged(healing, "b", 7210, ailing=False) == []
+    assert judged(healing, "b", 7211, lost()) == ["host_limit"]
     assert set(healing.called) == {"b"}
 
 
