@@ -323,7 +323,8 @@ def _troubles(hosts: Sequence[Record]) -> str:
         number = _in_state(hosts, state)
         if number:
             subject = number_of(number, "host") if not parts else str(number)
-            parts.append(f"{subject} {one if number == 1 else several}")
+            does = one if number == 1 else several  # pragma: no mutate: none is not told
+            parts.append(f"{subject} {does}")
     return ", ".join(parts)
 
 

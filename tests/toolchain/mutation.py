@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Change files in every small way, one change at a time, and see whether a test fails: `mutation.py FOLDER [FILE...]`.
 
-Called by the script `mutation`, which says what it is for. cosmic-ray makes the changes, hands them to one worker a
-processor over HTTP, and keeps their results in a session in FOLDER. A worker has a copy of the checkout to itself,
-where `mutation_tests.py` runs the tests. Prints the changes that no test noticed. Without FILE, all pure files are
-changed, and the documentation gets a table of them if each change was noticed.
+Called by the script `mutation`, which says what it is for. cosmic-ray makes the changes, hands them one by one to some
+workers over HTTP, and keeps their results in a session in FOLDER. A worker has a copy of the checkout to itself, where
+`mutation_tests.py` runs the tests. Prints the changes that no test noticed. Without FILE, all pure files are changed,
+and the documentation gets a table of them if each change was noticed.
 
 Standard: https://cosmic-ray.readthedocs.io/en/latest/how-tos/distributors.html
 """
@@ -253,7 +253,7 @@ def main(folder: Path, given: list[str]) -> None:
     files = given or pure_files()
     session = folder / f"{fingerprint(files)}.sqlite"
     took = session.with_suffix(".seconds")
-    ports = free_ports(len(os.sched_getaffinity(0)))
+    ports = free_ports(2 * len(os.sched_getaffinity(0)))  # some tests wait
     with tempfile.TemporaryDirectory() as scratch:
         config = configure(Path(scratch), files, ports)
         if not session.exists():

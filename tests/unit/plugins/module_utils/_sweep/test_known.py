@@ -108,7 +108,7 @@ def test_of_a_name_that_nobody_expects_the_event_says_so_and_it_is_forgotten_aft
     assert story.up({**VIC, "old": 1}) == story.up(VIC) == []
     assert story.up(VIC, 60) == ["lost old"]
     assert story.events[0]["expected"] is False
-    assert story.up(VIC, FORGOTTEN_SECONDS - 60) == []
+    assert story.up(VIC, FORGOTTEN_SECONDS - 70) == story.up(VIC) == []
     assert story.up({**VIC, "old": 1}, 0) == ["back old"]
     assert story.up(VIC) == []
     assert story.up(VIC, 60) == ["lost old"]
