@@ -61,6 +61,7 @@ def test_epmds_are_up_or_not_and_at_risk_or_not() -> None:
     ports = ('epmd_port="4369",namespace=""', 'epmd_port="4370",namespace="7"', 'epmd_port="",namespace=""')
     one, other, third = (f'host="web1",{port}' for port in ports)
     assert found["epmd_up"] == [f"{one} 1", f"{other} 0", f"{third} 0"]
+    assert samples(host(epmds=[epmd("what no version has yet")]))["epmd_up"] == [f"{one} 0"]
     assert found["epmd_in_application_unit"] == [
         f'{one},unit="" 0',
         f'{other},unit="" 0',
