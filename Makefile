@@ -63,10 +63,9 @@ coverage: ## which lines and branches tests/unit covers; fails under 95 % of bra
 	@echo '== coverage: which lines and branches tests/unit covers'
 	@$(tools)/coverage 95
 
-mutation: ## small changes to the pure files that no unit test notices; takes hours; not a part of test
+mutation: ## small changes to the pure files that no unit test notices; takes half an hour; writes a table of the docs
 	@echo '== mutation: small changes to the pure files that no unit test notices'
-	@$(tools)/mutation _host/command_line _host/erlang_terms _legible _steps/diagnose _steps/distribution_port _steps/unregistered \
-		_wire/control _wire/cursor _wire/digest _wire/epmd _wire/etf _wire/handshake
+	@$(tools)/mutation $(ONLY)
 
 integration: ## pytest tests/integration, with real nodes of some releases of OTP on private hosts
 	@echo '== integration: real nodes of some releases of OTP on private hosts'

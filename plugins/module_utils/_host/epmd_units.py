@@ -87,11 +87,10 @@ def parse(shown: str) -> Units:
         values: dict[str, list[str]] = {}
         for line in block.splitlines():
             key, _equals, value = line.partition("=")
-            several = values.setdefault(key, [])
-            if len(several) < MAX_UNIT_VALUES:
-                several.append(value[:MAX_UNIT_VALUE])
-        if "Id" in values:
-            units[values["Id"][0]] = {key: "\n".join(several) for key, several in values.items()}
+            values.setdefault(key, []).append(value[:MAX_UNIT_VALUE])
+        unit = {key: "\n".join(several[:MAX_UNIT_VALUES]) for key, several in values.items()}
+        if "Id" in unit:
+            units[unit["Id"]] = unit
     services = [name for name in units if name.endswith(".service")]
     commands = {name: _command(units[name].get("ExecStart", "")) for name in services}
     if units.get("epmd.service", {}).get("TriggeredBy"):
@@ -234,7 +233,7 @@ def _is_wrapper(words: Sequence[str]) -> bool:
 
 
 def _port(text: str) -> int | None:
-    return int(text) if re.fullmatch("0*[0-9]{1,5}", text) and 0 < int(text) < 65536 else None
+    return int(text) if re.fullmatch("0*[1-9][0-9]{0,4}", text) and int(text) < 65536 else None
 
 
 def _environment(text: str) -> dict[str, str]:

@@ -63,13 +63,13 @@ class Wanted(Record):
 
 def root_of(arguments: Sequence[str], bindir: str) -> str:
     """The root directory of an Erlang, from the arguments of its VM, else from the directory of its programs."""
-    given = [values[0] for flag, values in flags_of(arguments[1:]) if flag == "root" and values]
+    given = [values[0] for flag, values in flags_of(arguments) if flag == "root" and values]
     return given[0] if given else os.path.dirname(os.path.dirname(bindir))
 
 
 def boot_directories(arguments: Sequence[str], root: str) -> list[str]:
     """Where a boot file of this Erlang may be: in a release, beside the one that it was booted with."""
-    boots = [values[0] for flag, values in flags_of(arguments[1:]) if flag == "boot" and values]
+    boots = [values[0] for flag, values in flags_of(arguments) if flag == "boot" and values]
     return [*(os.path.dirname(boot) for boot in boots if os.path.isabs(boot)), os.path.join(root, "bin")]
 
 
@@ -80,8 +80,8 @@ def flags(arguments: Sequence[str], wanted: Wanted, boot: str) -> list[str]:
     words = [*_SMALL, "-noinput", "-hidden", "-connect_all", "false", "-start_epmd", "false"]
     words += ["-name" if "." in host or ":" in host else "-sname", wanted.name]
     words += ["-kernel", "inet_dist_use_interface", interface, "dist_auto_connect", "never", "-boot", boot]
-    for flag, values in flags_of(arguments[1:]):
-        if flag in _TAKEN_OVER or (flag == "proto_dist" and values[:1] and values[0] in OTP_PROTOCOLS):
+    for flag, values in flags_of(arguments):
+        if flag in _TAKEN_OVER or (flag == "proto_dist" and values and values[0] in OTP_PROTOCOLS):
             words += [f"-{flag}", *values]
     return [*words, *(["-nocookie"] if wanted.loads_cookie else []), "-eval", " ".join(_program(wanted).split())]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Callable, Collection, Sequence
 from .._host.owners import Listener
 from .._record import Record
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pragma: no mutate: nothing of it is used at run time
     from .._host.interface import Socket
 
 DISTRIBUTION_BACKLOG = 128
@@ -56,13 +56,12 @@ def ranking(
     listen_range: tuple[int, int] | None, own: Collection[int], registered: Collection[int], largest_backlog: int
 ) -> Callable[[Listener | Socket], int]:
     """How likely a listener is the distribution port, 0 the likeliest. The arguments: as of `candidates`."""
-    low, high = listen_range or (0, 0)
     backlog = min(DISTRIBUTION_BACKLOG, largest_backlog)
 
     def rank(found: Listener | Socket) -> int:
         if found.port in own:
             return OWN
-        if low <= found.port <= high:
+        if listen_range and listen_range[0] <= found.port <= listen_range[1]:
             return IN_RANGE
         fits = found.backlog in (None, backlog)
         if found.port in KNOWN_SERVICES or (found.port in WEB and not fits):
@@ -92,7 +91,8 @@ def candidates(
     rank = ranking(listen_range, own, registered, largest_backlog)
     ranked = sorted(listeners, key=rank)
     likely = [found for found in ranked if rank(found) <= LIKELY]
-    unlikely = [found for found in ranked if LIKELY < rank(found) < UNASKED]
+    unlikely = [found for found in ranked if LIKELY < rank(found) < UNASKED]  # pragma: no mutate: it is the highest
     if not is_node:
         likely, unlikely = likely[:1], likely[1:] + unlikely
-    return Candidates(likely, unlikely, [found for found in ranked if rank(found) == UNASKED])
+    unasked = [found for found in ranked if rank(found) == UNASKED]  # pragma: no mutate: it is the highest
+    return Candidates(likely, unlikely, unasked)

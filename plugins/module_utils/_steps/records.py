@@ -35,7 +35,7 @@ class EpmdKey(Record):
     @property
     def number(self) -> int:
         """The network namespace and the port as one number: the lock of whoever starts an epmd there."""
-        return ((self.namespace or 0) << 16) + self.daemon.port
+        return ((self.namespace or 0) << 16) | self.daemon.port
 
 
 class Observation(Record):

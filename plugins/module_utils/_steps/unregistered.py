@@ -46,9 +46,7 @@ def verdict_on(seen: Observation) -> Diagnosis:
         )
     verdict, why = _trouble(seen, alive)
     lost = Lost(seen, alive, seen.listener, why, line.without_epmd)
-    return Diagnosis(
-        verdict, why, lost if verdict in REPAIRABLE else None, lost if line.without_epmd and seen.name else None
-    )
+    return Diagnosis(verdict, why, lost if verdict in REPAIRABLE else None, lost if line.without_epmd else None)
 
 
 def _without_listener(seen: Observation) -> Diagnosis:

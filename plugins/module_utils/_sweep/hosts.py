@@ -9,6 +9,7 @@ Standard: none but ours, and the output of `ansible-inventory --list`. Private t
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any, Collection, Iterable, Iterator, Mapping
 
 from .._errors import InvalidOption
@@ -185,8 +186,8 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _port(value: Any, where: str) -> int:
-    number = str(value)
-    if isinstance(value, bool) or not (number.isascii() and number.isdigit() and 0 < int(number[:6]) < 65536):
+    number = str(value).lstrip("0")
+    if isinstance(value, bool) or not re.fullmatch("[1-9][0-9]{0,4}", number) or int(number) > 65535:
         raise InvalidOption(f"{where} is {_shown(value)}, which is not a TCP port: give 1 to 65535")
     return int(number)
 
@@ -207,7 +208,7 @@ def _each_name(value: Any, where: str) -> Iterator[str]:
         raise InvalidOption(f"{where} is {_shown(value)}: give a list of names, [] for none")
     for name in value:
         alive = name.partition("@")[0] if isinstance(name, str) else ""
-        if not alive or not is_name(alive.encode("utf-8", "surrogateescape").decode("latin-1")):
+        if not is_name(alive.encode("utf-8", "surrogateescape").decode("latin-1")):
             raise InvalidOption(f"{where} has {_shown(name)}, which is no name of a node: give ejabberd")
         yield str(alive)
 

@@ -56,7 +56,7 @@ class Known:
 
     def see(self, target: Target, answer: Answer, now: float, grace: float) -> list[Event]:
         """The events that follow from an answer. Those of LOST and MOVED have yet to get what is known of the node."""
-        if answer.state != UP:
+        if answer.state != UP:  # pragma: no mutate: no other state comes after it in the alphabet
             return self._see_nothing(target, answer, now, grace)
         events = []
         if self.down_told and self.down is not None:
@@ -91,10 +91,9 @@ class Known:
 
     def _hold(self, target: Target, names: dict[str, int], now: float) -> None:
         """Take the names that have to stay from now on."""
-        young = set(names) - set(self.names)
-        for name in young if not self.seen else young & self.young:
+        for name in self.young.intersection(names) if self.seen else names:
             self.names[name] = names[name]
-        self.young = young - set(self.names)
+        self.young = set(names) - set(self.names)
         for name in compare(target.expected or (), self.names)[0]:
             self.names[name] = 0
             self.gone.setdefault(name, now)
@@ -152,7 +151,7 @@ class Known:
         """The same again. Errors: InvalidOption unless `kept` wrote it."""
         known = cls()
         try:
-            if set(kept) != set(known.kept()):
+            if set(kept) != set(known.kept()):  # pragma: no mutate: a key that is missing raises below
                 raise ValueError
             known.names = {_is(str, name): _is(int, port) for name, port in kept["names"].items()}
             known.gone = {_is(str, name): float(since) for name, since in kept["gone"].items()}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from typing import Iterator
 
 from .._errors import ProtocolError
@@ -86,7 +87,7 @@ def _lines(text: bytes, start_of: bytes, end_of: bytes, highest: int) -> Iterato
         if end.start() <= first:  # of an earlier line, or of a name without a byte
             end = ends.search(text, end.end())
             continue
-        behind = start.start() + 1
+        behind = first
         if end.start() - first <= MAX_EPMD_NAME_BYTES and int(end.group(1)) <= highest:
             yield _Line(start.start(), text[first : end.start()], int(end.group(1)))
             behind = end.end()
@@ -108,7 +109,7 @@ def decode_names_reply(data: bytes) -> dict[str, int]:
     names: dict[str, int] = {}
     for line in _lines(text, _NAME_START, _NAME_END, 65535):
         if line.start and not names:
-            break
+            break  # pragma: no mutate: the others start later
         name = _text(line.name)
         if len(names) == MAX_EPMD_NAMES and name not in names:  # pragma: no mutate: there are never more
             raise ProtocolError(f"its table has more than {MAX_EPMD_NAMES} names")
@@ -127,7 +128,7 @@ def decode_dump_reply(data: bytes) -> dict[str, int]:
     reply.number(U32)  # epmd's own port
     found: dict[str, int] = {}
     twice = set()
-    for line in _lines(reply.rest(), _DUMP_START, _DUMP_END, 10**9):
+    for line in _lines(reply.rest(), _DUMP_START, _DUMP_END, sys.maxsize):
         name = _text(line.name)
         if name in found:
             twice.add(name)
@@ -146,7 +147,7 @@ def decode_port_reply(data: bytes) -> int | None:
     reply = _reply(data, "its answer about a name")
     if reply.byte() != PORT2_RESP:
         raise ProtocolError(f"its answer about a name is malformed: it starts with {data[:2]!r}")
-    if reply.byte() != 0:
+    if reply.byte():
         return None
     port: int = reply.fields(_REGISTRATION)[0]
     name, _extra = reply.counted(U16), reply.counted(U16)

@@ -235,7 +235,8 @@ def _finite(value: float) -> float:
 
 
 def _new_float(reader: _Reader, depth: int) -> float:
-    return _finite(reader.fields(_F64)[0])
+    (value,) = reader.fields(_F64)
+    return _finite(value)
 
 
 def _old_float(reader: _Reader, depth: int) -> float:
@@ -372,7 +373,7 @@ def elements(term: bytes) -> list[Raw]:
     tag = reader.byte()
     if tag not in (SMALL_TUPLE_EXT, LARGE_TUPLE_EXT):
         raise ProtocolError(f"a tuple is expected, not a term with tag {tag}")
-    count = reader.count(U8 if tag == SMALL_TUPLE_EXT else U32)
+    count = reader.count(U8 if tag == SMALL_TUPLE_EXT else U32)  # pragma: no mutate: it is the lower one of the two
     found = [_raw_term(reader, 1) for _unused in range(count)]
     reader.done()
     return found

@@ -17,7 +17,13 @@ from .._errors import Closed, EpmdError, SpeaksNoTls, TlsFailed
 T = TypeVar("T")
 
 _CHUNK = 1 << 16
-_NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE")
+_NO_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "UNKNOWN_PROTOCOL",
+    "RECORD_LAYER_FAILURE",
+    "UNEXPECTED_EOF_WHILE_READING",
+    "KRB5_S_TKT_NYV",  # the same with OpenSSL 3, in the words of a CPython that is older than that
+)
 _NO_CERTIFICATE = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE")
 _REFUSALS = {
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "which has expired",

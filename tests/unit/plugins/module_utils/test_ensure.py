@@ -112,7 +112,9 @@ class TestOneSentence:
 
     @pytest.mark.parametrize("count", [1, 10])
     def test_a_disk_that_is_full(self, count: int, running: list[Vm], monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing of ours is written to it."""
+        """Nothing of ours is written to it; with several children the locks are, where there are no files in memory."""
+        if count > 1 and not hasattr(os, "memfd_create"):
+            pytest.skip("this Python has no files in memory")
         monkeypatch.setattr(tempfile, "TemporaryFile", broken(OSError(28, "No space left on device")))
         line = command_line.parse(["beam.smp", "--", "-sname", "vic", "-dist_listen", "false"], {})
         running += [vms.UNKNOWN._replace(pid=pid, uid=0, command_line=line) for pid in range(11, 11 + count)]

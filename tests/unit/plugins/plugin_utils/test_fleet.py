@@ -125,6 +125,221 @@ def test_the_sentence(playbook: str, results: list[Any], sentence: str, failed: 
     assert (glance(looked, playbook)["sentence"], glance(looked, playbook)["failed"]) == (sentence, failed)
 
 
+def test_the_whole_of_a_fleet() -> None:
+    full = {**node("missing"), "user": "u", "address": "::", "port": 25672, "tls": True, "epmd_port": 4369}
+    daemon = epmd("0.0.0.0", "10.0.0.1", at_risk=True, pid=3, user="x", namespace=5)
+    hosts: dict[str, Any] = {"web1": look(result(full, node(), daemons=[daemon])), "web2": look(WELL), "far": FAR}
+    hosts["web1"]["looked"]["at"], hosts["web2"]["looked"]["at"] = "2026-01-02", "2026-01-01"
+    found = glance(hosts, "audit", made="2026-01-03")
+    lost, well = found["hosts"][0]["nodes"]
+    assert lost == {
+        "name": "vic@web1",
+        "user": "u",
+        "address": "::",
+        "pid": 7,
+        "port": 25672,
+        "epmd_port": 4369,
+        "namespace": None,
+        "tls": True,
+        "hidden": False,
+        "registered": False,
+        "changed": False,
+        "verdict": "missing",
+        "msg": "it is missing",
+    }
+    assert (well["user"], well["port"], well["tls"], well["registered"]) == (None, None, False, True)
+    assert found["hosts"][0]["epmds"] == [
+        {
+            "user": "x",
+            "unit": "app.service",
+            "port": 4369,
+            "pid": 3,
+            "namespace": 5,
+            "addresses": ["0.0.0.0", "10.0.0.1"],
+            "public": ["0.0.0.0"],
+            "at_risk": True,
+            "state": "up",
+            "msg": "it ends with app",
+        }
+    ]
+    assert found["hosts"][0]["rows"] == [
+        {"name": "vic@web1", "verdict": "missing", "words": "missing", "msg": "it is missing", "tone": "bad"},
+        {"name": "vic@web1", "verdict": "registered", "words": "registered", "msg": "it is registered", "tone": "good"},
+        {
+            "name": "epmd on port 4369",
+            "verdict": "at risk",
+            "words": "at risk",
+            "msg": "it ends with app",
+            "tone": "warn",
+        },
+    ]
+    assert found["counts"] == {
+        "hosts": 3,
+        "nodes": 3,
+        "registered": 2,
+        "lost": 1,
+        "unidentified": 0,
+        "changed": 0,
+        "unreachable": 1,
+        "no_python": 0,
+        "failed": 0,
+        "unknown": 0,
+        "not_begun": 0,
+        "epmds": 1,
+        "epmds_at_risk": 1,
+        "epmds_public": 1,
+    }
+    assert (found["version"], found["playbook"], found["check"]) == (1, "audit", False)
+    assert (found["made"], found["since"], found["until"]) == ("2026-01-03", "2026-01-01", "2026-01-02")
+    assert [host["seen"] for host in found["hosts"]] == ["2026-01-02", "2026-01-01", ""]
+    assert found["columns"] == ["host", "node", "verdict", "what was found"]
+    never = glance({"web1": WELL}, "audit", made="2026-01-03")
+    assert (never["since"], never["until"]) == ("2026-01-03", "2026-01-03")
+    assert glance({"web1": DONE}, "recover", check=True)["check"] is True
+
+
+UNKNOWN = result(node("unidentified"))
+EXEMPT = result(node("not_applicable"))
+
+
+@pytest.mark.parametrize(
+    ("playbook", "given", "state", "verdict", "tone", "needs_somebody"),
+    [
+        ("audit", WELL, "well", "registered", "good", False),
+        ("audit", LOST, "lost", "1 of 2 nodes lost", "bad", True),
+        ("audit", result(node("epmd_down")), "lost", "epmd_down", "bad", True),
+        ("audit", UNKNOWN, "well", "unidentified", "warn", False),
+        ("audit", EXEMPT, "well", "not_applicable", "plain", False),
+        ("audit", result(), "well", "no node", "plain", False),
+        ("audit", result(node("borrowed"), node("not_applicable")), "well", "borrowed", "warn", False),
+        ("audit", result(node(), daemons=[epmd(at_risk=True)]), "well", "at risk", "warn", False),
+        ("audit", FAR, "unreachable", "could not be reached", "bad", True),
+        ("audit", BARE, "no python", "has no Python", "bad", True),
+        (
+            "audit",
+            {**BARE, "module_stderr": "", "module_stdout": "PYTHON3: not found"},
+            "no python",
+            "has no Python",
+            "bad",
+            True,
+        ),
+        ("audit", {**BARE, "rc": 126}, "failed", "failed", "bad", True),
+        ("audit", {**BARE, "rc": 128}, "failed", "failed", "bad", True),
+        ("audit", {**BARE, "module_stderr": "sudo: not found"}, "failed", "failed", "bad", True),
+        ("audit", {"rc": 127, **result(node())}, "well", "registered", "good", False),
+        ("audit", BLIND, "failed", "failed", "bad", True),
+        ("audit", {**BLIND, "failed": False}, "unknown", "could not be looked into", "warn", False),
+        ("audit", {"msg": "odd"}, "unknown", "could not be looked into", "bad", True),
+        ("audit", {}, "failed", "failed", "bad", True),
+        ("audit", None, "failed", "failed", "bad", True),
+        ("audit", {"nodes": [], "failed": True, "msg": "no"}, "failed", "failed", "bad", True),
+        ("audit", {**LOST, "failed": True}, "lost", "1 of 2 nodes lost", "bad", True),
+        ("recover", LOST, "lost", "1 of 2 nodes lost", "bad", False),
+        ("recover", DONE, "well", "missing, now registered", "good", False),
+        ("recover", PREDICTED, "lost", "missing, would be registered", "warn", False),
+        ("recover", {**WELL, "failed": True, "msg": "no"}, "unwell", "failed", "bad", True),
+        ("recover", {**UNKNOWN, "failed": True}, "unwell", "unidentified", "warn", True),
+        ("recover", {**UNKNOWN, "failed": True, "missing": ["x"], "msg": "x"}, "unwell", "failed", "bad", True),
+        ("recover", {**LOST, "failed": True, "missing": ["x"], "msg": "x"}, "lost", "1 of 2 nodes lost", "bad", True),
+        ("recover", result(node(), daemons=[epmd(at_risk=True)]), "well", "registered", "good", False),
+        ("restart_epmd", {"changed": True, "msg": "done"}, "well", "replaced", "good", False),
+        ("restart_epmd", {"changed": False, "msg": "fine"}, "well", "left alone", "good", False),
+        ("restart_epmd", {"failed": True, "msg": "no"}, "unwell", "failed", "bad", True),
+        ("restart_epmd", None, "not begun", "was not begun", "plain", False),
+        ("rehearse", {"rows": [{"verdict": "would work"}]}, "well", "would work", "good", False),
+        ("rehearse", {"rows": [{"verdict": "would not work"}]}, "unwell", "would not work", "bad", True),
+        (
+            "rehearse",
+            {"rows": [{"verdict": "would work"}], "failed": True, "msg": "no"},
+            "unwell",
+            "failed",
+            "bad",
+            True,
+        ),
+        ("rehearse", {"rows": [{"verdict": "not rehearsed"}]}, "well", "not rehearsed", "plain", False),
+    ],
+)
+def test_a_host_in_a_few_words(
+    playbook: str, given: Any, state: str, verdict: str, tone: str, needs_somebody: bool
+) -> None:
+    (host,) = glance({"web1": given}, playbook)["hosts"]
+    assert (host["state"], host["verdict"], host["tone"], host["needs_somebody"]) == (
+        state,
+        verdict,
+        tone,
+        needs_somebody,
+    )
+    assert host["changed"] is bool(given and given.get("changed"))
+
+
+@pytest.mark.parametrize(("verdict", "number"), [("unidentified", 1), ("missing", 0), ("unseen", 0)])
+def test_a_node_that_could_not_be_identified_is_counted(verdict: str, number: int) -> None:
+    found = glance({"web1": result(node(verdict))}, "audit")
+    assert found["counts"]["unidentified"] == number
+    assert ("1 node could not be identified" in found["sentence"]) == bool(number)
+
+
+def test_why_nothing_is_known_of_a_host() -> None:
+    def why(given: Any, playbook: str = "audit") -> str:
+        (row,) = glance({"web1": given}, playbook)["hosts"][0]["rows"]
+        return str(row["msg"])
+
+    assert why(None) == "it gave no result: see above"
+    assert why(None, "restart_epmd") == ""
+    assert why({"changed": False}) == "it gave no facts of epmd"
+    assert why({"changed": False, "msg": "odd"}) == "odd"
+    assert why(result()) == "no Erlang node runs here"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(299, "x" * 299), (300, "x" * 300), (301, "x" * 297 + "...")])
+def test_what_a_host_says_about_itself_has_a_length(length: int, shown: str) -> None:
+    assert glance({"far": {"unreachable": True, "msg": "x" * length}}, "audit")["hosts"][0]["rows"][0]["msg"] == shown
+
+
+def test_what_is_no_number_or_text_in_a_result_is_none_in_the_report() -> None:
+    odd = node(pid=True, port="25672", epmd_port=4369, user=0)
+    (found,) = glance({"web1": result({**odd, "name": 5})}, "audit")["hosts"][0]["nodes"]
+    assert (found["name"], found["pid"], found["port"], found["epmd_port"]) == ("5", None, None, 4369)
+    assert found["user"] == "0"
+
+
+@pytest.mark.parametrize("playbook", sorted(KINDS))
+def test_which_playbooks_judge_and_tell(playbook: str) -> None:
+    kind = KINDS[playbook]
+    assert (kind.judges, kind.risks, kind.tells) == (
+        playbook == "audit",
+        playbook == "audit",
+        playbook == "restart_epmd",
+    )
+
+
+def test_the_sentences_of_check_mode() -> None:
+    results: dict[str, Any] = {"a": {"changed": True}, "b": {"changed": False}}
+    assert glance(results, "restart_epmd", check=True)["sentence"] == (
+        "epmd would be replaced on 1 of 2 hosts and is as it should be on 1"
+    )
+    assert [host["verdict"] for host in glance(results, "restart_epmd", check=True)["hosts"]] == [
+        "would be replaced",
+        "left alone",
+    ]
+    assert glance(results, "restart_epmd", check=True)["hosts"][0]["tone"] == "warn"
+    (row,) = glance({"a": {"changed": True, "unit": "x.service", "msg": "m"}}, "restart_epmd")["hosts"][0]["rows"]
+    assert (row["name"], row["msg"]) == ("x.service", "m")
+    assert glance({"a": {"changed": True}}, "restart_epmd")["hosts"][0]["rows"][0]["name"] == "epmd"
+
+
+def test_the_sentence_of_a_rehearsal() -> None:
+    def said(*verdicts: str) -> str:
+        hosts = {f"web{place}": {"rows": [{"verdict": verdict}]} for place, verdict in enumerate(verdicts)}
+        return str(glance(hosts, "rehearse")["sentence"])
+
+    assert said("would work") == "the recovery would work on 1 of 1 host"
+    assert said("would work", "not rehearsed") == "the recovery would work on 1 of 2 hosts, and was not tried on 1"
+    assert said("would not work", "not rehearsed", "no node", "would work", "would work") == (
+        "the recovery would work on 2 of 5 hosts, would not on 1, and was not tried on 2"
+    )
+
+
 def test_check_mode_has_its_own_words() -> None:
     found = glance({"web1": PREDICTED}, "recover", check=True)
     assert (found["sentence"], found["failed"]) == ("1 node would be registered again, on 1 of 1 host", False)
@@ -161,7 +376,9 @@ def test_one_line_for_a_host_that_needs_somebody() -> None:
         "python3",
         "broken: failed: timeout 3601 is more than 3600",
     ]
-    unidentified = glance({"web1": result(node("unidentified"), failed=True)}, "recover")["hosts"][0]
+    both = glance({"web1": result(node("missing"), node("unidentified"), node("conflict"))}, "audit")["hosts"][0]
+    assert line(both) == "web1: vic@web1: missing: it is missing; vic@web1: conflict: it is conflict"
+    unidentified = glance({"web1": result(node(), node("unidentified"), failed=True)}, "recover")["hosts"][0]
     assert line(unidentified) == "web1: vic@web1: unidentified: it is unidentified"
 
 
@@ -273,3 +490,5 @@ def test_of_a_sweep_only_what_is_wrong_is_shown() -> None:
         "web2  4369  up       missing: vic, wim",
         "far   4369  timeout  no answer within 10 s; missing: vic",
     ]
+    for state in ("refused", "zzz"):
+        assert len(swept({"hosts": [asked("web1", state)]})) == 2

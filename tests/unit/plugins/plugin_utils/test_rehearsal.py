@@ -41,7 +41,10 @@ def test_a_name_that_came_back_is_one_for_each_node_that_is_like_it() -> None:
         ("rabbit@web1", "would work", why),
         ("other@web1", "would work", why),
     ]
-    assert "failed" not in _rehearsal.result(STARTED, LOST, REGISTERED, ENDED)
+    found = _rehearsal.result(STARTED, LOST, REGISTERED, ENDED)
+    assert "failed" not in found
+    assert found["changed"] is False  # the host is as it was
+    assert _rehearsal.started(STARTED) == [NODE]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,7 @@ def test_a_name_that_came_back_is_one_for_each_node_that_is_like_it() -> None:
         ((LOST, {"nodes": [{**FOUND, "registered": False, "msg": "refused"}]}, ENDED), "refused"),
         ((LOST, {"nodes": [], "failed": True, "msg": "no psutil"}, ENDED), "no psutil"),
         ((LOST, {"nodes": []}, ENDED), "its scratch node has ended"),
+        ((LOST, {"nodes": [{**FOUND, "pid": 10}, {**FOUND, "pid": 12}]}, ENDED), "its scratch node has ended"),
         ((LOST, REGISTERED, {"ended": [12]}), "its scratch node ended while it was registered"),
         (({}, {}, ENDED), "its scratch node could not be made to lose its name"),
     ],
@@ -69,11 +73,13 @@ def test_a_step_that_fails_has_a_row() -> None:
 def test_nodes_for_which_nothing_was_started() -> None:
     boxed = {**NODE, "pid": None, "like": ["a@box"], "reason": "not_rehearsed", "msg": "in a container"}
     bare = {**NODE, "pid": None, "like": ["b@web1"], "reason": "no_cookie", "msg": "no cookie"}
-    started = {"scratch_nodes": [boxed, bare]}
+    strange = {**NODE, "pid": None, "like": ["c@web1"], "reason": "timed_out", "msg": "no answer"}
+    started = {"scratch_nodes": [boxed, bare, strange]}
     assert _rehearsal.started(started) == []
     assert verdicts(started) == [
         ("a@box", "not rehearsed", "in a container"),
         ("b@web1", "would not work", "no cookie"),
+        ("c@web1", "would not work", "no answer"),
     ]
 
 
@@ -108,7 +114,8 @@ def test_the_sentence_of_the_fleet_counts_hosts_once() -> None:
 def test_each_step_in_words() -> None:
     assert _rehearsal.words("started", STARTED) == ["rehearse_1@web1: started"]
     assert _rehearsal.words("started", {"scratch_nodes": [], "msg": "0 started"}) == ["0 started"]
-    assert _rehearsal.words("lost", LOST) == ["killed"]
+    for step in ("absent", "lost", "shown", "tested"):
+        assert _rehearsal.words(step, {**STARTED, **REGISTERED, "msg": "all of it"}) == ["all of it"]
     assert _rehearsal.words("absent", {"failed": True, "msg": "left alone"}) == ["failed: left alone"]
     daemons = [{"port": 40123, "pid": 12, "names": {"rehearse_1": 4}}, {"port": 4369, "pid": 3, "names": None}]
     assert _rehearsal.words("registered", {"nodes": [FOUND], "daemons": daemons}) == [

@@ -259,6 +259,7 @@ def test_the_range_of_ports_to_listen_on(more: str, range_: tuple[int, int] | No
         ("-proto_dist inet6_tls", True, True, True),
         ("-proto_dist", False, False, True),
         ("-proto_dist inet_tls -proto_dist inet_tls", False, True, False),
+        ("-proto_dist inet_tcp -proto_dist inet_tcp -proto_dist inet_tcp", False, False, False),
         ("-proto_dist my", False, False, False),
         ("-proto_dist my_tls", False, True, False),
         ("-proto_dist my -ssl_dist_optfile /x", False, True, False),
@@ -291,6 +292,7 @@ def test_whether_a_node_starts_an_epmd(more: str, starts: bool) -> None:
         (f"{START} -name undefined", "-sname undefined"),
         (f"{START} -name undefined@web1", "-sname undefined"),
         (f"{START} -name undefined1@web1", ""),
+        (f"{START} -name app@web1", ""),
     ],
 )
 def test_a_node_that_may_listen_nowhere_has_a_flag(line: str, flag: str) -> None:

@@ -86,6 +86,39 @@ FOUR, SIX = "127.0.0.1", "::1"
         pytest.param(alone(more='Environment="A=\n'), 4369, FOUR, "", EPMD, id="an environment that is cut"),
         pytest.param(RABBIT, 4369, FOUR, "", "rabbitmq-epmd.service", id="another name"),
         pytest.param(show(RABBIT, alone()), 4369, FOUR, "", EPMD, id="the usual name comes first"),
+        pytest.param(
+            show(alone("/usr/bin/epmd -port 4370", name="a.service"), alone(name="z.service"), alone()),
+            4369,
+            FOUR,
+            "",
+            EPMD,
+            id="another name that comes before it",
+        ),
+        pytest.param(
+            show(socket("127.0.0.1:4369 (Stream)"), service(name="rabbitmq-epmd.service")),
+            4369,
+            FOUR,
+            "127.0.0.1",
+            "rabbitmq-epmd.service",
+            id="another name, with a socket",
+        ),
+        pytest.param(alone("/usr/bin/epmd -Address 1"), 4369, FOUR, "", None, id="an argument that is not known"),
+        pytest.param(alone("/usr/bin/epmd -systems"), 4369, FOUR, "", None, id="another one"),
+        pytest.param(alone("/usr/bin/epmd -relaxed_command_check -d"), 4369, FOUR, "", EPMD, id="others that are"),
+        pytest.param(alone("/bin/sh start epmd"), 4369, FOUR, "", None, id="a script that is told a name"),
+        pytest.param(alone("/usr/bin/epmd -port 1"), 1, FOUR, "", EPMD, id="-port 1"),
+        pytest.param(
+            show(socket("[::]:4369 (Stream)"), service("/usr/bin/epmd -systems", name="x.service")),
+            4369,
+            FOUR,
+            "",
+            None,
+            id="a word that comes after -systemd",
+        ),
+        pytest.param(alone("/usr/bin/epmd -port 0"), 4369, FOUR, "", None, id="-port 0"),
+        pytest.param(alone("/usr/bin/epmd -port 65536"), 65536, FOUR, "", None, id="-port 65536"),
+        pytest.param(alone("/usr/bin/epmd -port 70000"), 70000, FOUR, "", None, id="-port 70000"),
+        pytest.param(alone("/usr/bin/epmd -port 65535"), 65535, FOUR, "", EPMD, id="-port 65535"),
         pytest.param(alone("/bin/sh -c exec epmd"), 4369, FOUR, "", EPMD, id="through a shell"),
         pytest.param(alone("/usr/bin/env epmd -daemon"), 4369, FOUR, "", EPMD, id="through env"),
         pytest.param(alone("/bin/sh -c epmd -daemon; exec erl"), 4369, FOUR, "", None, id="with a node"),
@@ -93,7 +126,12 @@ FOUR, SIX = "127.0.0.1", "::1"
         pytest.param(alone("/usr/bin/epmd -names"), 4369, FOUR, "", None, id="a client"),
         pytest.param(alone("/usr/bin/beam epmd"), 4369, FOUR, "", None, id="another program"),
         pytest.param(
-            show(socket("[::]:4369 (Stream)"), service("/opt/start-epmd")), 4369, FOUR, "", EPMD, id="a script, sockets"
+            show(socket("127.0.0.1:4370 (Stream)"), service("/opt/start-epmd")),
+            4370,
+            FOUR,
+            "127.0.0.1",
+            EPMD,
+            id="a script, sockets",
         ),
         pytest.param(alone(state="disabled"), 4369, FOUR, "", None, id="disabled"),
         pytest.param(alone(state="enabled-runtime"), 4369, FOUR, "", EPMD, id="enabled until the next boot"),
@@ -156,6 +194,11 @@ def test_the_unit_that_is_right_for_a_node_is_chosen(
     assert (chosen.name if chosen else None) == name
 
 
+def test_the_usual_name_comes_first_and_the_others_in_the_order_of_the_alphabet() -> None:
+    units = epmd_units.parse(show(*(alone(name=f"{name}.service") for name in ("z", "b", "epmd", "a", "f")))).epmds
+    assert [unit.name for unit in units] == [EPMD, "a.service", "b.service", "f.service", "z.service"]
+
+
 def test_a_unit_is_described_with_its_sockets() -> None:
     everywhere = frozenset({"0.0.0.0", "::"})
     shown = show(socket("[::]:4369 (Stream)", active="active", state="disabled"), service(state="disabled"))
@@ -163,6 +206,11 @@ def test_a_unit_is_described_with_its_sockets() -> None:
     found = epmd_units.parse(shown)
     assert [*found.epmds] == [unit]
     assert found.running == {"epmd.socket"}
+
+
+def test_what_is_no_port_has_a_number_that_no_node_asks_for() -> None:
+    (unit,) = epmd_units.parse(show(socket("/run/epmd.sock (Stream)"), service())).epmds
+    assert (unit.port, unit.addresses) == (0, frozenset({"/run/epmd.sock (Stream)"}))
 
 
 def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None:
@@ -177,9 +225,13 @@ def test_every_unit_is_asked_for_and_those_that_are_not_loaded_by_name() -> None
     ("shown", "port", "rivals"),
     [
         (DEBIAN, 4369, ["epmd.socket", EPMD]),
+        (DEBIAN, 4368, []),
         (DEBIAN, 4370, []),
         ("", 4369, ["epmd.socket", EPMD]),
         (show(RABBIT, DEBIAN), 4369, ["epmd.socket", EPMD, "rabbitmq-epmd.service"]),
+        (show(DEBIAN, "Id=app.service\nActiveState=active\n"), 4369, ["epmd.socket", EPMD]),
+        (alone("/usr/bin/epmd -port 4368", name="a.service"), 4369, ["epmd.socket", EPMD]),
+        (alone("/usr/bin/epmd -port 4370", name="a.service"), 4369, ["epmd.socket", EPMD]),
         (show(socket("[::]:4369 (Stream)", active="active"), service()), 4369, [EPMD]),
         (show(socket("[::]:4369 (Stream)", active="active"), service(active="active")), 4369, []),
         (show(socket("[::]:4369 (Stream)", load="masked"), service()), 4369, ["epmd.socket", EPMD]),
@@ -214,6 +266,7 @@ def test_epmd_always_listens_at_the_loopback_addresses(given: str, addresses: se
         (["127.0.0.1", "::1"], ["127.0.0.1", "::1"], True, True),
         (["127.0.0.1"], ["127.0.0.1", "::1"], True, False),
         (["127.0.0.1"], ["127.0.0.1", "::1"], False, True),
+        (["127.0.0.1", "10.0.0.1"], ["127.0.0.1"], True, False),
         (["0.0.0.0", "::"], ["127.0.0.1"], True, False),
         (["127.0.0.1"], ["0.0.0.0", "::"], True, False),
     ],

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError
 from ansible_collections.beamops.epmd.plugins.module_utils._host import erlang_terms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.erlang_terms import Word
+from ansible_collections.beamops.epmd.plugins.module_utils._limits import MAX_DIGITS
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,16 @@ def test_terms(text: str, terms: list[Any] | None) -> None:
             erlang_terms.consult(text)
     else:
         assert erlang_terms.consult(text) == terms
+
+
+def test_a_number_has_so_many_digits() -> None:
+    assert erlang_terms.consult("1" * MAX_DIGITS + ".") == [int("1" * MAX_DIGITS)]
+    with pytest.raises(EpmdError, match="is not a valid number"):
+        erlang_terms.consult("1" * (MAX_DIGITS + 1) + ".")
+
+
+def test_only_what_has_a_point_is_a_float() -> None:
+    assert [type(number) for number in erlang_terms.consult("1. 1.0. 1_0. 16#f. $a.")] == [int, float, int, int, int]
 
 
 def test_an_atom_is_not_a_string() -> None:

@@ -43,6 +43,9 @@ def test_it_listens_on_loopback_of_its_family_and_connects_to_nobody() -> None:
 def test_of_the_other_flags_only_boot_variables_and_tls_are_taken_over() -> None:
     others = [
         "-setcookie",
+        "inet_tls",  # which is also the name of a distribution
+        "-args",
+        "inet_tcp",
         "secret",
         "-sname",
         "rabbit",
@@ -57,10 +60,19 @@ def test_of_the_other_flags_only_boot_variables_and_tls_are_taken_over() -> None
     kept = ["-boot_var", "RELEASE_LIB", "/rel/lib", "-proto_dist", "inet_tls", "-ssl_dist_optfile", "/etc/ssl.conf"]
     words = likeness.flags([*ERL, *others, *kept, "-ssl_dist_opt", "server_certfile", "/a"], WANTED, "/rel/start_clean")
     assert "secret" not in " ".join(words)
-    assert not {"rabbit", "boom().", "app"} & set(words)
+    assert not {"-setcookie", "rabbit", "boom().", "app"} & set(words)
     assert words.count("-boot") == 1
     assert [word for word in words if word in kept] == kept
     assert value(words, "-ssl_dist_opt") == "server_certfile"
+    first = likeness.flags(["beam.smp", "-proto_dist", "inet6_tls", "more"], WANTED, "b")
+    assert value(first, "-proto_dist") == "inet6_tls"
+
+
+def test_it_ends_by_itself_after_its_lifetime() -> None:
+    program = value(likeness.flags(ERL, WANTED._replace(lifetime=601), "b"), "-eval")
+    assert "receive after 601000 -> ok end" in program
+    assert 'Name =/= "rehearse_1"' in program
+    assert "gen_tcp:connect(Loopback, 40123," in program
 
 
 def test_a_distribution_of_somebody_s_own_is_not_taken_over() -> None:
@@ -104,6 +116,13 @@ def test_what_would_make_it_the_other_node_is_left_out_of_its_environment() -> N
 
 def test_where_its_erlang_and_a_boot_file_may_be() -> None:
     assert likeness.root_of(ERL, "/other/erts-13/bin") == "/usr/lib/erlang"
-    assert likeness.root_of(["beam.smp"], "/opt/otp/erts-13/bin") == "/opt/otp"
+    # Flags whose names come before and after it in the alphabet, and one without a value.
+    others = ["beam.smp", "-progname", "/erl", "-sname", "/vic", "-root"]
+    assert likeness.root_of(others, "/opt/otp/erts-13/bin") == "/opt/otp"
+    assert likeness.root_of([*others, "/first", "/more", "-root", "/second"], "/opt/otp/erts-13/bin") == "/first"
     assert likeness.boot_directories([*ERL, "-boot", "start_sasl"], "/r") == ["/r/bin"]
-    assert likeness.boot_directories([*ERL, "-boot", "/rel/releases/1/start"], "/r") == ["/rel/releases/1", "/r/bin"]
+    assert likeness.boot_directories(["beam.smp", "-boot", "/rel/releases/1/start", "/more"], "/r") == [
+        "/rel/releases/1",
+        "/r/bin",
+    ]
+    assert likeness.boot_directories([*ERL, "-args_file", "/a/b", "-boot", "-config", "/c/d"], "/r") == ["/r/bin"]

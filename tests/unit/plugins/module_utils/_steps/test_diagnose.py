@@ -78,7 +78,13 @@ NAMELESS = started(UNHEARD, None)
             SEEN._replace(listener=AT._replace(port=int("25672"))), "registered", ["vic"], id="the same number"
         ),
         pytest.param(SEEN._replace(table=THEIRS, holds=False), "conflict", ["25673"], id="other port and holder"),
-        pytest.param(SEEN._replace(table=DOWN), "epmd_down", ["down"], id="nothing listens"),
+        pytest.param(SEEN._replace(table=DOWN), "epmd_down", ["epmd is down"], id="nothing listens"),
+        pytest.param(
+            SEEN._replace(table=DOWN._replace(trouble="it reset")),
+            "epmd_down",
+            ["is down: it reset"],
+            id="how it is down",
+        ),
         pytest.param(SEEN._replace(table=SILENT), "epmd_unresponsive", ["no answer within 5 s"], id="silent"),
         pytest.param(
             started(SEEN._replace(table=SILENT), "vic", OPTIONAL), "epmd_unresponsive", [], id="silent and optional"
@@ -210,6 +216,7 @@ def test_only_what_epmd_does_not_have_is_ever_repaired() -> None:
     for seen in every_observation():
         diagnosis = diagnose.verdict_on(seen)
         assert (diagnosis.lost is not None) == (diagnosis.verdict in unregistered.REPAIRABLE)
+        assert diagnosis.doubtful is None or seen.vm.command_line.without_epmd
         if diagnosis.lost:
             lost = diagnosis.lost
             assert lost.alive == "vic" or seen.vm.command_line.name == "eve"

@@ -95,7 +95,25 @@ def test_the_order_is_that_of_the_descriptors_with_the_registered_first() -> Non
     assert asked([DISTRIBUTION, OTHER, LATER], own=(7000,), registered=(40001, 7000)) == ([7000, 40001, 42815], [])
 
 
-@pytest.mark.parametrize(("listen_range", "first"), [((40000, 40010), 40001), ((1883, 1883), 1883), ((1, 2), 42815)])
+def test_each_hint_counts_for_more_than_all_after_it() -> None:
+    ports = [7001, 7002, 7003, 7004, 7005, 8080, 5222]
+    own, ranged, known, fits, other, web, service = (
+        Listener(place, "::", port, 128) for place, port in enumerate(ports)
+    )
+    other = other._replace(backlog=5)
+    found = sort([service, web, other, fits, known, ranged, own], (7002, 7002), own=(7001,), registered=(7003, 5222))
+    assert found == Candidates([own, ranged, known, fits], [other, web, service], [])
+    rank = distribution_port.ranking((7002, 7002), (7001,), (7003, 5222), 4096)
+    assert [rank(each) for each in (own, ranged, known, fits, other, web, service)] == [0, 1, 2, 3, 4, 5, 6]
+    assert rank(XMPP._replace(port=5671)) == 7
+    unknown = sort([service, other], (7002, 7002))
+    assert unknown == Candidates([], [other], [service])
+
+
+@pytest.mark.parametrize(
+    ("listen_range", "first"),
+    [((40000, 40010), 40001), ((40001, 40010), 40001), ((39999, 40001), 40001), ((1883, 1883), 1883), ((1, 2), 42815)],
+)
 def test_a_range_comes_first_and_rules_nothing_out(listen_range: tuple[int, int], first: int) -> None:
     likely, _unlikely = asked([DISTRIBUTION, XMPP, MQTT, OTHER, LATER], listen_range=listen_range)
     assert likely[0] == first

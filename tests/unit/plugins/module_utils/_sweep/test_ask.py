@@ -135,11 +135,13 @@ def test_a_machine_without_descriptors_waits_until_it_has_one() -> None:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return real(family)
 
-    with FakeServer(epmd(VIC)) as server, mock.patch.object(ask, "AGAIN_SECONDS", 0.001):
-        with mock.patch.object(ask, "_socket", scarce):
+    with FakeServer(epmd(VIC)) as server:
+        with mock.patch.multiple(ask, _socket=scarce, AGAIN_SECONDS=0.001):
             assert asked("127.0.0.1", server.port).state == "up"
-        with mock.patch.object(ask, "_socket", side_effect=OSError(errno.EMFILE, "Too many open files")):
-            found = asked("127.0.0.1", server.port, 0.1)
+        none = mock.Mock(side_effect=OSError(errno.EMFILE, "Too many open files"))
+        # The first pause would be longer than the time that is left.
+        with mock.patch.multiple(ask, _socket=none, AGAIN_SECONDS=1000):
+            found = asked("127.0.0.1", server.port)
     assert found.state == "unasked"
     assert found.msg == "this machine could not ask: Too many open files; lower at_once"
 

@@ -24,7 +24,8 @@ def down(**more: Any) -> dict[str, Any]:
 
 
 def judged(healing: Healing, host: str, now: float, *events: dict[str, Any], ailing: bool = True) -> list[str]:
-    """Which events are to be healed, and the reasons of the calls."""
+    """Which events are to be healed, and the reasons of the calls. The clock does not begin at 0."""
+    now += 7.5
     calls = healing.judge(host, events, ailing, now)
     assert all(event["heal"] in (True, False) for event in events)
     again = Healing(9, 9, 9)
@@ -46,6 +47,7 @@ def test_one_recovery_is_for_the_whole_host() -> None:
     [
         lost(node="stopped"),
         lost(expected=False),
+        down(state="down"),
         down(state="timeout"),
         down(names=[]),
         {"type": "back"},
@@ -69,6 +71,9 @@ def test_beyond_the_limit_of_a_host_a_person_is_called_once() -> None:
     assert judged(healing, "a", 300, lost()) == []
     assert judged(healing, "b", 300, lost()) == ["lost"]
     assert judged(healing, "a", 3600, lost()) == ["lost"]
+    # The second one still counts, and so does the call.
+    assert judged(healing, "a", 3610, ailing=False) == []
+    assert judged(healing, "a", 3650, lost()) == []
 
 
 def test_twenty_losses_at_once_are_five_recoveries_and_one_call() -> None:
@@ -99,6 +104,43 @@ def test_a_recovery_that_does_not_help_is_a_call() -> None:
     assert judged(healing, "a", RECOVERY_SECONDS - 1) == []
     assert judged(healing, "a", RECOVERY_SECONDS) == ["not_healed"]
     assert judged(healing, "a", 2 * RECOVERY_SECONDS) == []
+    assert judged(healing, "b", 0, lost()) == ["lost"]
+    assert judged(healing, "b", RECOVERY_SECONDS + 50) == ["not_healed"]
+
+
+def test_limits_that_were_lowered_since_the_last_start_count() -> None:
+    before = Healing(9, 9, 3600)
+    for now in (0, 10, 20):
+        assert judged(before, "a", now, lost()) == ["lost"]
+        assert judged(before, "a", now + 5, ailing=False) == []
+    for limits, reason in (((2, 9), "host_limit"), ((9, 2), "fleet_limit")):
+        after = Healing(*limits, 3600)
+        after.restore(before.kept())
+        assert judged(after, "a", 30, lost()) == [reason]
+
+
+def test_a_person_is_called_again_when_the_time_of_a_limit_is_over() -> None:
+    healing = Healing(1, 5, 3600)
+    assert judged(healing, "a", 0, lost()) == ["lost"]
+    assert judged(healing, "a", 10, ailing=False) == []
+    assert judged(healing, "a", 20, lost()) == ["host_limit"]
+    assert judged(healing, "a", 3600, lost()) == ["lost"]
+    assert judged(healing, "a", 3610, ailing=False) == []
+    assert judged(healing, "a", 3619, lost()) == []
+    assert judged(healing, "a", 3620, lost()) == ["host_limit"]
+
+
+def test_who_was_called_about_is_kept_no_longer_than_that_counts() -> None:
+    healing = Healing(1, 9, 3600)
+    for host, now, called in (("a", 0, {"a"}), ("b", 3590, {"a", "b"}), ("c", 3600, {"b", "c"})):
+        assert judged(healing, host, now, lost()) == ["lost"]
+        assert judged(healing, host, now, ailing=False) == []
+        assert judged(healing, host, now + 1, lost()) == ["host_limit"]
+        assert set(healing.called) == called
+    assert judged(healing, "b", 7210, lost()) == ["lost"]
+    assert judged(healing, "b", 7210, ailing=False) == []
+    assert judged(healing, "b", 7211, lost()) == ["host_limit"]
+    assert set(healing.called) == {"b"}
 
 
 @pytest.mark.parametrize(("per_host", "per_fleet"), [(0, 5), (2, 0)])

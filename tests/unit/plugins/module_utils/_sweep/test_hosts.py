@@ -25,6 +25,8 @@ from ansible_collections.beamops.epmd.plugins.module_utils._sweep.hosts import (
     [
         ("web1", "web1", 4369),
         ("web1:4370", "web1", 4370),
+        ("web1:1", "web1", 1),
+        ("web1:065535", "web1", 65535),
         ("192.0.2.1", "192.0.2.1", 4369),
         ("192.0.2.1:4370", "192.0.2.1", 4370),
         ("2001:db8::1", "2001:db8::1", 4369),
@@ -48,6 +50,24 @@ def test_a_host_may_be_a_dict() -> None:
 
 
 @pytest.mark.parametrize(
+    ("expected", "name", "expects"),
+    [
+        (None, "vic", True),
+        (("vic",), "vic", True),
+        (("ann", "vic"), "vic", True),
+        (("ann",), "vic", False),
+        ((), "vic", False),
+        # As a node has it that was started in a locale without UTF-8.
+        (("j\xf8rn",), "j\xc3\xb8rn", True),
+    ],
+)
+def test_a_name_is_expected_unless_it_is_known_that_it_is_not(
+    expected: tuple[str, ...] | None, name: str, expects: bool
+) -> None:
+    assert Target("web1", "web1", 4369, expected).expects(name) is expects
+
+
+@pytest.mark.parametrize(
     ("entries", "complaint"),
     [
         ("web1", "hosts is 'web1': give a list of hosts"),
@@ -57,12 +77,24 @@ def test_a_host_may_be_a_dict() -> None:
         ([":4369"], "entry 1 of hosts is ':4369': give a host, or host:port"),
         (["web1:"], "entry 1 of hosts is '', which is not a TCP port: give 1 to 65535"),
         (["web1:epmd"], "entry 1 of hosts is 'epmd', which is not a TCP port: give 1 to 65535"),
+        (["web1:0065536"], "entry 1 of hosts is '0065536', which is not a TCP port: give 1 to 65535"),
+        (["web1:70000"], "entry 1 of hosts is '70000', which is not a TCP port: give 1 to 65535"),
         (["web1:65536"], "entry 1 of hosts is '65536', which is not a TCP port: give 1 to 65535"),
         (["[2001:db8::1"], "entry 1 of hosts is '[2001:db8::1': give [address]:port"),
         (["[2001:db8::1]4369"], "entry 1 of hosts is '[2001:db8::1]4369': give [address]:port"),
+        (["[2001:db8::1]x"], "entry 1 of hosts is '[2001:db8::1]x': give [address]:port"),
         ([{"port": 1}], "entry 1 of hosts names no host: give its name, or its address as host"),
         ([{"host": 7}], "entry 1 of hosts names no host: give its name, or its address as host"),
+        ([{"name": 7, "host": "a"}], "entry 1 of hosts names no host: give its name, or its address as host"),
+        ([{"name": "a", "host": 7}], "entry 1 of hosts names no host: give its name, or its address as host"),
+        (["[" + "x" * 57], f"entry 1 of hosts is '[{'x' * 57}': give [address]:port"),
+        (["[" + "x" * 58], f"entry 1 of hosts is '[{'x' * 55}...: give [address]:port"),
         ([{"host": "a", "prot": 1}], "entry 1 of hosts has 'prot', which is none of name, host, port, expected"),
+        (
+            [{"host": "a", "zone": 1, "prot": 1}],
+            "entry 1 of hosts has 'prot', which is none of name, host, port, expected",
+        ),
+        ([{"host": "a", "port": -1}], "port of a is -1, which is not a TCP port: give 1 to 65535"),
         ([{"host": "a", "port": 0}], "port of a is 0, which is not a TCP port: give 1 to 65535"),
         ([{"host": "a", "port": True}], "port of a is True, which is not a TCP port: give 1 to 65535"),
         (
@@ -72,6 +104,10 @@ def test_a_host_may_be_a_dict() -> None:
         ([{"host": "a", "expected": "vic"}], "expected of a is 'vic': give a list of names, [] for none"),
         ([{"host": "a", "expected": [5]}], "expected of a has 5, which is no name of a node: give ejabberd"),
         ([{"host": "a", "expected": ["@a"]}], "expected of a has '@a', which is no name of a node: give ejabberd"),
+        (
+            [{"host": "a", "expected": ["\u20ac" * 86]}],
+            "expected of a has '" + "\u20ac" * 56 + "..., which is no name of a node: give ejabberd",
+        ),
         (["a", "b", "a"], "hosts has a with port 4369 twice: take one of the two out"),
     ],
 )

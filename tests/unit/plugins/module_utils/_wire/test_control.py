@@ -131,10 +131,12 @@ def test_an_answer_may_be_what_this_collection_could_not_encode() -> None:
     [
         pytest.param(message((2, Atom(""), SOMEBODY), (REFERENCE, 1)), id="to somebody else"),
         pytest.param(message((2, Atom(""), CALLER._replace(creation=8)), (REFERENCE, 1)), id="to an earlier life"),
+        pytest.param(message((2, Atom(""), CALLER._replace(creation=6)), (REFERENCE, 1)), id="to one before that"),
         pytest.param(message((2, Atom(""), CALLER, Atom("t")), (REFERENCE, 1)), id="too long"),
         pytest.param(message((2, Atom(""))), id="too short"),
         pytest.param(message((2, Atom(""), CALLER)), id="without a payload"),
         pytest.param(message((2, Atom(""), CALLER), (REFERENCE._replace(words=(2, 0, 0)), 1)), id="other call"),
+        pytest.param(message((2, Atom(""), CALLER), (REFERENCE._replace(words=(0, 0, 0)), 1)), id="earlier call"),
         pytest.param(message((2, Atom(""), CALLER), (REFERENCE,)), id="no pair"),
         pytest.param(message((2, Atom(""), CALLER), (REFERENCE, 1, 2)), id="triple"),
         pytest.param(message((2, Atom(""), CALLER), [REFERENCE, 1]), id="list"),

@@ -17,6 +17,7 @@ LAST_CHARACTER = "vic\u00ff"
 
 
 def test_requests_have_the_bytes_of_the_standard() -> None:
+    assert epmd.DEFAULT_PORT == 4369  # as registered with IANA
     assert bytes.fromhex("0001 6e") == epmd.NAMES_REQ
     assert bytes.fromhex("0001 64") == epmd.DUMP_REQ
 

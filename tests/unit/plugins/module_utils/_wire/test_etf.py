@@ -76,6 +76,7 @@ GOLDEN: dict[str, tuple[str, Term]] = {
     "list of 65536": ("6c00010000" + "6161" * 65536 + "6a", [97] * 65536),
     "list of 65537": ("6c00010001" + "6161" * 65537 + "6a", [97] * 65537),
     "[1,256]": ("6c00000002610162000001006a", [1, 256]),
+    "[1,257]": ("6c00000002610162000001016a", [1, 257]),
     "[-1]": ("6c0000000162ffffffff6a", [-1]),
     "[1.0]": ("6c00000001463ff00000000000006a", [1.0]),
     "[[1],[]]": ("6c000000026b0001016a6a", [[1], []]),
@@ -220,7 +221,9 @@ def may_be_in_a_call(term: Term) -> bool:
     return term.__class__ in (Atom, Pid, Reference)
 
 
-@pytest.mark.parametrize("name", ["gen_call", "pid", "reference", "string", "[1,256]", "-2^31", "tuple of 255"])
+@pytest.mark.parametrize(
+    "name", ["gen_call", "pid", "reference", "string", "[1,256]", "[1,257]", "-2^31", "tuple of 255"]
+)
 def test_all_that_calls_consist_of_is_encoded(name: str) -> None:
     data, term = GOLDEN[name]
     assert etf.encode(term).hex() == data
@@ -559,3 +562,13 @@ def test_an_atom_of_256_characters_is_not_encoded() -> None:
 )
 def test_the_text_of_terms_that_are_text(term: Term, text: str | None) -> None:
     assert etf.text(term) == text
+
+
+@pytest.mark.parametrize("more", [1, 2, 255])
+def test_an_integer_has_so_many_bytes(more: int) -> None:
+    def big(size: int) -> bytes:
+        return b"\x6f" + size.to_bytes(4, "big") + b"\x00" + b"\xff" * size
+
+    assert etf.decode(big(_limits.MAX_INTEGER_BYTES)) == 2 ** (8 * _limits.MAX_INTEGER_BYTES) - 1
+    with pytest.raises(ProtocolError, match=rf"of {_limits.MAX_INTEGER_BYTES + more} bytes, more than "):
+        etf.decode(big(_limits.MAX_INTEGER_BYTES + more))

@@ -404,8 +404,9 @@ def test_a_challenge_with_an_invalid_node_name_is_a_protocol_error(name: bytes, 
         (b"\xe9jabberd@web1", "\u00e9jabberd@web1"),
         ("\u00e9jabberd@web1".encode(), "\u00c3\u00a9jabberd@web1"),
         (b"a@b", "a@b"),
+        (b"a ~@b", "a ~@b"),
     ],
-    ids=["255 characters", "one byte", "two bytes", "short"],
+    ids=["255 characters", "one byte", "two bytes", "short", "with the first and the last of ASCII"],
 )
 def test_a_name_of_up_to_255_bytes_is_taken_byte_by_byte(name: bytes, text: str) -> None:
     machine = accepted(static)
