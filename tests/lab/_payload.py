@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ._process import LabError
+from ._process import Closable, LabError
 
 _ARGUMENTS = '{"ANSIBLE_MODULE_ARGS": {"beamops": "arguments"}}'
 
@@ -98,16 +98,55 @@ def _ask_server(module: str, arguments: dict[str, Any]) -> tuple[str, int]:
     return output, int(code)
 
 
+class Traced(Closable):
+    """A module that is run with an eye on its system calls. See `_tracer.py`, which does the work."""
+
+    def __init__(self, module: str) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("_tracer.py")), str(_zip(module)), module]
+        self._program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self._read() != "ready\n":
+            raise LabError(f"the tracer of {module} did not start")
+
+    def run(
+        self,
+        options: dict[str, Any],
+        action: str,
+        point: tuple[str, str, int] | None = None,
+        patience: float = 60,
+    ) -> dict[str, Any]:
+        """Run it once with these options, and do this where it comes to the point; the reply of `_tracer.py`.
+
+        action: KILL, or the name of an error; without a point, LIST or NOTHING. point: the process, the call, and the
+        how manieth of it. patience: seconds after which it is ended.
+        """
+        request = {
+            "arguments": {"_ansible_check_mode": False, "_ansible_diff": True, **options},
+            "environment": dict(os.environ),
+            "directory": os.getcwd(),
+            "point": point,
+            "action": action,
+            "patience": patience,
+        }
+        assert self._program.stdin
+        self._program.stdin.write(json.dumps(request) + "\n")
+        self._program.stdin.flush()
+        return dict(json.loads(self._read()))
+
+    def close(self) -> None:
+        """End the tracer."""
+        self._program.kill()
+        self._program.communicate()
+
+    def _read(self) -> str:
+        assert self._program.stdout
+        return self._program.stdout.readline()
+
+
 @functools.cache
 def _server(module: str) -> str:
     """The socket of the server for this module, which ends with this process."""
-    directory = tempfile.TemporaryDirectory(prefix="beamops-payload-")
-    atexit.register(directory.cleanup)
-    packed = re.search(rb"zip_data='([^']+)'", _payload(module))
-    if not packed:
-        raise LabError(f"the payload of {module} contains no zip")
-    payload, address = Path(directory.name, f"{module}.zip"), f"{directory.name}/socket"
-    payload.write_bytes(base64.b64decode(packed[1]))
+    payload = _zip(module)
+    address = str(payload.with_name("socket"))
     program = Path(__file__).with_name("_payload_server.py")
     server = subprocess.Popen(
         [sys.executable, program, payload, module, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -116,6 +155,19 @@ def _server(module: str) -> str:
     if not server.stdout or server.stdout.readline() != b"ready\n":
         raise LabError(f"the server of {module} did not start")
     return address
+
+
+@functools.cache
+def _zip(module: str) -> Path:
+    """What the payload of this module contains, as a file which goes with this process."""
+    directory = tempfile.TemporaryDirectory(prefix="beamops-payload-")
+    atexit.register(directory.cleanup)
+    packed = re.search(rb"zip_data='([^']+)'", _payload(module))
+    if not packed:
+        raise LabError(f"the payload of {module} contains no zip")
+    file = Path(directory.name, f"{module}.zip")
+    file.write_bytes(base64.b64decode(packed[1]))
+    return file
 
 
 @functools.cache
