@@ -4,8 +4,8 @@
 """A run of epmd_register that is killed at one of its system calls, or whose system call is refused.
 
 Shared by test_killed.py, which tries a few points, and `tests/toolchain/killed`, which tries all: `killed.py try SCENE
-RELEASE STEP SHARE SHARES` prints a line of JSON for each point, and `killed.py table FILE...` makes the table for
-runs.rst from them.
+RELEASE KILLED STEP SHARE SHARES` prints a line of JSON for each try, and `killed.py table FILE...` makes the table for
+runs.rst from them. See `every` for KILLED and STEP; of the tries it makes this share of so many.
 
 Standard: the errors of the system calls in errno(3); what of the module's own promises has to hold, see `Scene.check`.
 """
@@ -18,7 +18,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, life, lose, lose_inside, settle
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, life, lose_inside, settle
 from ansible_collections.beamops.epmd.tests.lab import (
     Container,
     Epmd,
@@ -36,8 +35,6 @@ from ansible_collections.beamops.epmd.tests.lab import (
     Squatter,
     Traced,
     docker_like,
-    holders,
-    listeners,
     system,
     wait_until,
 )
@@ -66,12 +63,24 @@ TIMEOUT = 4
 MARGIN = 10
 """Seconds after the timeout: a traced run takes longer, and a loaded machine as well."""
 
+LISTINGS = 3
+
 REPAIRED = "repaired"
 FAILED = "failed in one sentence"
 KILLED = "killed"
 NOT_OURS = "no result: its output or ansible-core's own code was refused"
 NOT_REACHED = "not reached"
 DEFECT = "not clean"
+ENDINGS = (KILLED, REPAIRED, FAILED, NOT_OURS, NOT_REACHED, DEFECT)
+
+FEW = 5
+"""Points for each action in `make test`."""
+
+
+TO_EPMD = """
+    lists:any(fun(Port) -> try inet:peername(Port) of {{ok, {{_, At}}}} -> At =:= {port}; _ -> false catch _:_ -> false end end,
+              erlang:ports())
+"""
 
 
 class Point(NamedTuple):
@@ -101,6 +110,8 @@ class Scene:
         self.folder = folder
         self.bystander: Squatter | None = None
         self._tracer = Traced("epmd_register")
+        # A node that answers somebody who has gone looks for that host, and so starts its resolver, once for all.
+        node.eval('inet:getaddr("localhost", inet)')
         self._life = life(node)
         self._uptime = 0
         self._ports = 0
@@ -118,24 +129,28 @@ class Scene:
         """The table of the node's epmd; empty where there is none."""
         raise NotImplementedError
 
-    def holders(self) -> set[int]:
-        """Who is connected to this epmd."""
-        raise NotImplementedError
+    def has_itself(self) -> bool:
+        """Whether the node is connected to its epmd: as it says, since the kernel takes milliseconds for its tables."""
+        return self.node.eval(TO_EPMD.format(port=self.node.epmd_port)) == "true"
 
     def points(self) -> list[Point]:
-        """The system calls of a repair, in their order, from one of its runs."""
+        """The system calls that each repair has, in their order: how often it waits for something differs."""
         self.lose()
         wrong = self._repair()
         if wrong:
             raise LabError(f"the module does not repair at all: {wrong}")
+        found = [self._listed() for _unused in range(LISTINGS)]
+        return [point for point in found[0] if all(point in other for other in found[1:])]
+
+    def _listed(self) -> list[Point]:
         self.lose()
         counted: Counter[tuple[str, str]] = Counter()
-        found = []
+        points = []
         for place, call in self._run("LIST")["calls"]:
             counted[place, call] += 1
-            found.append(Point(place, call, counted[place, call]))
+            points.append(Point(place, call, counted[place, call]))
         settle(self.node)
-        return found
+        return points
 
     def attempt(self, point: Point, action: str) -> Tried:
         """Lose the node, have the repair disturbed at this point, and look at everything; then repair it for good."""
@@ -167,7 +182,7 @@ class Scene:
             wrong.append(f"epmd has {names}")
         if self.bystander and self.bystander.name not in names:
             wrong.append("the name of a bystander is gone")
-        if "vic" in names and self.node.pid not in self.holders():
+        if "vic" in names and not self.has_itself():
             wrong.append("the node does not hold its name itself")
         try:
             wait_until(lambda: not processes() - before, "what was started to end", MARGIN)
@@ -183,7 +198,7 @@ class Scene:
             done = self._run("NOTHING", timeout=30)
             ending, words, flaws = ended(done)
             wrong += flaws
-            if ending != REPAIRED or self.names() != self._expected() or self.node.pid not in self.holders():
+            if ending != REPAIRED or self.names() != self._expected() or not self.has_itself():
                 wrong.append(f"a later run does not repair: {words}, {self.names()}")
             elif is_second and json.loads(done["output"])["changed"]:
                 wrong.append(f"the second run changes something: {words}")
@@ -253,15 +268,17 @@ class OnHost(Scene):
 
     def lose(self) -> None:
         self._leave()
-        lose(self._epmd, self.node)
+        self._epmd.kill()
+        wait_until(lambda: not self.has_itself(), "the node to notice that its epmd is gone")
         if not self._is_dead:
+            self._epmd.start()
             self.bystander = Squatter(self._epmd.port, "bystander", 4711)
 
     def names(self) -> dict[str, int]:
-        return self._epmd.names() if listeners(self._epmd.port) else {}
-
-    def holders(self) -> set[int]:
-        return holders(self._epmd.port)
+        try:
+            return self._epmd.names()
+        except ConnectionRefusedError:
+            return {}
 
 
 class InContainer(Scene):
@@ -276,13 +293,11 @@ class InContainer(Scene):
         lose_inside(self._box, self._release)
 
     def names(self) -> dict[str, int]:
-        return self._box.names() if self._box.listeners(4369) else {}
-
-    def holders(self) -> set[int]:
-        return self._box.holders(4369)
+        return self._box.names()
 
 
-SCENES = {"host": OnHost, "container": InContainer}
+WORDS = {"host": "a node of the host", "container": "a node in a container"}
+"""The scenes, as the table calls them."""
 
 
 @contextlib.contextmanager
@@ -303,30 +318,64 @@ def scene(name: str, otp: Otp) -> Iterator[Scene]:
         yield found
 
 
-def every(points: Sequence[Point], step: int) -> list[tuple[Point, str]]:
-    """Each point with each action: killed at all; of those at which it can be refused, each step-th for each error."""
-    tries = [(point, KILL) for point in points]
+def every(points: Sequence[Point], killed: int, step: int) -> list[tuple[Point, str]]:
+    """Each killed-th point with SIGKILL; of those at which a call can be refused, each step-th with each error."""
+    tries = [(point, KILL) for point in points[::killed]]
     refusable = [point for point in points if point.call not in NEVER_FAIL]
     for number, error in enumerate(ERRORS):
         tries += [(point, error) for point in refusable[number % step :: step]]
     return tries
 
 
-def try_all(name: str, release: int, step: int, share: int, shares: int) -> Iterator[Tried]:
+def try_all(name: str, release: int, killed: int, step: int, share: int, shares: int) -> Iterator[Tried]:
     """Every point of a scene, or this share of them."""
     with scene(name, Otp.of(release)) as found:
-        for point, action in every(found.points(), step)[share::shares]:
+        for point, action in every(found.points(), killed, step)[share::shares]:
             tried = found.attempt(point, action)
             yield tried if tried.ending != NOT_REACHED else found.attempt(point, action)
 
 
-def main(name: str, release: int, step: int, share: int, shares: int) -> None:
-    """Print what each try came to."""
-    for tried in try_all(name, release, step, share, shares):
-        print(json.dumps(tried), flush=True)
+def spread(points: Sequence[Point], offset: int) -> list[Point]:
+    """A few of them, from the first to the last, others for each offset; none that is never refused."""
+    refusable = [point for point in points if point.call not in NEVER_FAIL]
+    width = len(refusable) // FEW
+    return [refusable[number * width + offset * width // len(ACTIONS)] for number in range(FEW)]
+
+
+def table(tried: Iterable[tuple[str, int, Tried]]) -> list[list[str]]:
+    """The table for runs.rst, from the tries of each scene and release."""
+    found: dict[tuple[str, int], list[Tried]] = {}
+    for name, release, each in tried:
+        found.setdefault((name, release), []).append(each)
+    rows = [["scene", "system calls", *ACTIONS, *ENDINGS]]
+    for (name, release), tries in sorted(found.items()):
+        actions, endings = Counter(each.action for each in tries), Counter(each.ending for each in tries)
+        scene_words = f"{WORDS[name]}, OTP {release}: {'its epmd is dead' if release > 23 else 'epmd has lost its name'}"
+        numbers = [len({each.point for each in tries}), *(actions[action] for action in ACTIONS)]
+        rows.append([scene_words, *(f"{number:,}" for number in [*numbers, *(endings[ending] for ending in ENDINGS)])])
+    return rows
+
+
+def main(name: str, release: int, killed: int, step: int, share: int, shares: int) -> int:
+    """Print what each try came to, a line of JSON each; returns 1 if one was not clean."""
+    code = 0
+    for tried in try_all(name, release, killed, step, share, shares):
+        print(json.dumps([name, release, tried]), flush=True)
         if tried.wrong:
-            print(f"{tried.point} {tried.action}: {tried.wrong}", file=sys.stderr)
+            print(f"killed: {name}, OTP {release}, {tried.action} at {tried.point}: {tried.wrong}", file=sys.stderr)
+            code = 1
+    return code
+
+
+def show(files: Sequence[str]) -> None:
+    """Print the table as CSV, from such lines."""
+    lines = [json.loads(line) for file in files for line in Path(file).read_text(encoding="utf-8").splitlines()]
+    tried = [(name, release, Tried(Point(*point), *rest)) for name, release, (point, *rest) in lines]
+    csv.writer(sys.stdout).writerows(table(tried))
 
 
 if __name__ == "__main__":
-    main(sys.argv[2], *map(int, sys.argv[3:]))
+    if sys.argv[1] == "table":
+        show(sys.argv[2:])
+    else:
+        sys.exit(main(sys.argv[2], *map(int, sys.argv[3:])))

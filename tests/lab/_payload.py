@@ -98,14 +98,23 @@ def _ask_server(module: str, arguments: dict[str, Any]) -> tuple[str, int]:
     return output, int(code)
 
 
+class NotTraceable(LabError):
+    """No process can be traced on this machine; the text says why."""
+
+
 class Traced(Closable):
-    """A module that is run with an eye on its system calls. See `_tracer.py`, which does the work."""
+    """A module that is run with an eye on its system calls. See `_tracer.py`, which does the work.
+
+    Errors: NotTraceable.
+    """
 
     def __init__(self, module: str) -> None:
         command = [sys.executable, str(Path(__file__).with_name("_tracer.py")), str(_zip(module)), module]
         self._program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        if self._read() != "ready\n":
-            raise LabError(f"the tracer of {module} did not start")
+        said = self._read().strip()
+        if said != "ready":
+            self.close()
+            raise NotTraceable(said or f"the tracer of {module} did not start")
 
     def run(
         self,

@@ -7,8 +7,8 @@ A point is a process of the run, a system call, and the how manieth of this call
 in each process, too, but can't be told which process is meant, and what the first process does often, a later one would
 never come to. So this is a tracer of its own, for Linux on x86-64.
 
-A program of its own, for `_payload.py`: its arguments are the payload's zip and the name of the module. It prints `ready`,
-and ends with its standard input. A request is one line of JSON, as for `_payload_server.py`, with `patience` in seconds,
+A program of its own, for `_payload.py`: its arguments are the payload's zip and the name of the module. It prints `ready`
+or why it can't, and ends with its standard input. A request is one line of JSON, as for `_payload_server.py`, with `patience` in seconds,
 `point` and `action`: `KILL` or the name of an error; without a point, `LIST` or `NOTHING`. The reply is one line of JSON,
 see `reply`.
 
@@ -257,8 +257,27 @@ def too_late(*_unused: object) -> None:
     raise TimeoutError
 
 
+def why_not() -> str:
+    """Why nothing can be traced here; empty if it can."""
+    if os.uname().machine != "x86_64":
+        return f"the tracer is for x86-64, not {os.uname().machine}"
+    if not HEADER.exists():
+        return f"there is no {HEADER}"
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(OSError):
+            ptrace(TRACEME, 0)
+            os._exit(0)
+        os._exit(1)
+    return "this machine does not permit ptrace(2)" if os.waitpid(child, 0)[1] else ""
+
+
 def main() -> None:
     """Import what every run needs, then wait for requests."""
+    refusal = why_not()
+    if refusal:
+        print(refusal)
+        return
     server = importlib.import_module("_payload_server")
     calls = names()
     loader = server.load(sys.argv[1])
