@@ -263,7 +263,9 @@ class Soak:
         met = [done for done in all_done if done.begin <= end and done.end >= begin]
         self.counted[MET] += len(met)
         self.counted[MET_FAILED] += sum(bool(done.result.get("failed")) for done in met)
-        self.wrong += [f"no reason: {done.result}" for done in met if done.result.get("failed") and not done.result["msg"]]
+        self.wrong += [
+            f"no reason: {done.result}" for done in met if done.result.get("failed") and not done.result["msg"]
+        ]
         self._judge([done for done in all_done if done not in met], may_change=True)
         # A newer node may be about to register itself.
         self._judge(self._many(1), may_change=True)

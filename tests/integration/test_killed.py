@@ -27,7 +27,11 @@ def test_a_run_that_is_disturbed_at_a_system_call(otp: Otp, request: pytest.Fixt
             tried = [found.attempt(point, action) for point in spread(points, number)]
             assert [(each.point, action, each.wrong) for each in tried if each.wrong] == []
             assert [each for each in tried if each.ending != NOT_REACHED]
-            fault = "killed (SIGKILL) at a system call" if action == KILL else f"a system call of the module fails: {action}"
+            fault = (
+                "killed (SIGKILL) at a system call"
+                if action == KILL
+                else f"a system call of the module fails: {action}"
+            )
             words = f"at {len(tried)} calls of each release here; at all of them in make killed"
             seconds = f"{max(each.seconds for each in tried):.1f}"
             tables.note(request, "faults", fault, f"OTP {otp.release}", LOST[otp.release > 23], words, seconds)

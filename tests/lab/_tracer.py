@@ -12,8 +12,8 @@ or why it can't, and ends with its standard input. A request is one line of JSON
 `point` and `action`: `KILL` or the name of an error; without a point, `LIST` or `NOTHING`. The reply is one line of JSON,
 see `reply`.
 
-What counts begins where the module calls `ensure`, with everything imported that AnsibleModule needs. A process that
-has become another program is no longer looked at.
+What counts begins where the module calls `ensure`, and ends where that returns: around it works ansible-core. A process
+that has become another program is no longer looked at.
 
 Standard: ptrace(2).
 """
@@ -46,7 +46,7 @@ WALL = 0x40000000
 RAX, ORIG_RAX = 10 * 8, 15 * 8
 
 MARK = "getppid"
-"""Called where the work begins: nothing else in a run calls it."""
+"""Called where the work begins and where it ends: nothing else in a run calls it."""
 
 GIVES_UP_ANYWAY = {"close"}
 """Has its effect also if it fails, so it is made before it fails."""
@@ -101,7 +101,7 @@ class Trace:
         self._early: set[int] = set()
         self._children: Counter[str] = Counter()
         self._counted: Counter[tuple[str, str]] = Counter()
-        self._has_begun = False
+        self._counts = False
         self._refused: set[int] = set()
 
     def begin(self) -> None:
@@ -177,8 +177,9 @@ class Trace:
                 ptrace(POKEUSER, pid, RAX, -getattr(errno, self._action))
             return
         call = self._calls.get(info.number, str(info.number))
-        if not self._has_begun:
-            self._has_begun = call == MARK
+        if call == MARK:
+            self._counts = not self._counts
+        if not self._counts or call == MARK:
             return
         place = self.traced[pid]
         self.listed.append((place, call))
@@ -204,7 +205,10 @@ def begin(server: Any, loader: Any, request: dict[str, Any], output: int, errors
 
         def marked(*arguments: Any) -> Any:
             getattr(os, MARK)()
-            return ensure(*arguments)
+            try:
+                return ensure(*arguments)
+            finally:
+                getattr(os, MARK)()
 
         utils.ensure = marked  # type: ignore[attr-defined]
         if request["action"] != "NOTHING":
