@@ -78,8 +78,8 @@ FEW = 5
 
 
 TO_EPMD = """
-    lists:any(fun(Port) -> try inet:peername(Port) of {{ok, {{_, At}}}} -> At =:= {port}; _ -> false catch _:_ -> false end end,
-              erlang:ports())
+    IsIt = fun(Port) -> case catch inet:peername(Port) of {{ok, {{_, At}}}} -> At =:= {port}; _ -> false end end,
+    lists:any(IsIt, erlang:ports())
 """
 
 
@@ -103,7 +103,7 @@ class Tried(NamedTuple):
 
 
 class Scene:
-    """A lost node, again and again, and what must not change with it."""
+    """A lost node, again and again, and what must not change with it. folder: for the temporary files of the runs."""
 
     def __init__(self, node: Node, folder: Path) -> None:
         self.node = node
@@ -163,7 +163,8 @@ class Scene:
         return Tried(point, action, ending if not wrong else DEFECT, words, done["seconds"], wrong)
 
     def _run(self, action: str, point: Point | None = None, timeout: float = TIMEOUT) -> dict[str, Any]:
-        return self._tracer.run({"name": ["vic"], "timeout": timeout}, action, point, timeout + MARGIN)
+        options, own = {"name": ["vic"], "timeout": timeout}, {"TMPDIR": str(self.folder)}
+        return self._tracer.run(options, action, point, timeout + MARGIN, own)
 
     def _check(self, before: set[int]) -> list[str]:
         """What is not as it has to be after a run, however that ended."""
@@ -317,7 +318,7 @@ def scene(name: str, otp: Otp) -> Iterator[Scene]:
 
 
 def every(points: Sequence[Point], killed: int, step: int) -> list[tuple[Point, str]]:
-    """Of the points one in `killed` with SIGKILL; of those at which a call can be refused, one in `step` for each error.
+    """Of the points one in `killed` with SIGKILL; of those where a call can be refused, one in `step` for each error.
 
     Which ones does not depend on the others.
     """
@@ -357,11 +358,10 @@ def table(tried: Iterable[tuple[str, int, Tried]]) -> list[list[str]]:
     rows = [["scene", "system calls", *ACTIONS, *ENDINGS]]
     for (name, release), tries in sorted(found.items()):
         actions, endings = Counter(each.action for each in tries), Counter(each.ending for each in tries)
-        scene_words = (
-            f"{WORDS[name]}, OTP {release}: {'its epmd is dead' if release > 23 else 'epmd has lost its name'}"
-        )
+        fault = "its epmd is dead" if release > 23 else "epmd has lost its name"
         numbers = [len({each.point for each in tries}), *(actions[action] for action in ACTIONS)]
-        rows.append([scene_words, *(f"{number:,}" for number in [*numbers, *(endings[ending] for ending in ENDINGS)])])
+        numbers += [endings[ending] for ending in ENDINGS]
+        rows.append([f"{WORDS[name]}, OTP {release}: {fault}", *(f"{number:,}" for number in numbers)])
     return rows
 
 

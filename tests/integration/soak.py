@@ -6,9 +6,9 @@
 Shared by a test of test_recovery.py, with few runs, and `tests/toolchain/soak`, with 20,000: `soak.py run RELEASE RUNS
 LIVES` prints a line of JSON, and `soak.py table FILE...` makes the table for runs.rst from such lines.
 
-Everything happens at fixed places. Ten runs are made at once, each in a process of its own; of ten, one is in check mode
-and one is of epmd_facts. After every hundred runs comes the next of EVENTS, and in the first hundred of a node all of
-them. Then the node is measured, and again at its end.
+Everything happens at fixed places. Ten runs are made at once, each in a process of its own; of ten, one is in check
+mode and one is of epmd_facts. Every hundred runs are met by the next event, and the first hundred of a node by all.
+Then the node is measured, and again at its end.
 
 Standard: "What must always hold" of the collection: no growth in the node, and nothing lost that was registered.
 """
@@ -175,7 +175,7 @@ class Soak:
                 self.wrong.append(f"{WORDS[name]}: {before} after the first {FIRST} runs, {after} at the end")
 
     def _crowd(self) -> None:
-        """As many connections at once as runs can have. To each the node lends a name, which it keeps for later ones."""
+        """As many connections at once as runs can have: the node lends a name to each, and has it for later ones."""
         with contextlib.ExitStack() as stack:
             for _unused in range(CONNECTIONS * AT_ONCE):
                 connection = NodeConnection.open("127.0.0.1", self._node.port, Deadline(TIMEOUT), Deadline(TIMEOUT))
@@ -305,7 +305,7 @@ def soak(otp: Otp) -> Iterator[Soak]:
 
 
 def table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """The table for runs.rst: a column for each release. Of each node the measures after its first runs, and at its end."""
+    """The table for runs.rst, a column for each release: of each node what was measured first, and at its end."""
     rows = [["", *(f"OTP {line['release']}" for line in lines)]]
     rows.append(["runs at once", *[str(AT_ONCE)] * len(lines)])
     for what in COUNTS:

@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run that is killed at some of its system calls, or whose calls the kernel refuses. `make killed` tries all of them."""
+"""A run that is killed at some of its system calls, or whose calls the kernel refuses; `make killed` tries them all."""
 
 from __future__ import annotations
 

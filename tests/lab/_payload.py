@@ -122,15 +122,16 @@ class Traced(Closable):
         action: str,
         point: tuple[str, str, int] | None = None,
         patience: float = 60,
+        environment: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         """Run it once with these options, and do this where it comes to the point; the reply of `_tracer.py`.
 
         action: KILL, or the name of an error; without a point, LIST or NOTHING. point: the process, the call, and the
-        how manieth of it. patience: seconds after which it is ended.
+        how manieth of it. patience: seconds after which it is ended. environment: beside our own.
         """
         request = {
             "arguments": {"_ansible_check_mode": False, "_ansible_diff": True, **options},
-            "environment": dict(os.environ),
+            "environment": {**os.environ, **(environment or {})},
             "directory": os.getcwd(),
             "point": point,
             "action": action,

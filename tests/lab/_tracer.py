@@ -7,10 +7,10 @@ A point is a process of the run, a system call, and the how manieth of this call
 in each process, too, but can't be told which process is meant, and what the first process does often, a later one would
 never come to. So this is a tracer of its own, for Linux on x86-64.
 
-A program of its own, for `_payload.py`: its arguments are the payload's zip and the name of the module. It prints `ready`
-or why it can't, and ends with its standard input. A request is one line of JSON, as for `_payload_server.py`, with `patience` in seconds,
-`point` and `action`: `KILL` or the name of an error; without a point, `LIST` or `NOTHING`. The reply is one line of JSON,
-see `reply`.
+A program of its own, for `_payload.py`: its arguments are the payload's zip and the name of the module. It prints
+`ready`, or why it can't, and ends with its standard input. A request is one line of JSON, as for `_payload_server.py`,
+with `patience` in seconds, `point` and `action`: `KILL` or the name of an error; without a point, `LIST` or `NOTHING`.
+The reply is one line of JSON, see `reply`.
 
 What counts begins where the module calls `ensure`, and ends where that returns: around it works ansible-core. A process
 that has become another program is no longer looked at.
