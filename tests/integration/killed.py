@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A run of epmd_register that is killed at one of its system calls, or whose system call is refused.
 
-Shared by test_killed.py, which tries a few points, and `tests/toolchain/killed`, which tries all: `killed.py try SCENE
-RELEASE KILLED STEP SHARE SHARES` prints a line of JSON for each try, and `killed.py table FILE...` makes the table for
-runs.rst from them. See `every` for KILLED and STEP; of the tries it makes this share of so many.
+Shared by test_killed.py, which tries a few points, and `tests/toolchain/killed`, which tries all. `killed.py try SCENE
+RELEASE KILLED STEP SHARE SHARES` prints a line of JSON for each try (see `every` for KILLED and STEP; of the tries it
+makes this share of so many), `killed.py table FILE...` makes the table for runs.rst from such lines, `killed.py note
+DOCS` puts its counts into the table of faults.
 
 Standard: the errors of the system calls in errno(3); what of the module's own promises has to hold, see `Scene.check`.
 """
@@ -16,6 +17,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import sys
 import tempfile
 import zlib
@@ -358,11 +360,35 @@ def table(tried: Iterable[tuple[str, int, Tried]]) -> list[list[str]]:
     rows = [["scene", "system calls", *ACTIONS, *ENDINGS]]
     for (name, release), tries in sorted(found.items()):
         actions, endings = Counter(each.action for each in tries), Counter(each.ending for each in tries)
-        fault = "its epmd is dead" if release > 23 else "epmd has lost its name"
+        lost = "its epmd is dead" if release > 23 else "epmd has lost its name"
         numbers = [len({each.point for each in tries}), *(actions[action] for action in ACTIONS)]
         numbers += [endings[ending] for ending in ENDINGS]
-        rows.append([f"{WORDS[name]}, OTP {release}: {fault}", *(f"{number:,}" for number in numbers)])
+        rows.append([f"{WORDS[name]}, OTP {release}: {lost}", *(f"{number:,}" for number in numbers)])
     return rows
+
+
+def fault(action: str) -> str:
+    """What faults.rst calls it."""
+    return "killed (SIGKILL) at a system call" if action == KILL else f"a system call of the module fails: {action}"
+
+
+def counts(docs: Path) -> dict[str, str]:
+    """How often each action was tried in the last full run, by its table in runs.rst, in words for faults.rst."""
+    page = (docs / "runs.rst").read_text(encoding="utf-8")
+    own = page.partition(".. killed, from here")[2].partition(".. killed, to here")[0]
+    rows = list(csv.DictReader(line.strip() for line in own.splitlines() if line.startswith('   "')))
+    tried = {action: sum(int(row[action].replace(",", "")) for row in rows) for action in ACTIONS}
+    return {action: f"at {FEW} calls in make test, at {number:,} in make killed" for action, number in tried.items()}
+
+
+def note(docs: Path) -> None:
+    """Put these counts into the rows of faults.rst, where they stood before."""
+    file = docs / "faults.rst"
+    text = file.read_text(encoding="utf-8")
+    for action, words in counts(docs).items():
+        row = rf"(?m)^(   {re.escape(fault(action))},.*)at \d+ calls in make test, at [\d,]+ in make killed"
+        text = re.sub(row, rf"\g<1>{words}", text)
+    file.write_text(text, encoding="utf-8")
 
 
 def main(name: str, release: int, killed: int, step: int, share: int, shares: int) -> int:
@@ -386,5 +412,7 @@ def show(files: Sequence[str]) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "table":
         show(sys.argv[2:])
+    elif sys.argv[1] == "note":
+        note(Path(sys.argv[2]))
     else:
         sys.exit(main(sys.argv[2], *map(int, sys.argv[3:])))

@@ -10,7 +10,7 @@ import contextlib
 import pytest
 
 from ansible_collections.beamops.epmd.tests.integration import tables
-from ansible_collections.beamops.epmd.tests.integration.killed import ACTIONS, KILL, NOT_REACHED, scene, spread
+from ansible_collections.beamops.epmd.tests.integration.killed import ACTIONS, NOT_REACHED, counts, fault, scene, spread
 from ansible_collections.beamops.epmd.tests.integration.test_faults import LOST
 from ansible_collections.beamops.epmd.tests.lab import NotTraceable, Otp
 
@@ -27,11 +27,6 @@ def test_a_run_that_is_disturbed_at_a_system_call(otp: Otp, request: pytest.Fixt
             tried = [found.attempt(point, action) for point in spread(points, number)]
             assert [(each.point, action, each.wrong) for each in tried if each.wrong] == []
             assert [each for each in tried if each.ending != NOT_REACHED]
-            fault = (
-                "killed (SIGKILL) at a system call"
-                if action == KILL
-                else f"a system call of the module fails: {action}"
-            )
-            words = f"at {len(tried)} calls of each release here; at all of them in make killed"
             seconds = f"{max(each.seconds for each in tried):.1f}"
-            tables.note(request, "faults", fault, f"OTP {otp.release}", LOST[otp.release > 23], words, seconds)
+            verdict, words = LOST[otp.release > 23], counts(tables.DOCS)[action]
+            tables.note(request, "faults", fault(action), f"OTP {otp.release}", verdict, words, seconds)
