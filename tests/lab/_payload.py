@@ -19,11 +19,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ._process import Closable, LabError
+
+# Several threads may be the first that need a server.
+_starting = threading.Lock()
 
 _ARGUMENTS = '{"ANSIBLE_MODULE_ARGS": {"beamops": "arguments"}}'
 
@@ -89,9 +93,11 @@ def _run(command: list[str], module: str, arguments: dict[str, Any], environment
 def _ask_server(module: str, arguments: dict[str, Any]) -> tuple[str, int]:
     """The same from the server of this module."""
     request = {"arguments": arguments, "environment": dict(os.environ), "directory": os.getcwd()}
+    with _starting:
+        address = _server(module)
     with socket.socket(socket.AF_UNIX) as client, client.makefile("rw") as stream:
         client.settimeout(120)
-        client.connect(_server(module))
+        client.connect(address)
         stream.write(json.dumps(request) + "\n")
         stream.flush()
         output, _newline, code = stream.read().rpartition("\n")
