@@ -107,13 +107,19 @@ def measure(node: Node, epmd: Epmd) -> Measures:
     looks = [json.loads(node.eval(COUNTED)) for _unused in range(5)]
     atoms, known, _memory, processes, ports = looks[-1]
     memory = int(statistics.median(look[2] for look in looks))
-    (served,) = (pid for pid, (name, _time) in erlangs().items() if name == "epmd")
+    served = wait_until(only_epmd, "those epmds to end that came too late")
     # Epmd closes what has been closed at the other end as soon as it is idle.
     connected = 2 + len(epmd.names())
     wait_until(lambda: descriptors(served) <= 3 + connected, "epmd to close what was closed")
     return Measures(
         atoms, known, len(node.log.splitlines()), memory, processes, ports, descriptors(node.pid), descriptors(served)
     )
+
+
+def only_epmd() -> int | None:
+    """The pid of the epmd, if there is one alone."""
+    found = [pid for pid, (name, _time) in erlangs().items() if name == "epmd"]
+    return found[0] if len(found) == 1 else None
 
 
 def descriptors(pid: int) -> int:
@@ -170,6 +176,7 @@ class Soak:
             events[number % len(events)](min(FIRST, runs - done))
         last = measure(self._node, self._epmd)
         self.looks.append((first, last))
+        print(f"soak: OTP {self._otp.release}: {self.counted[RUNS]:,} runs, {last}", file=sys.stderr, flush=True)
         for name, before, after in zip(Measures._fields, first, last, strict=True):
             if after > before + (BREATH if name == "memory" else 0):
                 self.wrong.append(f"{WORDS[name]}: {before} after the first {FIRST} runs, {after} at the end")
