@@ -357,11 +357,11 @@ def table(tried: Iterable[tuple[str, int, Tried]]) -> list[list[str]]:
     found: dict[tuple[str, int], list[Tried]] = {}
     for name, release, each in tried:
         found.setdefault((name, release), []).append(each)
-    rows = [["scene", "system calls", *ACTIONS, *ENDINGS]]
+    rows = [["scene", "system calls", "tried", *ACTIONS, *ENDINGS]]
     for (name, release), tries in sorted(found.items()):
         actions, endings = Counter(each.action for each in tries), Counter(each.ending for each in tries)
         lost = "its epmd is dead" if release > 23 else "epmd has lost its name"
-        numbers = [len({each.point for each in tries}), *(actions[action] for action in ACTIONS)]
+        numbers = [len({each.point for each in tries}), len(tries), *(actions[action] for action in ACTIONS)]
         numbers += [endings[ending] for ending in ENDINGS]
         rows.append([f"{WORDS[name]}, OTP {release}: {lost}", *(f"{number:,}" for number in numbers)])
     return rows
