@@ -135,13 +135,13 @@ class Scene:
         """Whether the node is connected to its epmd: as it says, since the kernel takes milliseconds for its tables."""
         return self.node.eval(TO_EPMD.format(port=self.node.epmd_port)) == "true"
 
-    def points(self) -> list[Point]:
-        """The system calls that each repair has, in their order: how often it waits for something differs."""
+    def points(self, listings: int = LISTINGS) -> list[Point]:
+        """The system calls that each of so many repairs has, in their order: how often one waits differs."""
         self.lose()
         wrong = self._repair()
         if wrong:
             raise LabError(f"the module does not repair at all: {wrong}")
-        found = [self._listed() for _unused in range(LISTINGS)]
+        found = [self._listed() for _unused in range(listings)]
         return [point for point in found[0] if all(point in other for other in found[1:])]
 
     def _listed(self) -> list[Point]:

@@ -98,7 +98,7 @@ def test_without_options_every_node_is_recovered(otp: Otp, epmd: Epmd, register:
         assert not register().changed
 
 
-RUNS = int(os.environ.get("BEAMOPS_RUNS", "200"))
+RUNS = int(os.environ.get("BEAMOPS_RUNS", "150"))
 """How many runs have to leave no trace; `make test-all` does 1,000, and `make soak` 20,000."""
 
 
