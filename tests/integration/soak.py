@@ -116,10 +116,10 @@ def measure(node: Node, epmd: Epmd) -> Measures:
     )
 
 
-def only_epmd() -> int | None:
-    """The pid of the epmd, if there is one alone."""
+def only_epmd() -> int:
+    """The pid of the epmd; 0 while there are several, or none."""
     found = [pid for pid, (name, _time) in erlangs().items() if name == "epmd"]
-    return found[0] if len(found) == 1 else None
+    return found[0] if len(found) == 1 else 0
 
 
 def descriptors(pid: int) -> int:

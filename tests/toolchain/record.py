@@ -41,7 +41,7 @@ def line(seconds: float) -> str:
     """What was run, where and when."""
     processors = len(os.sched_getaffinity(0))
     return (
-        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, {seconds / 60:.1f} minutes on {processors} processors,"
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {seconds / 60:.1f} minutes on {processors} processors,"
         f" CPython {platform.python_version()}, plugins {tree()}."
     )
 
@@ -59,7 +59,9 @@ def record(name: str, seconds: float, rows: list[list[str]]) -> None:
     before, found, rest = PAGE.read_text(encoding="utf-8").partition(begin)
     _old, closed, after = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"record: {PAGE.name} has no marks for {name}: put {begin.strip()!r} and {end.strip()!r} there.")
+        raise SystemExit(
+            f"record: {PAGE.name} has no marks for {name}: put {begin.strip()!r} and {end.strip()!r} there."
+        )
     PAGE.write_text(f"{before}{begin}\n{line(seconds)}\n\n{table(rows)}\n{end}{after}", encoding="utf-8")
 
 
