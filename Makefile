@@ -10,8 +10,8 @@ run = $(tools)/run
 reports = $(CURDIR)/tests/output/reports
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
-.PHONY: help demo test test-all prepare prepare-all lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
-	promises browser picture molecule docs fuzz bench bench-smallest import build requirements clean FORCE
+.PHONY: help demo test test-all prepare prepare-all lint sanity sanity-all unit unit-all coverage mutation integration \
+	integration-all promises browser picture molecule docs fuzz killed soak bench bench-smallest import build requirements clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -103,6 +103,14 @@ docs: ## the documentation as a site, in dist/docs
 fuzz: ## ten million hostile inputs for the decoders; takes half an hour; not a part of test
 	@echo '== fuzz: ten million hostile inputs for the decoders'
 	@$(tools)/fuzz 10000000
+
+killed: ## a repair killed, or refused, at each of its system calls; takes an hour; not a part of test
+	@echo '== killed: a repair killed, or refused, at each of its system calls'
+	@$(tools)/killed
+
+soak: ## 20,000 runs against one node, with losses and restarts among them; takes an hour; not a part of test
+	@echo '== soak: 20,000 runs against one node, with losses and restarts among them'
+	@$(tools)/soak
 
 bench-smallest: ## see that each benchmark runs, at its smallest size
 	@echo '== bench-smallest: each benchmark runs, at its smallest size'

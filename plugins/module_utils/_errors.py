@@ -133,6 +133,11 @@ def in_words(error: BaseException) -> EpmdError:
     """Any error as one of ours, whose sentence is legible; of a mistake of ours it says where that is."""
     if isinstance(error, EpmdError):
         return type(error)(legible(str(error)))
+    if isinstance(error, MemoryError):
+        return EpmdError("this host has no memory left: correct that and run again")
+    if isinstance(error, ImportError):  # also where its file can't be read at the moment
+        what = error.name or "what it needs"
+        return EpmdError(legible(f"this Python can't import {what} ({error}): correct that and run again"))
     if not isinstance(error, OSError):
         where = f"at {_place(error)}; this is a defect of the collection: report it"
         return EpmdError(legible(f"{type(error).__name__}: {error} ({where})"))

@@ -20,7 +20,8 @@ The integration tests write this page (``make test-all``) from what they saw on 
 some of the releases. A cell has the verdict; an empty one was not tested. In each case the module ended within its
 timeout plus one second. The node, its log and the registrations of others were as before. After the fault was over, the
 next run found the node registered, or registered it. In the messages, numbers are replaced by N. The seconds are the
-longest time of one run of the module's own code, with the timeout of that test.
+longest time of one run of the module's own code, with the timeout of that test. A run that was killed, or refused, at a
+system call: see :doc:`runs`.
 
 """
 

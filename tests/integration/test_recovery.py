@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
-from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
+from ansible_collections.beamops.epmd.tests.integration.soak import soak
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     NO_PSUTIL,
@@ -23,7 +22,6 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
     life,
     lose,
     python_with,
-    settle,
     squatted,
     uptime,
 )
@@ -120,46 +118,19 @@ def test_a_node_sees_two_short_hidden_connections_at_most(epmd: Epmd, node: Node
     assert accepted() == 1
     lose(epmd, node)
     assert register(name="vic").changed
-    told: list[str] = []
     wait_until(lambda: node.eval(f"length({TOLD})") == "2", "the node to see the connection end")
     assert node.eval(TOLD) == "[{nodeup,hidden},{nodedown,hidden}]"
     assert accepted() == 3
 
 
-RUNS = int(os.environ.get("BEAMOPS_RUNS", "100"))
-"""How many runs have to leave no trace; `make test-all` does 1,000."""
-
-REPAIRS = 20
-"""How many of them find a lost node. The others find a healthy one, as nearly all runs in the field."""
+RUNS = int(os.environ.get("BEAMOPS_RUNS", "150"))
+"""How many runs have to leave no trace; `make test-all` does 1,000, and `make soak` 20,000."""
 
 
-def test_many_runs_leave_no_trace(epmd: Epmd, node: Node) -> None:
-    """The module's own code, in this process: through `ansible` it would only take longer."""
-    kept = "{erlang:system_info(atom_count), length(nodes(known))}"
-    held = "{erlang:system_info(process_count), erlang:system_info(port_count), nodes(connected)}"
-    memory = "begin [garbage_collect(P) || P <- processes()], erlang:memory(total) end"
-    before, known = node.eval(held), int(node.eval("length(nodes(known))"))
-    for expression in (kept, memory, "econnrefused"):  # the last is an atom that the node's own retry may create
-        node.eval(expression)
-
-    def once(lost: bool) -> None:
-        if lost:
-            lose(epmd, node)
-        outcome = ensure(Options(["vic"]), Mode.REPAIR)
-        settle(node)
-        assert outcome.changed == lost, outcome.msg
-
-    once(lost=True)
-    after_first, used = node.eval(kept), int(node.eval(memory))
-    for number in range(1, RUNS):
-        once(lost=number % (RUNS // REPAIRS) == 0)
-    assert node.eval(kept) == after_first
-    # A run that has to connect again gets a second name, if the node has not yet taken back the first.
-    assert int(node.eval("length(nodes(known))")) <= known + 2
-    wait_until(lambda: node.eval(held) == before, f"the node to hold what it held before, {before}")
-    assert int(node.eval(memory)) - used < 1 << 20
-    assert node.log == ""
-    assert epmd.names() == {"vic": node.port}
+def test_many_runs_leave_no_trace(otp: Otp) -> None:
+    with soak(otp) as found:
+        found.run(RUNS, lives=1)
+    assert found.wrong == []
 
 
 def test_consecutive_connections_are_lent_one_name(node: Node) -> None:

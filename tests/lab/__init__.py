@@ -24,7 +24,7 @@ from ._fleet import SMALL, Fleet, Host, Plan
 from ._node import EvalError, Node
 from ._old_node import OldNode
 from ._otp import Otp
-from ._payload import run_payload
+from ._payload import NotTraceable, Traced, run_payload
 from ._podman import docker_like
 from ._process import LabError, bound, completed, dialled, free_port, holders, listeners, wait_until
 from ._squatter import Squatter
@@ -49,6 +49,7 @@ __all__ = [
     "Host",
     "LabError",
     "Node",
+    "NotTraceable",
     "OldNode",
     "Otp",
     "Plan",
@@ -56,6 +57,7 @@ __all__ = [
     "Release",
     "Squatter",
     "Systemd",
+    "Traced",
     "UnitNode",
     "answer",
     "bound",

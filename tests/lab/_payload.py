@@ -19,11 +19,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ._process import LabError
+from ._process import Closable, LabError
+
+# Several threads may be the first that need a server.
+_starting = threading.Lock()
 
 _ARGUMENTS = '{"ANSIBLE_MODULE_ARGS": {"beamops": "arguments"}}'
 
@@ -89,25 +93,76 @@ def _run(command: list[str], payload: bytes, arguments: dict[str, Any], environm
 def _ask_server(module: str, arguments: dict[str, Any]) -> tuple[str, int]:
     """The same from the server of this module."""
     request = {"arguments": arguments, "environment": dict(os.environ), "directory": os.getcwd()}
+    with _starting:
+        address = _server(module)
     with socket.socket(socket.AF_UNIX) as client, client.makefile("rw") as stream:
         client.settimeout(120)
-        client.connect(_server(module))
+        client.connect(address)
         stream.write(json.dumps(request) + "\n")
         stream.flush()
         output, _newline, code = stream.read().rpartition("\n")
     return output, int(code)
 
 
+class NotTraceable(LabError):
+    """No process can be traced on this machine; the text says why."""
+
+
+class Traced(Closable):
+    """A module that is run with an eye on its system calls. See `_tracer.py`, which does the work.
+
+    Errors: NotTraceable.
+    """
+
+    def __init__(self, module: str) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("_tracer.py")), str(_zip(module)), module]
+        self._program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        said = self._read().strip()
+        if said != "ready":
+            self.close()
+            raise NotTraceable(said or f"the tracer of {module} did not start")
+
+    def run(
+        self,
+        options: dict[str, Any],
+        action: str,
+        point: tuple[str, str, int] | None = None,
+        patience: float = 60,
+        environment: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Run it once with these options, and do this where it comes to the point; the reply of `_tracer.py`.
+
+        action: KILL, or the name of an error; without a point, LIST or NOTHING. point: the process, the call, and the
+        how manieth of it. patience: seconds after which it is ended. environment: beside our own.
+        """
+        request = {
+            "arguments": {"_ansible_check_mode": False, "_ansible_diff": True, **options},
+            "environment": {**os.environ, **(environment or {})},
+            "directory": os.getcwd(),
+            "point": point,
+            "action": action,
+            "patience": patience,
+        }
+        assert self._program.stdin
+        self._program.stdin.write(json.dumps(request) + "\n")
+        self._program.stdin.flush()
+        return dict(json.loads(self._read()))
+
+    def close(self) -> None:
+        """End the tracer."""
+        self._program.kill()
+        self._program.communicate()
+
+    def _read(self) -> str:
+        assert self._program.stdout
+        return self._program.stdout.readline()
+
+
 @functools.cache
 def _server(module: str) -> str:
     """The socket of the server for this module, which ends with this process."""
-    directory = tempfile.TemporaryDirectory(prefix="beamops-payload-")
-    atexit.register(directory.cleanup)
-    packed = re.search(rb"zip_data='([^']+)'", _payload(module))
-    if not packed:
-        raise LabError(f"the payload of {module} contains no zip")
-    payload, address = Path(directory.name, f"{module}.zip"), f"{directory.name}/socket"
-    payload.write_bytes(base64.b64decode(packed[1]))
+    payload = _zip(module)
+    address = str(payload.with_name("socket"))
     program = Path(__file__).with_name("_payload_server.py")
     server = subprocess.Popen(
         [sys.executable, program, payload, module, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -116,6 +171,19 @@ def _server(module: str) -> str:
     if not server.stdout or server.stdout.readline() != b"ready\n":
         raise LabError(f"the server of {module} did not start")
     return address
+
+
+@functools.cache
+def _zip(module: str) -> Path:
+    """What the payload of this module contains, as a file which goes with this process."""
+    directory = tempfile.TemporaryDirectory(prefix="beamops-payload-")
+    atexit.register(directory.cleanup)
+    packed = re.search(rb"zip_data='([^']+)'", _payload(module))
+    if not packed:
+        raise LabError(f"the payload of {module} contains no zip")
+    file = Path(directory.name, f"{module}.zip")
+    file.write_bytes(base64.b64decode(packed[1]))
+    return file
 
 
 @functools.cache

@@ -8,6 +8,8 @@ of its own, for `_payload.py`: its arguments are the payload's zip, the name of 
 prints `ready`, and ends with its standard input. A request is one line of JSON: the module's arguments, environment and
 directory. The reply is what the module prints, and a last line with its exit code.
 
+`_tracer.py` takes its functions, to run a module step by step.
+
 Standard: `_loader.py` in `ansible/module_utils/_internal/_ansiballz`, which the payload calls on a target.
 """
 
@@ -19,32 +21,49 @@ import os
 import select
 import socketserver
 import sys
+from types import ModuleType
+from typing import Any
 
 PACKAGE = "ansible_collections.beamops.epmd.plugins"
 
 
+def load(payload: str) -> ModuleType:
+    """Import what every run needs, from the payload alone, as on a target; returns the loader of its module."""
+    sys.path[0] = payload
+    loader = importlib.import_module("ansible.module_utils._internal._ansiballz._loader")
+    importlib.import_module(f"{PACKAGE}.module_utils._ensure")
+    return loader
+
+
+def run(loader: ModuleType, payload: str, module: str, request: dict[str, Any], output: int) -> object:
+    """Run the module in this process, which is its own, so it may change everything; returns its exit code."""
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["directory"])
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    code: object = 0
+    try:
+        loader.run_module(
+            json_params=json.dumps({"ANSIBLE_MODULE_ARGS": request["arguments"]}).encode(),
+            profile="legacy",
+            module_fqn=f"{PACKAGE}.modules.{module}",
+            modlib_path=payload,
+            extensions={},
+        )
+    except SystemExit as end:
+        code = end.code or 0
+    sys.stdout.flush()
+    return code
+
+
 class Request(socketserver.StreamRequestHandler):
-    """One run. The process is its own, so it may change everything."""
+    """One run."""
 
     def handle(self) -> None:
         request = json.loads(self.rfile.readline())
-        os.environ.clear()
-        os.environ.update(request["environment"])
-        os.chdir(request["directory"])
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(self.connection.fileno(), 1)
-        code: object = 0
-        try:
-            self.server.loader.run_module(  # type: ignore[attr-defined]
-                json_params=json.dumps({"ANSIBLE_MODULE_ARGS": request["arguments"]}).encode(),
-                profile="legacy",
-                module_fqn=f"{PACKAGE}.modules.{sys.argv[2]}",
-                modlib_path=sys.argv[1],
-                extensions={},
-            )
-        except SystemExit as end:
-            code = end.code or 0
-        sys.stdout.flush()
+        loader: ModuleType = self.server.loader  # type: ignore[attr-defined]
+        code = run(loader, sys.argv[1], sys.argv[2], request, self.connection.fileno())
         os.write(1, f"\n{code}".encode())
 
 
@@ -61,11 +80,9 @@ class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
 
 def main() -> None:
     """Import what every run needs, then wait for requests."""
-    # Not from the checkout: only from the payload, as on a target.
-    sys.path[0] = sys.argv[1]
+    loader = load(sys.argv[1])
     with Server(sys.argv[3], Request) as server:
-        server.loader = importlib.import_module("ansible.module_utils._internal._ansiballz._loader")  # type: ignore[attr-defined]
-        importlib.import_module(f"{PACKAGE}.module_utils._ensure")
+        server.loader = loader  # type: ignore[attr-defined]
         print("ready", flush=True)
         server.serve_forever()
 

@@ -106,16 +106,18 @@ class _Child(Generic[T]):
         One that SIGKILL can't end, since a file system hangs, is left to the kernel. Its status is that of the others.
         """
         _ends.remove(self.end)
-        self.end.close()
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(OSError):
+            self.end.close()
+        with contextlib.suppress(OSError):  # it has ended
             os.kill(self._pid, signal.SIGKILL)
         end, pause = time.monotonic() + KILL_SECONDS, POLL_SECONDS
-        while time.monotonic() < end:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-            if pid:
-                return status
-            time.sleep(pause)
-            pause *= 2
+        with contextlib.suppress(OSError):  # where SIGCHLD is ignored, nobody is told how it ended
+            while time.monotonic() < end:
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
+                if pid:
+                    return status
+                time.sleep(pause)
+                pause *= 2
         return signal.SIGKILL
 
     def failure(self, in_time: bool) -> Exception:

@@ -281,6 +281,26 @@ def test_a_child_that_can_not_be_killed_is_not_waited_for(monkeypatch: pytest.Mo
     os.waitpid(pid, 0)
 
 
+def test_a_child_of_which_nobody_is_told_how_it_ended() -> None:
+    """What has started Ansible may ignore SIGCHLD, and so does then what it starts (execve(2), waitpid(2))."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert result_of(lambda: 1, 10) == 1
+        assert at_once(lambda number: number, [1, 2, 3], 10) == [1, 2, 3]
+        with pytest.raises(EpmdError, match="before it had a result: run again"):
+            result_of(lambda: os._exit(0), 10)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_what_goes_wrong_at_the_end_of_a_child_takes_nothing_from_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert result_of(lambda: 1, 10) == 1
+
+
 def test_children_of_children_do_not_multiply(tmp_path: Path) -> None:
     def inner(_number: int) -> None:
         (tmp_path / f"runs-{os.getpid()}").touch()
