@@ -69,7 +69,7 @@ class Application(Closable):
     def complaints(self) -> list[str]:
         """The warnings and errors in its log, without a late one about its start.
 
-        And without that of RabbitMQ's own watch, which looks for its name at epmd once a minute: a test loses that name.
+        And without that of RabbitMQ's own watch, which looks for its name at epmd once a minute: tests lose that name.
         """
         found = re.findall(r"^.*\[(?:warning|error|critical|alert|emergency)\].*$", self.log, re.MULTILINE)
         expected = ("turn_ipv4_address", "epmd does not know us")

@@ -36,8 +36,8 @@ What we promise, and how it is tested
 =====================================
 
 Written by ``make test-all``, from what passed in it: each promise, the tests that look for the opposite, how many cases
-of each passed and when. A case is one test with one set of arguments on one release of OTP or one CPython. The long runs
-and their tables are in :doc:`runs`. What was not seen, for want of such a machine, is in :doc:`elsewhere`.
+of each passed and when. A case is one test with one set of arguments on one release of OTP or one CPython. The long
+runs and their tables are in :doc:`runs`. What was not seen, for want of such a machine, is in :doc:`elsewhere`.
 """
 
 Passed = dict[str, int]
@@ -113,7 +113,7 @@ def main(directory: Path) -> None:
     passed = passed_in(sorted(directory.glob("*.xml")))
     if lacking := [test for promise in promises() for test in promise["tests"] if not passed.get(test)]:
         raise SystemExit(f"promises: no case of these tests passed: {', '.join(lacking)}")
-    date = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}"
+    date = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
     (PAGES / "promises.rst").write_text(page(passed, date), encoding="utf-8")
 
 
