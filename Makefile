@@ -89,7 +89,7 @@ docs: ## the documentation as a site, in dist/docs
 	@echo '== docs: the documentation as a site, in dist/docs'
 	@$(run) docs $(tools)/docs "$(CURDIR)/dist/docs"
 
-fuzz: ## ten million hostile inputs for the decoders; takes half an hour; not a part of test
+fuzz: ## ten million hostile inputs for the decoders; half an hour; writes a table of the docs
 	@echo '== fuzz: ten million hostile inputs for the decoders'
 	@$(tools)/fuzz 10000000
 

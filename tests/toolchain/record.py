@@ -59,7 +59,9 @@ def record(name: str, seconds: float, rows: list[list[str]]) -> None:
     before, found, rest = PAGE.read_text(encoding="utf-8").partition(begin)
     _old, closed, after = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"record: {PAGE.name} has no marks for {name}: put {begin.strip()!r} and {end.strip()!r} there.")
+        raise SystemExit(
+            f"record: {PAGE.name} has no marks for {name}: put {begin.strip()!r} and {end.strip()!r} there."
+        )
     PAGE.write_text(f"{before}{begin}\n{line(seconds)}\n\n{table(rows)}\n{end}{after}", encoding="utf-8")
 
 
