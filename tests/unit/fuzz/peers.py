@@ -95,7 +95,7 @@ class _Loop:
     """In the place of the loop of asyncio: nothing waits. A peer that is silent is so until the time is over."""
 
     def __init__(self) -> None:
-        self._over: Callable[[], None] = list
+        self._over: Callable[[], None] = self.cancel
 
     def call_later(self, _seconds: float, over: Callable[[], None]) -> Any:
         self._over = over

@@ -108,7 +108,7 @@ def one_term(data: bytes) -> None:
         with contextlib.suppress(struct.error):  # a form with a longer port or without an arity, which only goes back
             assert _is_form_of(value, terms.encode(value), data)
     if data[:1] in (b"h", b"i"):
-        parts = None
+        parts: list[etf.Raw] | None = None
         with refused(ProtocolError):
             parts = etf.elements(data)
         assert value == (None if parts is None else tuple(map(etf.decode, parts)))
