@@ -108,11 +108,11 @@ def one_term(data: bytes) -> None:
         with contextlib.suppress(struct.error):  # a form with a longer port or without an arity, which only goes back
             assert _is_form_of(value, terms.encode(value), data)
     if data[:1] in (b"h", b"i"):
-        parts: list[etf.Raw] | None = None
+        tuples: list[list[etf.Raw]] = []
         with refused(ProtocolError):
-            parts = etf.elements(data)
-        assert value == (None if parts is None else tuple(map(etf.decode, parts)))
-        assert data.endswith(b"".join(parts or []))
+            tuples.append(etf.elements(data))
+        assert [tuple(map(etf.decode, parts)) for parts in tuples] == ([] if value is None else [value])
+        assert all(data.endswith(b"".join(parts)) for parts in tuples)
 
 
 def _is_form_of(value: etf.Term, encoded: bytes, data: bytes) -> bool:
