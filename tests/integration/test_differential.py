@@ -1,0 +1,328 @@
+# Copyright (c) beamops contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Our terms, digests, handshake and calls against those of Erlang itself: a VM, its `rpc`, and erl_call.
+
+`make differential` does the same with millions of terms: BEAMOPS_TERMS says how many for each test. BEAMOPS_DIFFERENTIAL
+is a file that gets a row of a table for each test.
+
+A term is compared as a text that both sides make of what they have (tests/lab/reference.erl).
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import os
+import random
+import re
+import struct
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.beamops.epmd.plugins.module_utils import _limits
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import NodeRefused, ProtocolError
+from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
+from ansible_collections.beamops.epmd.plugins.module_utils._wire import digest, etf
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import (
+    Atom,
+    BitString,
+    Export,
+    Fun,
+    ImproperList,
+    Map,
+    Pid,
+    Port,
+    Reference,
+    Term,
+)
+from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
+from ansible_collections.beamops.epmd.tests import lab
+from ansible_collections.beamops.epmd.tests.fakes import terms
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE
+from ansible_collections.beamops.epmd.tests.lab import Node, Otp, completed
+from ansible_collections.beamops.epmd.tests.unit.fuzz import corpus
+
+TERMS = int(os.environ.get("BEAMOPS_TERMS", "1500"))
+BATCH = 500
+
+MAGIC = b"\x83"
+
+
+@pytest.fixture
+def reference(otp: Otp) -> Iterator[lab.Reference]:
+    """A VM of this release."""
+    with lab.Reference(otp) as running:
+        yield running
+
+
+@pytest.fixture
+def seen(otp: Otp, request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
+    """What was compared: how many were the same (""), and how many differ, by the reason for which they may.
+
+    Row of the table: release, what was compared, how many, differences, seconds.
+    """
+    found: Counter[str] = Counter()
+    begun = time.monotonic()
+    yield found
+    table = os.environ.get("BEAMOPS_DIFFERENTIAL")
+    if table:
+        differences = "; ".join(f"{number} {why}" for why, number in sorted(found.items()) if why)
+        what = request.node.originalname.removeprefix("test_").replace("_", " ")
+        with open(table, "a", newline="", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            seconds = round(time.monotonic() - begun)
+            csv.writer(file).writerow([otp.release, what, found.total(), differences or "none", seconds])
+
+
+def text(term: Term) -> bytes:
+    """The text of a term, as reference.erl has it."""
+    return _TEXTS[term.__class__](term)
+
+
+def _hex(data: bytes) -> bytes:
+    return b"%X" % int.from_bytes(b"\1" + data, "big")
+
+
+def _numbers(node: Atom, *numbers: int) -> bytes:
+    return _hex(node.encode()) + b"".join(b".%X" % number for number in numbers)
+
+
+def _each(parts: Iterable[Term]) -> bytes:
+    return b"".join(text(part) + b"," for part in parts)
+
+
+def _tuple(parts: Iterable[Term]) -> bytes:
+    return b"{%b}" % _each(parts)
+
+
+_TEXTS: dict[type, Callable[[Any], bytes]] = {
+    Atom: lambda atom: b"a" + _hex(atom.encode()),
+    int: lambda number: b"i%X" % number if number >= 0 else b"i-%X" % -number,
+    float: lambda number: b"f" + _hex(struct.pack(">d", number)),
+    bytes: lambda data: b"b" + _hex(data),
+    BitString: lambda found: b"B%d" % found.bits + _hex(_without_spare_bits(found)),
+    tuple: _tuple,
+    list: lambda items: b"[%b]" % _each(items),
+    ImproperList: lambda found: b"[%b|%b]" % (_each(found.items)[:-1], text(found.tail)),
+    Map: lambda found: (
+        b"#{%b}"
+        % b"".join(pair + b"," for pair in sorted(text(key) + b">" + text(value) for key, value in found.pairs))
+    ),
+    Pid: lambda pid: b"p" + _numbers(pid.node, pid.id, pid.serial, pid.creation),
+    Port: lambda port: b"o" + _numbers(port.node, port.id, port.creation),
+    Reference: lambda found: b"r" + _numbers(found.node, found.creation, *found.words),
+    Export: lambda fun: b"e" + _tuple((fun.module, fun.function, fun.arity)),
+    Fun: lambda fun: b"l" + _tuple((fun.module, fun.arity, fun.uniq, fun.free)),
+}
+
+
+def _without_spare_bits(found: BitString) -> bytes:
+    return found.data[:-1] + bytes([found.data[-1] & (0xFF00 >> found.bits) & 0xFF])
+
+
+def batches(count: int) -> Iterator[tuple[random.Random, int]]:
+    """As many batches as this many terms take, each with its own source of chance, and its size."""
+    for number in range(-(-count // BATCH)):
+        yield random.Random(number), min(BATCH, count - number * BATCH)
+
+
+_REFUSED = {
+    "a compressed term": "compressed",
+    "a term is nested deeper than": "deeper than our limit",
+    "an integer of": "an integer longer than our limit",
+    "a big integer has the sign": "a sign that is neither 0 nor 1",
+    "a float of the old form": "an old float with something behind its end",
+    "a reference of 0 words": "a reference without words",
+    "an unknown term tag (73)": "a tag for inside a VM",
+    "an unknown term tag (75)": "a tag for inside a VM",
+    "a fun is cut off": "the size of a fun",
+    "unexpected bytes after a fun": "the size of a fun",
+}
+"""What Erlang takes and we refuse on purpose: why, by the start of our error. Erlang looks at no size of a fun."""
+
+
+def _refusal(error: ProtocolError, encoded: bytes) -> str:
+    """Why we refuse what Erlang takes, which has to be one of these reasons. encoded: without the magic."""
+    message = str(error)
+    cut = re.match(r"a term is cut off: (\d+) bytes expected at offset (\d+)", message)
+    if cut and encoded[int(cut[2]) - 1 :].startswith(struct.pack(">BI", etf.NEW_FUN_EXT, int(cut[1]))):
+        return "the size of a fun"
+    found = [why for start, why in _REFUSED.items() if message.startswith(start)]
+    assert found, (message, encoded)
+    return found[0]
+
+
+def _parts(term: Term) -> Iterator[Term]:
+    """The term, and all that is in it."""
+    yield term
+    if term.__class__ in (tuple, list):
+        inside = term
+    elif isinstance(term, Map):
+        inside = [part for pair in term.pairs for part in pair]
+    elif isinstance(term, ImproperList):
+        inside = [*term.items, term.tail]
+    elif isinstance(term, Fun):
+        inside = [term.pid, *term.free]
+    else:
+        return
+    for part in inside:
+        yield from _parts(part)
+
+
+def _unlike(term: Term, release: int) -> str:
+    """Why Erlang of this release refuses this term, which we take; it has to be one of these reasons."""
+    highest = 1 << (15 if release < 24 else 28)
+    for part in _parts(term):
+        if isinstance(part, Fun) and part.arity is None:
+            return "a fun of before OTP R15"
+        if isinstance(part, Map) and len({text(key) for key, _value in part.pairs}) < len(part.pairs):
+            return "a map with a key twice"
+        if isinstance(part, Export) and not 0 <= part.arity <= 255:
+            return "an arity that no fun has"
+        # In the old forms a creation has two bits, although it takes a byte; no node has such numbers.
+        if isinstance(part, (Pid, Port, Reference)) and 4 <= part.creation <= 255:
+            return "a number that no node has"
+        if isinstance(part, (Pid, Port)) and part.id >= highest:
+            return "a number that no node has"
+        if isinstance(part, Pid) and part.serial >= 1 << 13:
+            return "a number that no node has"
+        if isinstance(part, Reference) and part.words[0] >= 1 << 18:
+            return "a number that no node has"
+    raise AssertionError(f"Erlang refuses {term!r}")
+
+
+@pytest.mark.every_release
+def test_what_erlang_sends_is_what_we_read(reference: lab.Reference, seen: Counter[str]) -> None:
+    for chance, count in batches(TERMS):
+        made = reference.make(chance.getrandbits(63), count)
+        again = []
+        for encoded, described in made:
+            try:
+                value = etf.decode(encoded[1:])
+            except ProtocolError as error:
+                why = _refusal(error, encoded[1:])
+                assert {
+                    "compressed": encoded[1] == etf.COMPRESSED,
+                    "deeper than our limit": len(re.findall(rb"[[{]", described)) > _limits.MAX_DEPTH // 2,
+                    "an integer longer than our limit": re.search(
+                        rb"i-?[0-9A-F]{%d}" % (2 * _limits.MAX_INTEGER_BYTES), described
+                    ),
+                }[why]
+                seen[why] += 1
+                again.append(encoded)
+                continue
+            assert text(value) == described, encoded
+            seen[""] += 1
+            again.append(MAGIC + terms.encode(value))
+        differing = [encoded for (encoded, _text), same in zip(made, reference.same(again), strict=True) if not same]
+        assert not differing
+
+
+def _atom(chance: random.Random) -> Atom:
+    letters = chance.choice(["ab@.'\\", "é\xff", "αω", "😀"])
+    return Atom("".join(chance.choices(letters, k=chance.choice([0, 1, 5, 63, 64, 255]))))
+
+
+def _sent(chance: random.Random, depth: int = 4) -> Term:
+    """A value of the kinds that calls of ours have."""
+    kind = chance.randrange(7 if depth else 5)
+    if kind == 0:
+        return _atom(chance)
+    if kind == 1:
+        return chance.choice([0, 255, 256, -1, 2**31 - 1, -(2**31), chance.randrange(-(2**31), 2**31)])
+    if kind == 2:
+        creation = chance.choice([0, 1, 3, 4, 2**32 - 1])
+        return Pid(Atom("vic@web1"), chance.randrange(1 << 15), chance.randrange(1 << 3), creation)
+    if kind == 3:
+        words = (chance.randrange(1 << 18), *(chance.getrandbits(32) for _each in range(2)))
+        return Reference(Atom("vic@web1"), chance.choice([0, 1, 3, 4, 2**32 - 1]), words)
+    if kind == 4:
+        return [chance.randrange(256) for _each in range(chance.choice([0, 1, 300]))]
+    parts = [_sent(chance, depth - 1) for _each in range(chance.choice([0, 1, 2, 3]))]
+    return parts if kind == 5 else tuple(parts)
+
+
+@pytest.mark.every_release
+def test_what_we_send_is_what_erlang_reads(reference: lab.Reference, seen: Counter[str]) -> None:
+    for chance, count in batches(TERMS):
+        values = [_sent(chance) for _each in range(count)]
+        read = reference.read(MAGIC + etf.encode(value) for value in values)
+        for value, found in zip(values, read, strict=True):
+            assert found is not None, value
+            assert found.used == 1 + len(etf.encode(value))
+            assert found.text == text(value)
+            assert etf.decode(found.encoded[1:]) == value
+            seen[""] += 1
+
+
+def _mutated(chance: random.Random, data: bytearray, words: list[bytes]) -> bytes:
+    for _each in range(chance.choice([1, 1, 1, 2, 4])):
+        place = chance.randrange(len(data) + 1)
+        match chance.randrange(7):
+            case 0:
+                data[place : place + 1] = [chance.choice(list(etf._DECODERS))]
+            case 1:
+                data[place : place + 1] = [chance.getrandbits(8)]
+            case 2:
+                del data[place : place + chance.choice([1, 2, 4, 9])]
+            case 3:
+                data[place:place] = chance.randbytes(chance.choice([1, 2, 4]))
+            case 4:
+                del data[place:]
+            case 5:
+                data[place:place] = chance.choice(words)
+            case 6 if place < len(data):
+                data[place] ^= 1 << chance.randrange(8)
+    return bytes(data)
+
+
+@pytest.mark.every_release
+def test_bytes_of_any_kind_are_read_or_refused_alike(otp: Otp, reference: lab.Reference, seen: Counter[str]) -> None:
+    words = [data for name in ("etf", "etf_split", "control") for data in corpus.load(name)]
+    for chance, count in batches(TERMS):
+        made = [encoded[1:] for encoded, _text in reference.make(chance.getrandbits(63), count // 4)]
+        sources = words + [encoded for encoded in made if len(encoded) < 2000]
+        inputs = [_mutated(chance, bytearray(chance.choice(sources)), words) for _each in range(count)]
+        # What comes out of a compressed term has any size; we refuse the tag.
+        inputs = [data for data in inputs if data[:1] != bytes([etf.COMPRESSED])]
+        for data, found in zip(inputs, reference.read(MAGIC + data for data in inputs), strict=True):
+            seen[_difference(data, found, otp.release)] += 1
+
+
+def _difference(data: bytes, found: lab.Read | None, release: int) -> str:
+    """How what we read in bytes (without the magic) differs from what Erlang found there; "" if it does not.
+
+    Erlang ignores what follows a term, but says where.
+    """
+    reader = etf._Reader(data, "a term")
+    try:
+        value = reader.term(0)
+    except ProtocolError as error:
+        return "bytes that end the VM" if found == lab.ENDED else _refusal(error, data) if found else ""
+    if found == lab.ENDED:
+        return "bytes that end the VM"
+    if found is None:
+        return _unlike(value, release)
+    assert found.used == 1 + reader.position, data
+    if found.text != text(value):
+        own = [part for part in _parts(value) if isinstance(part, Reference) and part.node == "nonode@nohost"]
+        assert any(len(part.words) != 3 for part in own), data
+        return "a reference of the VM itself without three words"
+    assert text(etf.decode(found.encoded[1:])) == found.text, data
+    return ""
+
+
+@pytest.mark.one_release
+def test_digests(reference: lab.Reference, seen: Counter[str]) -> None:
+    for chance, count in batches(TERMS):
+        asked = [(chance.randbytes(chance.choice([1, 20, 255])), chance.getrandbits(32)) for _each in range(count)]
+        asked[:2] = [(b"secret", 0), (b"secret", 2**32 - 1)]
+        assert reference.digests(asked) == [digest.digest(cookie, challenge) for cookie, challenge in asked]
+        seen[""] += count
