@@ -10,7 +10,7 @@ run = $(tools)/run
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
 .PHONY: help demo test test-all prepare lint sanity sanity-all unit unit-all coverage mutation integration integration-all \
-	browser picture molecule docs fuzz bench bench-smallest import build requirements clean FORCE
+	browser picture molecule docs fuzz differential bench bench-smallest import build requirements clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -92,6 +92,10 @@ docs: ## the documentation as a site, in dist/docs
 fuzz: ## ten million hostile inputs for the decoders; half an hour; writes a table of the docs
 	@echo '== fuzz: ten million hostile inputs for the decoders'
 	@$(tools)/fuzz 10000000
+
+differential: ## our terms, handshake and calls against Erlang's own, with millions of terms; writes a table of the docs
+	@echo "== differential: our terms, handshake and calls against Erlang's own"
+	@$(tools)/differential 500000
 
 bench-smallest: ## see that each benchmark runs, at its smallest size
 	@echo '== bench-smallest: each benchmark runs, at its smallest size'

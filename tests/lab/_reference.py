@@ -102,7 +102,7 @@ class Reference(Closable):
             middle = len(asked) // 2
             return [*self.read(asked[:middle]), *self.read(asked[middle:])] if middle else [ENDED]
         return [
-            Read(*struct.unpack(">I", used), text, encoded) if used else None
+            Read(int.from_bytes(used, "big"), text, encoded) if used else None
             for used, text, encoded in zip(found[::3], found[1::3], found[2::3], strict=True)
         ]
 

@@ -13,7 +13,9 @@
 main() ->
     [Requests, Replies] = [list_to_integer(Word) || Word <- init:get_plain_arguments()],
     try
-        serve(open_port({fd, Requests, Replies}, [binary, {packet, 4}, eof]), [])
+        Port = open_port({fd, Requests, Replies}, [binary, {packet, 4}, eof]),
+        put(port, Port),
+        serve(Port, [])
     catch
         Class:Reason:Stack ->
             io:format("~0p~n", [{Class, Reason, Stack}]),
@@ -25,7 +27,7 @@ serve(Port, Made) ->
     receive
         {Port, {data, <<"make", Seed:64, Count:32>>}} ->
             _ = rand:seed(exsss, Seed),
-            Terms = [term(rand:uniform(4) + deep(), 12) || _ <- lists:seq(1, Count)],
+            Terms = [term(rand:uniform(4) + deep(), 6) || _ <- lists:seq(1, Count)],
             port_command(Port, [[part(term_to_binary(Term, options())), part(text(Term))] || Term <- Terms]),
             serve(Port, Terms);
         {Port, {data, <<"same", Parts/binary>>}} ->
@@ -73,13 +75,15 @@ read(Encoded) ->
 
 %% A term in words that both sides can make of what they have, and that two terms share only if they are the same.
 
-text(Term) when is_atom(Term) -> [$a, hex(atom_to_binary(Term, utf8))];
-text(Term) when is_integer(Term) -> [$i, integer_to_binary(Term, 16)];
-text(Term) when is_float(Term) -> [$f, hex(<<Term/float>>)];
-text(Term) when is_binary(Term) -> [$b, hex(Term)];
+text(Term) when is_atom(Term) -> [$a, sized(atom_to_binary(Term, utf8))];
+text(Term) when is_integer(Term), abs(Term) < 1 bsl 31 -> [$i, integer_to_binary(Term)];
+text(Term) when is_integer(Term), Term < 0 -> [$-, sized(binary:encode_unsigned(-Term))];
+text(Term) when is_integer(Term) -> [$+, sized(binary:encode_unsigned(Term))];
+text(Term) when is_float(Term) -> [$f, <<Term/float>>];
+text(Term) when is_binary(Term) -> [$b, sized(Term)];
 text(Term) when is_bitstring(Term) ->
     Bits = bit_size(Term) rem 8,
-    [$B, $0 + Bits, hex(<<Term/bitstring, 0:(8 - Bits)>>)];
+    [$B, $0 + Bits, sized(<<Term/bitstring, 0:(8 - Bits)>>)];
 text(Term) when is_tuple(Term) -> [${, [[text(Part), $,] || Part <- tuple_to_list(Term)], $}];
 text(Term) when is_list(Term) -> [$[, list(Term), $]];
 text(Term) when is_map(Term) ->
@@ -115,16 +119,16 @@ list([]) -> [];
 list([Head | Tail]) when is_list(Tail) -> [text(Head), $, | list(Tail)];
 list([Head | Tail]) -> [text(Head), $|, text(Tail)].
 
-node_of(<<119, Size, Name:Size/binary, Rest/binary>>) -> {hex(Name), Rest};
-node_of(<<118, Size:16, Name:Size/binary, Rest/binary>>) -> {hex(Name), Rest};
-node_of(<<115, Size, Name:Size/binary, Rest/binary>>) -> {hex(unicode:characters_to_binary(Name, latin1)), Rest};
-node_of(<<100, Size:16, Name:Size/binary, Rest/binary>>) -> {hex(unicode:characters_to_binary(Name, latin1)), Rest}.
+node_of(<<119, Size, Name:Size/binary, Rest/binary>>) -> {sized(Name), Rest};
+node_of(<<118, Size:16, Name:Size/binary, Rest/binary>>) -> {sized(Name), Rest};
+node_of(<<115, Size, Name:Size/binary, Rest/binary>>) -> {sized(unicode:characters_to_binary(Name, latin1)), Rest};
+node_of(<<100, Size:16, Name:Size/binary, Rest/binary>>) -> {sized(unicode:characters_to_binary(Name, latin1)), Rest}.
 
 numbers(Numbers) ->
-    [[$., integer_to_binary(Number, 16)] || Number <- Numbers].
+    [[$., integer_to_binary(Number)] || Number <- Numbers].
 
-hex(Data) ->
-    [integer_to_binary(binary:decode_unsigned(<<1, Data/binary>>), 16)].
+sized(Data) ->
+    [integer_to_binary(byte_size(Data)), $:, Data].
 
 %% Any term. Depth: how many levels below this one. Width: how many parts a term has at most.
 
@@ -164,7 +168,7 @@ leaf(1) -> [];
 leaf(2) -> rand:uniform(256) - 1;
 leaf(3) -> element(rand:uniform(6), {-1, 255, 256, -2147483648, 2147483647, 2147483648});
 leaf(4) -> big(rand:uniform(12));
-leaf(5) -> big(rand:uniform(300));
+leaf(5) -> big(case rand:uniform(20) of 1 -> 300; _ -> 20 end);
 leaf(6) -> float();
 leaf(7) -> name();
 leaf(8) -> crypto_free(rand:uniform(20) - 1);
@@ -172,9 +176,9 @@ leaf(9) ->
     Bits = rand:uniform(40),
     <<(rand:uniform(1 bsl Bits) - 1):Bits>>;
 leaf(10) -> [rand:uniform(256) - 1 || _ <- some(10)];
-leaf(11) -> element(rand:uniform(3), {self(), hd(processes()), foreign(pid)});
-leaf(12) -> element(rand:uniform(2), {hd(erlang:ports()), foreign(port)});
-leaf(13) -> element(rand:uniform(2), {make_ref(), foreign(reference)});
+leaf(11) -> case rand:uniform(3) of 1 -> self(); 2 -> whereis(init); 3 -> foreign(pid) end;
+leaf(12) -> case rand:uniform(2) of 1 -> get(port); 2 -> foreign(port) end;
+leaf(13) -> case rand:uniform(2) of 1 -> make_ref(); 2 -> foreign(reference) end;
 leaf(14) -> fun erlang:is_map/1.
 
 big(Bytes) ->
