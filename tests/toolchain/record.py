@@ -41,7 +41,7 @@ def line(seconds: float) -> str:
     """What was run, where and when."""
     processors = len(os.sched_getaffinity(0))
     return (
-        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, {seconds / 60:.1f} minutes on {processors} processors,"
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {seconds / 60:.1f} minutes on {processors} processors,"
         f" CPython {platform.python_version()}, plugins {tree()}."
     )
 
