@@ -11,7 +11,8 @@ reports = $(CURDIR)/tests/output/reports
 scenarios = $(wildcard extensions/molecule/*/molecule.yml)
 
 .PHONY: help demo test test-all prepare prepare-all lint sanity sanity-all unit unit-all coverage mutation integration \
-	integration-all promises browser picture molecule docs fuzz killed soak bench bench-smallest import build requirements clean FORCE
+	integration-all promises browser picture molecule docs fuzz differential killed soak bench \
+	bench-smallest import build requirements clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 18
@@ -100,9 +101,13 @@ docs: ## the documentation as a site, in dist/docs
 	@echo '== docs: the documentation as a site, in dist/docs'
 	@$(run) docs $(tools)/docs "$(CURDIR)/dist/docs"
 
-fuzz: ## ten million hostile inputs for the decoders; takes half an hour; not a part of test
+fuzz: ## ten million hostile inputs for the decoders; half an hour; writes a table of the docs
 	@echo '== fuzz: ten million hostile inputs for the decoders'
 	@$(tools)/fuzz 10000000
+
+differential: ## our terms, handshake and calls against Erlang's own, with millions of terms; writes a table of the docs
+	@echo "== differential: our terms, handshake and calls against Erlang's own"
+	@$(tools)/differential 500000
 
 killed: ## a repair killed, or refused, at each of its system calls; takes an hour; not a part of test
 	@echo '== killed: a repair killed, or refused, at each of its system calls'

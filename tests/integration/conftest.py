@@ -23,6 +23,7 @@ from ansible_collections.beamops.epmd.tests.integration.support import (
 from ansible_collections.beamops.epmd.tests.lab import Epmd, Node, Otp
 
 pytest_plugins = [
+    "ansible_collections.beamops.epmd.tests.integration.differential",
     "ansible_collections.beamops.epmd.tests.integration.faults_table",
     "ansible_collections.beamops.epmd.tests.integration.kinds_table",
 ]

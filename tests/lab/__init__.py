@@ -27,10 +27,12 @@ from ._otp import Otp
 from ._payload import NotTraceable, Traced, run_payload
 from ._podman import docker_like
 from ._process import LabError, bound, completed, dialled, free_port, holders, listeners, wait_until
+from ._reference import ENDED, Read, Reference
 from ._squatter import Squatter
 from ._systemd import Systemd, UnitNode
 
 __all__ = [
+    "ENDED",
     "HOME_COOKIE",
     "SMALL",
     "Application",
@@ -54,6 +56,8 @@ __all__ = [
     "Otp",
     "Plan",
     "RabbitMq",
+    "Read",
+    "Reference",
     "Release",
     "Squatter",
     "Systemd",

@@ -14,7 +14,7 @@ from .._errors import InvalidOption
 from .._limits import RECOVERY_SECONDS
 from .._words import in_iso, number_of
 from .ask import REFUSED
-from .known import EPMD_DOWN, LOST, Event
+from .known import EPMD_DOWN, LOST, Event, moment
 
 CALL = "call"
 
@@ -87,9 +87,9 @@ class Healing:
     def restore(self, kept: Any) -> None:
         """Go on from there. Errors: InvalidOption unless `kept` wrote it."""
         try:
-            self.granted = [(float(when), str(host)) for when, host in kept["granted"]]
-            self.open = {str(host): float(when) for host, when in kept["open"].items()}
-            self.called = {str(host): float(when) for host, when in kept["called"].items()}
+            self.granted = [(moment(when), str(host)) for when, host in kept["granted"]]
+            self.open = {str(host): moment(when) for host, when in kept["open"].items()}
+            self.called = {str(host): moment(when) for host, when in kept["called"].items()}
         except (AttributeError, KeyError, TypeError, ValueError):
             raise InvalidOption("it is not what a watch writes") from None
 

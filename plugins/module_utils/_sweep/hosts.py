@@ -85,7 +85,8 @@ def targets_of_host(
         expected = audited
     else:
         facts = variables.get("ansible_facts") or {}
-        expected = names_of_nodes((facts.get("epmd") or variables.get("epmd") or {}).get("nodes"))
+        epmd = facts.get("epmd") or variables.get("epmd")
+        expected = names_of_nodes(epmd.get("nodes") if isinstance(epmd, Mapping) else None)
     if expected is None:
         return [Target(name, host, port, None)]
     return [Target(name, host, port, tuple(sorted(set(names)))) for port, names in expected.items()] or [
@@ -96,14 +97,17 @@ def targets_of_host(
 def names_of_nodes(nodes: Any) -> dict[int, list[str]] | None:
     """Epmd's port to the names that should be there, from the nodes of a result of epmd_facts; None if it has none.
 
-    Nodes in a network of their own can't be asked for at the address of their host.
+    Nodes in a network of their own can't be asked for at the address of their host. What is no node is skipped: facts
+    come from the hosts, and one of them can't spoil the list of all.
     """
     if not isinstance(nodes, (list, tuple)):
         return None
     found: dict[int, list[str]] = {}
     for node in nodes:
+        if not isinstance(node, Mapping) or node.get("verdict") in _NOT_EXPECTED or node.get("namespace") is not None:
+            continue
         name, port = node.get("name"), node.get("epmd_port")
-        if name and port and node.get("namespace") is None and node.get("verdict") not in _NOT_EXPECTED:
+        if isinstance(name, str) and name and isinstance(port, int) and 0 < port < 65536:
             found.setdefault(int(port), []).append(name.partition("@")[0])
     return found
 
@@ -116,10 +120,13 @@ def audited(report: Any) -> dict[str, dict[int, list[str]]]:
 
     A host that the audit could not look at is left out. Errors: InvalidOption.
     """
-    if not isinstance(report, dict) or report.get("version") != 1 or not isinstance(report.get("hosts"), (list, tuple)):
+    told = report.get("hosts") if isinstance(report, dict) and report.get("version") == 1 else None
+    if not isinstance(told, (list, tuple)) or not all(
+        isinstance(host, dict) and isinstance(host.get("host"), str) for host in told
+    ):
         raise InvalidOption("the audit is not what this version of the playbook audit writes: run it again")
     found = {}
-    for host in report["hosts"]:
+    for host in told:
         names = names_of_nodes(host.get("nodes")) if host.get("state") in _LOOKED_AT else None
         if names is not None:
             found[host["host"]] = names

@@ -154,16 +154,23 @@ class Known:
             if set(kept) != set(known.kept()):  # pragma: no mutate: a key that is missing raises below
                 raise ValueError
             known.names = {_is(str, name): _is(int, port) for name, port in kept["names"].items()}
-            known.gone = {_is(str, name): float(since) for name, since in kept["gone"].items()}
+            known.gone = {_is(str, name): moment(since) for name, since in kept["gone"].items()}
             known.told = {_is(str, name) for name in kept["told"]}
             known.ill = {_is(str, name) for name in kept["ill"]}
             known.seen, known.down_told = _is(bool, kept["seen"]), _is(bool, kept["down_told"])
-            known.down = None if kept["down"] is None else float(kept["down"])
+            known.down = None if kept["down"] is None else moment(kept["down"])
             if not known.told <= set(known.gone) <= set(known.names):
                 raise ValueError
         except (AttributeError, KeyError, TypeError, ValueError):
             raise InvalidOption("it is not what a watch writes") from None
         return known
+
+
+def moment(value: Any) -> float:
+    """A time that a state file has. Errors: ValueError, TypeError for what is none, or has no date."""
+    if not 0 <= value < 1 << 37:  # JSON has NaN, Infinity and numbers of any size; this is the year 6325
+        raise ValueError
+    return float(value)
 
 
 def _is(kind: type, value: Any) -> Any:

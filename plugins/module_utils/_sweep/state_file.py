@@ -32,7 +32,7 @@ def read(path: str) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise InvalidOption(f"state_file {path} can't be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise damaged(path, "it is not JSON") from None
     if not isinstance(kept, dict) or kept.get("version") != VERSION or set(kept) != {"version", "epmds", "healing"}:
         raise damaged(path, f"it is not a state file of version {VERSION}")

@@ -123,7 +123,7 @@ def hosts_of_file(path: str) -> list[Target]:
             found = json.loads(file.read(MAX_STATE_FILE))
     except OSError as error:
         raise InvalidOption(f"hosts_file {path} can't be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidOption(f"hosts_file {path} is not JSON: write it with ansible-inventory --list") from None
     try:
         return targets_of_inventory(found) if isinstance(found, dict) else targets(found)

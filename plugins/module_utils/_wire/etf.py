@@ -254,7 +254,12 @@ def _tuple(kind: struct.Struct) -> Callable[[_Reader, int], tuple[Term, ...]]:
 def _list(reader: _Reader, depth: int) -> Term:
     items = reader.terms(reader.count(U32), depth)
     tail = reader.term(depth + 1)
-    return items if tail == [] else ImproperList(items, tail)
+    # A list goes on in its tail, whatever the form; no node sends a list in such parts, or without elements.
+    if isinstance(tail, list):
+        return items + tail
+    if isinstance(tail, ImproperList):
+        return ImproperList(items + tail.items, tail.tail)
+    return ImproperList(items, tail) if items else tail
 
 
 def _map(reader: _Reader, depth: int) -> Map:

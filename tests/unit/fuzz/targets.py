@@ -15,25 +15,31 @@ corpus and throws a few bytes at each target, `test_round_trips.py` has the prop
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import random
+import re
 import socket
 import struct
-from typing import Any, Callable, NamedTuple, Sequence
-from unittest import mock
+import sys
+import tempfile
+from typing import Any, Callable, ContextManager, Iterator, NamedTuple, Sequence, cast
 
 from ansible_collections.beamops.epmd.plugins.module_utils import _legible, _limits
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
-from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, ProtocolError
+from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdError, InvalidOption, ProtocolError
 from ansible_collections.beamops.epmd.plugins.module_utils._host import (
     certificates,
     command_line,
+    cookies,
     epmd_units,
     erlang_terms,
+    likeness,
     linux,
     sock_diag,
     systemd,
 )
+from ansible_collections.beamops.epmd.plugins.module_utils._sweep import ask, healing, hosts, known, state_file
+from ansible_collections.beamops.epmd.plugins.module_utils._sweep.resolve import Address, Resolver
 from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
     control,
     digest,
@@ -46,10 +52,14 @@ from ansible_collections.beamops.epmd.plugins.module_utils._wire import (
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.etf import Atom, Pid, Reference
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.handshake import Handshake, State
 from ansible_collections.beamops.epmd.tests.fakes import epmd_server, terms
+from ansible_collections.beamops.epmd.tests.unit.fuzz import peers
+from ansible_collections.beamops.epmd.tests.unit.fuzz.peers import CHALLENGE, NETWORK, result_of
+
+if sys.version_info >= (3, 10):  # as the controllers have it
+    from ansible_collections.beamops.epmd.plugins.plugin_utils import _fleet, _metrics
 
 COOKIE = b"MonsterCookie"
 SECRET = "Cookie-that-no-input-has"
-CHALLENGE = 0x12345678
 PROOF = digest.digest(COOKIE, CHALLENGE)
 """The answer to our challenge, which takes the cookie."""
 
@@ -63,12 +73,16 @@ SENTENCE = 400
 
 
 class Target(NamedTuple):
-    """run: what is done with the bytes. weight: its share of a long run. words: what the fuzzer tries to put in."""
+    """run: what is done with the bytes. weight: its share of a long run. words: what the fuzzer tries to put in.
+
+    around: what has to be there while it runs, once for many inputs.
+    """
 
     run: Callable[[bytes], None]
     weight: int
     words: Sequence[bytes]
     longest: int = 4096
+    around: Callable[[], ContextManager[Any]] = contextlib.nullcontext
 
 
 @contextlib.contextmanager
@@ -84,11 +98,8 @@ def refused(*kinds: type[Exception]) -> Any:
 
 
 def one_term(data: bytes) -> None:
-    """One term: decoded, encoded again, taken apart, and shown to a person."""
-    with refused(ProtocolError):
-        parts = etf.elements(data)
-        assert data.endswith(b"".join(parts))
-        assert etf.decode(data) == tuple(map(etf.decode, parts))
+    """One term: decoded, encoded again, taken apart, and shown to a person. Decoded as seldom as can be."""
+    value = None
     with refused(ProtocolError):
         value = etf.decode(data)
         assert etf.split(b"\x83" + data) == [data]
@@ -96,9 +107,20 @@ def one_term(data: bytes) -> None:
         text = etf.text(value)
         assert text is None or isinstance(text, str)
         with contextlib.suppress(TypeError, OverflowError, struct.error):  # no call has such a term
-            assert etf.decode(etf.encode(value)) == value
+            assert _is_form_of(value, etf.encode(value), data)
         with contextlib.suppress(struct.error):  # a form with a longer port or without an arity, which only goes back
-            assert etf.decode(terms.encode(value)) == value
+            assert _is_form_of(value, terms.encode(value), data)
+    if data[:1] in (b"h", b"i"):
+        tuples: list[list[etf.Raw]] = []
+        with refused(ProtocolError):
+            tuples.append(etf.elements(data))
+        assert [tuple(map(etf.decode, parts)) for parts in tuples] == ([] if value is None else [value])
+        assert all(data.endswith(b"".join(parts)) for parts in tuples)
+
+
+def _is_form_of(value: etf.Term, encoded: bytes, data: bytes) -> bool:
+    """Whether these bytes are this value, as data are."""
+    return encoded == data or etf.decode(encoded) == value
 
 
 def many_terms(data: bytes) -> None:
@@ -258,75 +280,15 @@ def units(data: bytes) -> None:
     assert unit is None or systemd.is_application(unit) in (True, False)
 
 
-class Wire:
-    """A connection whose peer says these bytes, in pieces of this size, and then closes or is silent."""
-
-    def __init__(self, script: bytes, piece: int, silent: bool) -> None:
-        self.sent = bytearray()
-        self._script = script
-        self._position = 0
-        self._piece = piece
-        self._silent = silent
-
-    def recv(self, size: int) -> bytes:
-        part = self._script[self._position : self._position + min(size, self._piece)]
-        self._position += len(part)
-        if not part and self._silent:
-            raise socket.timeout("timed out")
-        return part
-
-    def sendall(self, data: bytes) -> None:
-        self.sent += data
-
-    def __enter__(self) -> Wire:
-        return self
-
-    def __exit__(self, *_unused: object) -> None:
-        pass
-
-    def _nothing(self, *_unused: object) -> None:
-        pass
-
-    settimeout = connect = setsockopt = shutdown = close = _nothing
-
-
-@contextlib.contextmanager
-def peers(data: bytes) -> Any:
-    """Peers that say these bytes, connection by connection: 4 bytes that say how, then the script of each.
-
-    Gives the wires that were used, in their order.
-    """
-    how, rest = (data[:4] + bytes(4))[:4], data[4:]
-    scripts = rest.split(struct.pack(">I", 0xFFFFFFFE))
-    wires: list[Wire] = []
-
-    def connect(*_unused: object) -> Wire:
-        script = scripts[len(wires)] if len(wires) < len(scripts) else b""
-        wires.append(Wire(script, 1 + how[0], bool(how[1] & 1)))
-        return wires[-1]
-
-    def challenge(_generator: random.SystemRandom, _bits: int) -> int:
-        return CHALLENGE
-
-    with mock.patch.object(socket, "socket", connect), mock.patch.object(random.SystemRandom, "getrandbits", challenge):
-        yield wires
-
-
 def conversation_with_a_node(data: bytes) -> None:
     """A whole conversation with a node: its challenge, the proof of the cookie, what is asked of it, and the end."""
-    # A node that says again and again that it is registered has no more to say at some time.
-    patience = mock.patch.multiple(erl_epmd, FORGET_SECONDS=60, POLL_SECONDS=0)
-    with peers(data) as wires, refused(EpmdError), patience:
+    wires = NETWORK.hear(data)
+    with refused(EpmdError):
         connection = node.NodeConnection.open("127.0.0.1", 1, Deadline(60), Deadline(60))
         try:
             connection.authenticate(COOKIE)
             assert b"a" + PROOF in data
-            reply = erl_epmd.register(connection, "vic", 4711, inet6=False)
-            if reply == erl_epmd.ALREADY_REGISTERED:
-                held = erl_epmd.held(connection)
-                assert held is None or data.find(held.socket) >= 0
-                reply = erl_epmd.register_without(connection, held.socket if held else None, "vic", 4711, inet6=False)
-            assert len(f"{reply!r:.80}") <= 80
+            _QUESTIONS[data[2] % len(_QUESTIONS)](connection, data)
         finally:
             connection.close()
     assert len(wires) <= 2
@@ -335,18 +297,182 @@ def conversation_with_a_node(data: bytes) -> None:
         assert COOKIE not in wire.sent
 
 
+def _register(connection: node.NodeConnection, data: bytes) -> None:
+    reply = erl_epmd.register(connection, "vic", 4711, inet6=False)
+    if reply == erl_epmd.ALREADY_REGISTERED:
+        held = erl_epmd.held(connection)
+        assert held is None or data.find(held.socket) >= 0
+        reply = erl_epmd.register_without(connection, held.socket if held else None, "vic", 4711, inet6=False)
+    assert len(f"{reply!r:.80}") <= 80
+
+
+def _inquire(connection: node.NodeConnection, _data: bytes) -> None:
+    assert erl_epmd.registers(connection) in (True, False, None)
+    assert erl_epmd.has_fixed_port(connection) in (True, False)
+    port = erl_epmd.epmd_port(connection)
+    assert port is None or 0 <= port < 100_000
+    assert erl_epmd.may_choose_its_name(connection) in (True, False)
+
+
+_QUESTIONS = [_register, _inquire]
+
+
 def conversation_with_an_epmd(data: bytes) -> None:
     """A whole conversation with an epmd, of its table and of one name."""
-    with peers(data) as wires:
-        found = epmd_client.ask_about(epmd_client.Daemon("127.0.0.1", 4369), "vic", Deadline(60))
-    with peers(data):
-        epmd_client.ask_descriptors(epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
+    wires = NETWORK.hear(data)
+    found = epmd_client.ask_about(epmd_client.Daemon("127.0.0.1", 4369), "vic", Deadline(60))
+    assert len(wires) <= 2
+    NETWORK.hear(data)
+    epmd_client.ask_descriptors(epmd_client.Daemon("127.0.0.1", 4369), Deadline(60))
     assert len(found.names) <= _limits.MAX_EPMD_NAMES
     assert found.state is not epmd_client.State.DOWN
     assert bool(found.trouble) == (found.state is epmd_client.State.MUTE)
     assert found.state is epmd_client.State.UP or not found.names
     assert len(found.trouble) <= SENTENCE
-    assert len(wires) <= 2
+
+
+class _Found:
+    """A resolver that knows every host."""
+
+    async def addresses(self, _host: str, port: int) -> list[Address]:
+        return [Address(socket.AF_INET, ("192.0.2.1", port)), Address(socket.AF_INET6, ("2001:db8::1", port, 0, 0))]
+
+    def forget(self, _host: str) -> None:
+        pass
+
+
+GRACE = 10.0
+_WATCHED = hosts.Target("web1", "web1", 4369, ("vic",))
+_STEPS = (0.0, 1.0, GRACE, 2.0 * _limits.FORGOTTEN_SECONDS)
+"""Seconds from one answer to the next."""
+
+
+def watched_epmd(data: bytes) -> None:
+    """An epmd that is asked again and again over the network: its answers, and the events that follow from them."""
+    wires = NETWORK.hear(data)
+    rounds, restarts = data[2:3] or b"\0", data[3:4] > b"\x7f"
+    watched, now = known.Known(), 1.8e9
+    for number in range(4):
+        if number and len(wires) >= len(NETWORK.scripts):  # it has no more to say
+            break
+        answer = result_of(ask.ask(_WATCHED, cast("Resolver", _Found()), 60))
+        assert answer.state in ask.STATES
+        assert bool(answer.msg) == (answer.state != ask.UP)
+        assert len(answer.msg) <= SENTENCE
+        assert answer.state == ask.UP or not answer.names
+        for event in watched.see(_WATCHED, answer, now, GRACE):
+            assert event["seconds"] >= 0
+            assert event["type"] != known.LOST or event["name"] not in answer.names
+            assert event["type"] not in (known.BACK, known.MOVED) or event["port"] == answer.names[event["name"]]
+        wait = watched.wait(now, GRACE)
+        assert wait is None or 0 <= wait <= GRACE
+        kept = json.dumps(watched.kept())
+        again = known.Known.of(json.loads(kept))
+        assert json.dumps(again.kept()) == kept
+        watched = again if restarts else watched
+        now += _STEPS[rounds[0] >> 2 * number & 3]
+    assert all(wire.sent == epmd.NAMES_REQ for wire in wires)
+
+
+class _File:
+    """A file in memory for as many inputs as are used inside: to make a new one takes longer than to read it."""
+
+    def __init__(self) -> None:
+        self.path = ""
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Make it."""
+        with tempfile.NamedTemporaryFile(dir="/dev/shm" if os.path.isdir("/dev/shm") else None, buffering=0) as file:
+            self.path, self._descriptor = file.name, file.fileno()
+            yield
+
+    def write(self, data: bytes) -> str:
+        """Give it this content, and return its path."""
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, data, 0)
+        return self.path
+
+
+_FILE = _File()
+
+
+def kept_state(data: bytes) -> None:
+    """The state file of a watch, which somebody may have edited, and an answer after it."""
+    with refused(EpmdError):
+        kept = state_file.read(_FILE.write(data))
+        assert kept is not None
+        grants = healing.Healing(1, 1, 60)
+        watched = [known.Known.of(each) for each in kept["epmds"].values()] if isinstance(kept["epmds"], dict) else []
+        grants.restore(kept["healing"])
+        for each in watched:
+            events = each.see(_WATCHED, ask.Answer(ask.UP, {}), 1.8e9, GRACE)
+            for event in events:
+                event["node"] = "unknown"
+            grants.judge("web1", events, True, 1.8e9)
+            json.dumps(each.kept())
+        json.dumps(grants.kept())
+
+
+def cookie_file(data: bytes) -> None:
+    """A cookie file. Whatever it holds, no error shows it."""
+    path = _FILE.write(data)
+    cookie, complaint = b"", ""
+    try:
+        cookie = cookies._read(path, owner=None)
+    except EpmdError as error:
+        complaint = str(error)
+    if complaint:
+        assert complaint.startswith(f"the cookie file {path} holds no cookie")
+        assert len(complaint) <= len(path) + SENTENCE
+    else:
+        assert 0 < len(cookie) <= _limits.MAX_COOKIE_FILE
+        assert data.startswith(cookie)
+        assert set(data[len(cookie) :]) <= set(b"\r\n ")
+
+
+def scratch_node(data: bytes) -> None:
+    """What a scratch node takes over from a command line and an environment: nothing that makes it another node."""
+    first, _end, second = data.partition(b"\0\0")
+    arguments = [os.fsdecode(word) for word in first.split(b"\0")]
+    theirs = linux._environment(os.fsdecode(second))
+    wanted = likeness.Wanted("rehearse@web1", 4370, "mark", 60, bool(len(data) & 1), inet6=bool(len(data) & 2))
+    words, own = (likeness.flags(each, wanted, "start_clean") for each in (arguments, []))
+    end = own.index("-nocookie" if wanted.loads_cookie else "-eval")
+    assert (words[:end], words[end - len(own) :]) == (own[:end], own[end:])
+    assert {flag for flag, _values in command_line.flags_of(words[end : end - len(own)])} <= _TAKEN_OVER
+    line = command_line.parse(["beam.smp", *words], {})
+    assert line.cookie is None
+    made = likeness.environment(theirs, wanted)
+    assert {key: value for key, value in made.items() if key.startswith("ERL_EPMD_")} == likeness.epmd_environment(
+        wanted
+    )
+    assert not any(re.match("RELEASE_|ERL_[AZ]?FLAGS$|NOTIFY_SOCKET$", key) for key in made)
+    for directory in likeness.boot_directories(arguments, likeness.root_of(arguments, "/usr/lib/erlang/erts-1/bin")):
+        assert isinstance(directory, str)
+
+
+_TAKEN_OVER = {"boot_var", "ssl_dist_optfile", "ssl_dist_opt", "proto_dist"}
+
+
+def results_of_a_fleet(data: bytes) -> None:
+    """What the modules returned on hosts that somebody else may have changed, as a table, JSON and metrics."""
+    try:
+        results = json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return
+    with contextlib.suppress(InvalidOption):
+        hosts.audited(results)
+    if sys.version_info < (3, 10):
+        return
+    results = results if isinstance(results, dict) else {"web1": results}
+    for playbook in _fleet.KINDS:
+        fleet = _fleet.glance(results, playbook)
+        lines = [*_fleet.table(fleet), *map(_fleet.line, fleet["hosts"]), fleet["sentence"]]
+        assert all(len(line.splitlines()) <= 1 for line in lines)
+        for text in (*lines, _metrics.metrics(fleet), json.dumps(fleet, ensure_ascii=False)):
+            text.encode()
+        assert len(fleet["hosts"]) == len(results)
 
 
 _LETTERS = [b"@", b"@web1", b"vic", b"\x83", b"\0", b"\n"]
@@ -361,6 +487,12 @@ _FLAGS = b"""-sname -name -setcookie --cookie -epmd_port -kernel inet_dist_liste
     RELEASE_NODE HOME""".split()
 _UNITS = b"""Id=epmd.service Id=epmd.socket LoadState=loaded LoadState=masked Listen= :4369 (Stream) ExecStart= -port
     Environment=ERL_EPMD_PORT= 4369 0::/ 1:name=systemd:/ .service""".split()
+
+_JSON = b"""{ } [ ] , : \" null true false 1 -1 1e999 NaN \\ud800 \\n""".split()
+_STATE = b"""version epmds healing names gone told seen down down_told ill granted open called vic""".split()
+_RESULT = b"""nodes daemons name verdict registered port addresses state names namespace msg failed changed unreachable
+    rows looked tolerated at ansible_facts epmd missing rc module_stderr module_stdout reason psutil_missing hosts host
+    unit pid user in_application_unit up lost epmd_port version""".split()
 
 TARGETS = {
     "etf": Target(one_term, 4, [*_TAGS, *_LETTERS]),
@@ -378,10 +510,16 @@ TARGETS = {
     "command_line": Target(command_line_and_environment, 1, [*_FLAGS, b"\0"]),
     "proc": Target(files_of_a_process, 1, [*_FLAGS, b"\0", b"\0\0", b" ", b"="]),
     "units": Target(units, 1, [*_UNITS, b"\n", b"\n\n", b" "]),
+    "scratch_node": Target(scratch_node, 1, [*_FLAGS, b"-boot_var", b"-boot", b"-root", b"ERL_FLAGS=", b"\0", b"\0\0"]),
     "node": Target(
         conversation_with_a_node,
         3,
-        [*_CONVERSATION, *_ANSWER, b"\0\0\0\0", b"\xff\xff\xff\xfe", b"\0\0\0\x50", b"\0\x11"],
+        [*_CONVERSATION, *_ANSWER, b"\0\0\0\0", peers.NEXT, b"\0\0\0\x50", b"\0\x11"],
+        around=peers.in_place,
     ),
-    "table": Target(conversation_with_an_epmd, 1, [*_TABLE, b"\xff\xff\xff\xfe", b"w\0"]),
+    "table": Target(conversation_with_an_epmd, 1, [*_TABLE, peers.NEXT, b"w\0"], around=peers.in_place),
+    "watch": Target(watched_epmd, 1, [*_TABLE, peers.NEXT, b"name vic at port 1\n"], around=peers.in_place),
+    "state_file": Target(kept_state, 1, [*_JSON, *_STATE], around=_FILE.in_place),
+    "cookie_file": Target(cookie_file, 1, [b"\r", b"\n", b" ", b"\0"], longest=8192, around=_FILE.in_place),
+    "fleet": Target(results_of_a_fleet, 2, [*_JSON, *_RESULT]),
 }

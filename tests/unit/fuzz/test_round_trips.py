@@ -69,7 +69,7 @@ def compounds(parts: st.SearchStrategy[Term]) -> st.SearchStrategy[Term]:
     return st.one_of(
         st.lists(parts, max_size=5),
         st.lists(parts, max_size=5).map(tuple),
-        st.builds(ImproperList, st.lists(parts, min_size=1, max_size=3), parts.filter(lambda tail: tail != [])),
+        st.builds(ImproperList, st.lists(parts, min_size=1, max_size=3), LEAVES),
         st.builds(Map, st.lists(st.tuples(parts, parts), max_size=3)),
         st.builds(
             Fun, ATOMS, U8, U32, st.binary(min_size=16, max_size=16), U32, U32, PIDS, st.lists(parts, max_size=3)

@@ -16,7 +16,7 @@ from ansible_collections.beamops.epmd.tests.unit.fuzz.targets import TARGETS
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_input_of_the_corpus_does_harm(name: str) -> None:
-    with grows_by_less_than(HOSTILE_MEBIBYTES):
+    with TARGETS[name].around(), grows_by_less_than(HOSTILE_MEBIBYTES):
         for data in corpus.load(name):
             for end in {len(data), *range(0, len(data), 1 + len(data) // 20)}:  # whole, and cut off
                 TARGETS[name].run(data[:end])
@@ -36,4 +36,5 @@ def test_no_bytes_do_harm(name: str) -> None:
     def no_bytes(data: bytes) -> None:
         TARGETS[name].run(data)
 
-    no_bytes()
+    with TARGETS[name].around():
+        no_bytes()

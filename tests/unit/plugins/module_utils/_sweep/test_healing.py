@@ -148,7 +148,10 @@ def test_without_recoveries_nobody_is_called_about_them(per_host: int, per_fleet
     assert judged(Healing(per_host, per_fleet, 3600), "a", 0, lost()) == []
 
 
-@pytest.mark.parametrize("kept", [None, {}, {"granted": [1], "open": {}, "called": {}}])
+@pytest.mark.parametrize(
+    "kept",
+    [None, {}, {"granted": [1], "open": {}, "called": {}}, {"granted": [], "open": {"a": float("inf")}, "called": {}}],
+)
 def test_what_no_watch_wrote_is_refused(kept: Any) -> None:
     with pytest.raises(InvalidOption):
         Healing(2, 5, 3600).restore(kept)

@@ -149,6 +149,18 @@ def test_nothing_expected_is_not_the_same_as_nothing_known() -> None:
     assert targets_of_host("a", {"epmd_expected": []}) == [Target("a", "a", 4369, ())]
 
 
+@pytest.mark.parametrize("epmd", ["x", ["x"], {"nodes": "x"}, {"nodes": {}}])
+def test_facts_that_are_none_of_ours_expect_nothing(epmd: Any) -> None:
+    assert targets_of_host("a", {"ansible_facts": {"epmd": epmd}}) == [Target("a", "a", 4369, None)]
+
+
+@pytest.mark.parametrize("node", ["x", None, {"name": ["x"]}, {"epmd_port": "x"}, {"epmd_port": 0}])
+def test_a_node_that_is_none_in_the_facts_of_a_host_does_not_spoil_the_others(node: Any) -> None:
+    node = {"name": "vic@a", "epmd_port": 4369, "verdict": "missing", **node} if isinstance(node, dict) else node
+    good = {"name": "wim@a", "epmd_port": 4369, "verdict": "missing", "namespace": None}
+    assert targets_of_host("a", {"epmd": {"nodes": [node, good]}}) == [Target("a", "a", 4369, ("wim",))]
+
+
 def test_the_report_of_an_audit() -> None:
     hosts = [
         {"host": "web1", "state": "lost", "nodes": NODES},
@@ -158,7 +170,18 @@ def test_the_report_of_an_audit() -> None:
     assert audited({"version": 1, "hosts": hosts}) == {"web1": {4369: ["vic", "wim"], 4370: ["far"]}, "web2": {}}
 
 
-@pytest.mark.parametrize("report", [None, [], {}, {"version": 2, "hosts": []}, {"version": 1}])
+@pytest.mark.parametrize(
+    "report",
+    [
+        None,
+        [],
+        {},
+        {"version": 2, "hosts": []},
+        {"version": 1},
+        {"version": 1, "hosts": [{"state": "lost", "nodes": NODES}]},
+        {"version": 1, "hosts": [["web1"]]},
+    ],
+)
 def test_what_is_no_report_of_an_audit_is_refused(report: Any) -> None:
     with pytest.raises(InvalidOption, match="the audit is not what this version of the playbook audit writes: run it"):
         audited(report)

@@ -194,6 +194,11 @@ GOOD: dict[str, Any] = {**Known().kept(), "names": {"vic": 1}, "gone": {"vic": 5
         {**GOOD, "told": [5]},
         {**GOOD, "seen": 1},
         {**GOOD, "down": []},
+        {**GOOD, "gone": {"vic": float("inf")}},
+        {**GOOD, "gone": {"vic": float("nan")}},
+        {**GOOD, "gone": {"vic": 10**400}},
+        {**GOOD, "down": -1},
+        {**GOOD, "down": 1e12},
     ],
 )
 def test_what_no_watch_wrote_is_refused(kept: Any) -> None:

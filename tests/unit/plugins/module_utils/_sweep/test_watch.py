@@ -194,6 +194,7 @@ def test_the_file_of_hosts_is_followed_and_one_that_can_not_be_used_changes_noth
     [
         (None, "can't be read: No such file or directory"),
         ("x", "is not JSON: write it with ansible-inventory --list"),
+        pytest.param("[" * 100_000, "is not JSON: write it with ansible-inventory --list", id="deep"),
         ("{}", ": the inventory has no _meta.hostvars: write it with ansible-inventory --list"),
         ('["a:0"]', ": entry 1 of hosts is '0', which is not a TCP port: give 1 to 65535"),
     ],
@@ -252,6 +253,7 @@ async def _unknown(*_place: object) -> str:
     ("text", "complaint"),
     [
         ("", "it is not JSON"),
+        pytest.param("[" * 100_000, "it is not JSON", id="deep"),
         ("[]", "it is not a state file of version 1"),
         ('{"version": 2, "epmds": {}, "healing": {}}', "it is not a state file of version 1"),
         ('{"version": 1, "epmds": {"a 1": {}}, "healing": {}}', "it is not what a watch writes"),
