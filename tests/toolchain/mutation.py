@@ -204,6 +204,7 @@ def execute(config: Path, session: Path, files: list[str], ports: list[int]) -> 
         process = subprocess.Popen(["cosmic-ray", "exec", config, session], cwd=CHECKOUT)
         stack.callback(process.wait)
         stack.callback(process.terminate)
+        stack.callback(signal.signal, signal.SIGTERM, signal.SIG_IGN)  # while all is put away
         while process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(60)
