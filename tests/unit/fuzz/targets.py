@@ -355,7 +355,7 @@ def watched_epmd(data: bytes) -> None:
     for number in range(4):
         if number and len(wires) >= len(NETWORK.scripts):  # it has no more to say
             break
-        answer = result_of(ask.ask(_WATCHED, cast("Resolver", _Found()), 60))
+        answer = result_of(ask.ask(_WATCHED, cast(Resolver, _Found()), 60))
         assert answer.state in ask.STATES
         assert bool(answer.msg) == (answer.state != ask.UP)
         assert len(answer.msg) <= SENTENCE
