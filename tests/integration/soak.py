@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.beamops.epmd.plugins.module_utils._deadline import Deadline
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.node import NodeConnection
-from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, erlangs, settle
+from ansible_collections.beamops.epmd.tests.integration.support import COOKIE, settle
 from ansible_collections.beamops.epmd.tests.lab import (
     Epmd,
     LabError,
@@ -40,6 +40,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     cut_silently,
     forget,
     holders,
+    listeners,
     run_payload,
     wait_until,
 )
@@ -107,7 +108,8 @@ def measure(node: Node, epmd: Epmd) -> Measures:
     looks = [json.loads(node.eval(COUNTED)) for _unused in range(5)]
     atoms, known, _memory, processes, ports = looks[-1]
     memory = int(statistics.median(look[2] for look in looks))
-    served = wait_until(only_epmd, "those epmds to end that came too late")
+    # Its port tells it: a test before this one may have left an epmd of its own to this private host.
+    served = wait_until(lambda: only_one(listeners(epmd.port)), "one epmd to have the port")
     # Epmd closes what has been closed at the other end as soon as it is idle.
     connected = 2 + len(epmd.names())
     wait_until(lambda: descriptors(served) <= 3 + connected, "epmd to close what was closed")
@@ -116,10 +118,9 @@ def measure(node: Node, epmd: Epmd) -> Measures:
     )
 
 
-def only_epmd() -> int:
-    """The pid of the epmd; 0 while there are several, or none."""
-    found = [pid for pid, (name, _time) in erlangs().items() if name == "epmd"]
-    return found[0] if len(found) == 1 else 0
+def only_one(pids: set[int]) -> int:
+    """The pid; 0 while there are several, or none."""
+    return next(iter(pids)) if len(pids) == 1 else 0
 
 
 def descriptors(pid: int) -> int:
