@@ -172,6 +172,8 @@ class Soak:
         for event in events:
             event(FIRST // len(events))
         self._crowd()
+        # Atoms that the node's own retry may make: how a connection to an epmd can end.
+        self._node.eval("[econnrefused, econnreset, econnaborted, enotconn, epipe, etimedout, closed, timeout, einval]")
         first = measure(self._node, self._epmd)
         for number, done in enumerate(range(FIRST, runs, FIRST)):
             events[number % len(events)](min(FIRST, runs - done))
