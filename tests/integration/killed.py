@@ -41,6 +41,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     system,
     wait_until,
 )
+from ansible_collections.beamops.epmd.tests.toolchain.record import recorded
 
 KILL = "KILL"
 ERRORS = ("ENOSPC", "EMFILE", "ENOMEM", "EINTR")
@@ -374,9 +375,7 @@ def fault(action: str) -> str:
 
 def counts(docs: Path) -> dict[str, str]:
     """How often each action was tried in the last full run, by its table in runs.rst, in words for faults.rst."""
-    page = (docs / "runs.rst").read_text(encoding="utf-8")
-    own = page.partition(".. killed, from here")[2].partition(".. killed, to here")[0]
-    rows = list(csv.DictReader(line.strip() for line in own.splitlines() if line.startswith('   "')))
+    _date, rows = recorded("killed", (docs / "runs.rst").read_text(encoding="utf-8"))
     tried = {action: sum(int(row[action].replace(",", "")) for row in rows) for action in ACTIONS}
     return {action: f"at {FEW} calls in make test, at {number:,} in make killed" for action, number in tried.items()}
 

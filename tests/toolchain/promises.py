@@ -13,7 +13,6 @@ Standard: reStructuredText, with the csv-table of docutils; the JUnit XML of pyt
 from __future__ import annotations
 
 import collections
-import csv
 import datetime
 import re
 import sys
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ansible_collections.beamops.epmd.tests.toolchain.record import recorded, table
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = CHECKOUT / "docs/docsite/rst"
@@ -67,15 +68,9 @@ def passed_in(reports: list[Path]) -> Passed:
 
 def figure_of(run: str, column: str, page: str) -> tuple[str, str]:
     """The sum of a column in the table of a long run, and the date of that run; two empty texts if it never ran."""
-    text = page.partition(f".. {run}, from here\n")[2].partition(f".. {run}, to here\n")[0]
-    date = re.search(r"^(\d{4}-\d\d-\d\d), ", text, re.MULTILINE)
-    table = [line.strip() for line in text.splitlines() if line.startswith('   "')]
-    if not (date and table):
-        return "", ""
-    head, *rows = csv.reader(table)
-    place = head.index(column)
-    numbers = [re.sub(r"[^0-9]", "", row[place]) for row in rows if row[0] != "all"]
-    return f"{sum(int(number or 0) for number in numbers):,} {column}", date.group(1)
+    date, rows = recorded(run, page)
+    numbers = [re.sub(r"[^0-9]", "", row[column]) for row in rows if next(iter(row.values())) != "all"]
+    return (f"{sum(int(number or 0) for number in numbers):,} {column}" if rows else "", date)
 
 
 def link_to(test: str) -> str:
@@ -91,8 +86,6 @@ def section(promise: dict[str, Any], passed: Passed, runs: str, date: str) -> st
         rows.append([seen, link_to(test), f"{passed[test]:,}" if passed.get(test) else "", date])
     for run, column in promise.get("runs", {}).items():
         rows.append([f"``make {run}``", ":doc:`runs`", *figure_of(run, column, runs)])
-    quoted = (",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows)
-    table = ".. csv-table::\n   :class: beamops-wide\n   :header-rows: 1\n   :widths: 40 40 12 12\n\n"
     text = re.sub(r"`([^`]+)`", r"``\1``", promise["promise"])
     return "\n".join(
         [
@@ -101,7 +94,7 @@ def section(promise: dict[str, Any], passed: Passed, runs: str, date: str) -> st
             "",
             textwrap.fill(text, 120),
             "",
-            table + "".join(f"   {row}\n" for row in quoted),
+            table(rows, "class: beamops-wide", "widths: 40 40 12 12"),
         ]
     )
 

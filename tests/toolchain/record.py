@@ -16,6 +16,7 @@ import csv
 import datetime
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,11 +47,20 @@ def line(seconds: float) -> str:
     )
 
 
-def table(rows: list[list[str]]) -> str:
-    """A csv-table whose first row is its head."""
-    options = ".. csv-table::\n   :header-rows: 1\n\n"
+def table(rows: list[list[str]], *options: str) -> str:
+    """A csv-table whose first row is its head, with these further options of the directive."""
+    head = "\n".join([".. csv-table::", *(f"   :{option}" for option in (*options, "header-rows: 1"))])
     quoted = (",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows)
-    return options + "".join(f"   {row}\n" for row in quoted)
+    return f"{head}\n\n" + "".join(f"   {row}\n" for row in quoted)
+
+
+def recorded(name: str, page: str) -> tuple[str, list[dict[str, str]]]:
+    """The date of this run in the text of the page, and its table, row by row; nothing of both if it never ran."""
+    begin, end = marks(name)
+    text = page.partition(begin)[2].partition(end)[0]
+    date = re.search(r"^(\d{4}-\d\d-\d\d), ", text, re.MULTILINE)
+    rows = list(csv.DictReader(row.strip() for row in text.splitlines() if row.startswith('   "')))
+    return (date.group(1), rows) if date else ("", [])
 
 
 def record(name: str, seconds: float, rows: list[list[str]]) -> None:
