@@ -134,10 +134,10 @@ def in_words(error: BaseException) -> EpmdError:
     if isinstance(error, EpmdError):
         return type(error)(legible(str(error)))
     if isinstance(error, MemoryError):
-        return EpmdError("this host has no memory left: correct that and run again")
+        return EpmdError("this host is out of memory: free some and run again")
     if isinstance(error, ImportError):  # also where its file can't be read at the moment
         what = error.name or "what it needs"
-        return EpmdError(legible(f"this Python can't import {what} ({error}): correct that and run again"))
+        return EpmdError(legible(f"this Python can't import {what} ({error}): repair it and run again"))
     if not isinstance(error, OSError):
         where = f"at {_place(error)}; this is a defect of the collection: report it"
         return EpmdError(legible(f"{type(error).__name__}: {error} ({where})"))

@@ -215,7 +215,7 @@ def _started(
         raise CannotStart(f"{failure}: {error.strerror}") from None
     except subprocess.SubprocessError:
         if place.container is None:
-            raise CannotStart(f"{failure}: its user can't be taken on{rights.lack(rights.BECOME)}") from None
+            raise CannotStart(f"{failure}: can't change to its user{rights.lack(rights.BECOME)}") from None
         raise CannotStart(f"{failure}: its container can't be entered{rights.lack(rights.ENTER)}") from None
 
 

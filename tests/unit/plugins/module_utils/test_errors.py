@@ -17,16 +17,16 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import Ended,
     ("error", "kind", "words"),
     [
         (TimedOut("no answer"), TimedOut, "no answer"),
-        (MemoryError(), EpmdError, "this host has no memory left: correct that and run again"),
+        (MemoryError(), EpmdError, "this host is out of memory: free some and run again"),
         (
             ModuleNotFoundError("No module named 'hmac'", name="hmac"),
             EpmdError,
-            "this Python can't import hmac (No module named 'hmac'): correct that and run again",
+            "this Python can't import hmac (No module named 'hmac'): repair it and run again",
         ),
         (
             ImportError("can't open Zip file: '/tmp/x.zip'"),
             EpmdError,
-            "this Python can't import what it needs (can't open Zip file: '/tmp/x.zip'): correct that and run again",
+            "this Python can't import what it needs (can't open Zip file: '/tmp/x.zip'): repair it and run again",
         ),
         (
             OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/etc/x"),
