@@ -76,7 +76,7 @@ class TestFiles:
             (tmp_path / directory.strip("/")).mkdir(parents=True, exist_ok=True)
             (tmp_path / directory.strip("/") / f"{name}.py").touch()
         assert f"{name}.py" in inside.with_files_of(elsewhere, 60, lambda: os.listdir(sys.path[-1]))
-        with pytest.raises(EpmdError, match=f"ModuleNotFoundError: .*{name}"):
+        with pytest.raises(EpmdError, match=f"this Python can't import {name}"):
             inside.with_files_of(elsewhere, 60, lambda: importlib.import_module(name))
 
     @AS_ROOT
