@@ -154,7 +154,23 @@ def test_facts_that_are_none_of_ours_expect_nothing(epmd: Any) -> None:
     assert targets_of_host("a", {"ansible_facts": {"epmd": epmd}}) == [Target("a", "a", 4369, None)]
 
 
-@pytest.mark.parametrize("node", ["x", None, {"name": ["x"]}, {"epmd_port": "x"}, {"epmd_port": 0}])
+@pytest.mark.parametrize("port", [1, 65535])
+def test_epmd_may_have_any_tcp_port_in_the_facts_of_a_host(port: int) -> None:
+    node = {"name": "vic@a", "epmd_port": port, "verdict": "missing", "namespace": None}
+    assert targets_of_host("a", {"epmd": {"nodes": [node]}}) == [Target("a", "a", port, ("vic",))]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "x",
+        None,
+        {"name": ["x"]},
+        {"name": ""},
+        {"epmd_port": "x"},
+        *({"epmd_port": port} for port in (0, -1, 65536, 65537)),
+    ],
+)
 def test_a_node_that_is_none_in_the_facts_of_a_host_does_not_spoil_the_others(node: Any) -> None:
     node = {"name": "vic@a", "epmd_port": 4369, "verdict": "missing", **node} if isinstance(node, dict) else node
     good = {"name": "wim@a", "epmd_port": 4369, "verdict": "missing", "namespace": None}

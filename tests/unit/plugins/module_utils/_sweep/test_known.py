@@ -198,10 +198,15 @@ GOOD: dict[str, Any] = {**Known().kept(), "names": {"vic": 1}, "gone": {"vic": 5
         {**GOOD, "gone": {"vic": float("nan")}},
         {**GOOD, "gone": {"vic": 10**400}},
         {**GOOD, "down": -1},
-        {**GOOD, "down": 1e12},
+        {**GOOD, "down": 1 << 37},
     ],
 )
 def test_what_no_watch_wrote_is_refused(kept: Any) -> None:
     assert Known.of(GOOD).kept() == GOOD
     with pytest.raises(InvalidOption):
         Known.of(kept)
+
+
+@pytest.mark.parametrize("when", [0.0, (1 << 37) - 1.0])
+def test_a_time_is_taken_from_1970_to_the_year_6325(when: float) -> None:
+    assert Known.of({**GOOD, "down": when}).kept()["down"] == when
