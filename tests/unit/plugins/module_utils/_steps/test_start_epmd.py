@@ -17,6 +17,7 @@ import pwd
 import re
 import shlex
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -89,8 +90,11 @@ class Host:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.names: dict[str, int] = {}
-        with FakeServer(epmd({})) as free:
-            self.daemon = Daemon("127.0.0.1", free.port)
+        # Bound, so that no other test gets this port; who asks for it by number may listen on it, nevertheless.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.daemon = Daemon("127.0.0.1", self._reserved.getsockname()[1])
         self._epmd: FakeServer | None = None
         os.mkfifo(path / "fifo")
         for entry in (path, path / "fifo"):  # for whoever is not root
@@ -112,6 +116,7 @@ class Host:
             self._waiting.join(0.01)
         if self._epmd:
             self._epmd.close()
+        self._reserved.close()
 
     def has(self, program: str, script: str = "", starts: bool = False) -> None:
         """Have this program, a script that gets the arguments of its call."""
