@@ -15,7 +15,7 @@ import psutil
 
 from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import CHECKOUT, COOKIE, NEWEST, Register, lose_inside
-from ansible_collections.beamops.epmd.tests.lab import Container, Otp, completed, system
+from ansible_collections.beamops.epmd.tests.lab import Container, Otp, completed, system, wait_until
 
 RUN = CHECKOUT / "tests/elsewhere/run"
 CHECKS = 12
@@ -36,6 +36,7 @@ def left(box: Container) -> tuple[object, ...]:
 
 def test_it_passes_on_every_debian(otp: Otp, artifact: Path, tmp_path: Path) -> None:
     with Container(system(otp.release)) as box:
+        wait_until(lambda: box.pids("sleep"), "the init to sleep")
         before = left(box)
         code, lines = summary(box, tmp_path, ARTIFACT=str(artifact))
         assert (code, lines[-1]) == (0, f"{CHECKS} passed, 0 failed"), lines
