@@ -110,9 +110,10 @@ def test_a_wrong_port_that_is_surely_of_another_is_withdrawn(
 
 
 IN_BETWEEN = """spawn_opt(fun() ->
-    Lost = fun Lost() -> element(2, sys:get_state(erl_epmd)) =:= -1 orelse Lost() end,
-    Gone = fun Gone() -> erl_epmd:port_please("vic", {127, 0, 0, 1}) =:= noport orelse Gone() end,
-    Lost(), Gone(), erl_epmd ! reconnect
+    Await = fun Await(Condition) -> Condition() orelse receive after 1 -> Await(Condition) end end,
+    Await(fun() -> element(2, sys:get_state(erl_epmd)) =:= -1 end),
+    Await(fun() -> erl_epmd:port_please("vic", {127, 0, 0, 1}) =:= noport end),
+    erl_epmd ! reconnect
 end, [{priority, max}])"""
 
 
