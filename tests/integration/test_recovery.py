@@ -127,7 +127,6 @@ RUNS = int(os.environ.get("BEAMOPS_RUNS", "150"))
 """How many runs have to leave no trace; `make test-all` does 1,000, and `make soak` 20,000."""
 
 
-@pytest.mark.test_all
 def test_many_runs_leave_no_trace(otp: Otp) -> None:
     with soak(otp) as found:
         found.run(RUNS, lives=1)
