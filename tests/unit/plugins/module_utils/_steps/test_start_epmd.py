@@ -301,7 +301,8 @@ def test_an_epmd_that_ends_at_once_says_why(host: Host, script: str, words: str 
     assert time.monotonic() - begin < 30
     expected = (words or "failed to bind socket: Cannot assign requested address").format(host.path / "epmd")
     assert message == f"epmd was started, but ended at once: {expected}"
-    assert host.called == ["epmd -daemon", "epmd "]
+    # An epmd of another test that just ends has no environment any more, and counts: then there is a second look.
+    assert (host.called[0], set(host.called[1:])) == ("epmd -daemon", {"epmd "})
 
 
 def test_an_epmd_that_is_about_to_fork_is_there(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
