@@ -54,7 +54,7 @@ sanity-all: ## the same with every ansible-core that the collection supports, an
 
 unit: ## pytest tests/unit, without Erlang
 	@echo '== unit: each part by itself, without Erlang'
-	@$(run) unit pytest -p no:cacheprovider --numprocesses "$$(($$(nproc) * 2))" tests/unit
+	@$(tools)/unit
 
 unit-all: ## the same with every CPython of a target that this machine or a later Debian has
 	@echo '== unit-all: each part by itself, with every CPython of a target that this machine or a later Debian has'
