@@ -106,6 +106,8 @@ class FakeServer:
         finally:
             with self._lock:
                 self._connections.discard(connection)
+            # Closing alone would not end it where a child of this process was forked meanwhile, and has it, too.
+            _shut_down(connection)
             connection.close()
 
 
