@@ -25,7 +25,7 @@ test: ## lint, sanity, unit, docs, browser, integration and molecule, the cheap 
 	@python3 $(tools)/leftovers.py $(tools)/stages 'prepare lint sanity unit docs browser' 'integration molecule'
 	@echo '== test: lint, sanity, unit, docs, browser, integration and molecule passed'
 
-test-all: ## the same with every ansible-core, Python and OTP; takes an hour or more; writes tables of the docs
+test-all: ## the same with every ansible-core, Python and OTP; takes half an hour; writes tables of the docs
 	@rm -rf '$(reports)' && mkdir -p '$(reports)'
 	@BEAMOPS_JUNIT='$(reports)' python3 $(tools)/leftovers.py $(tools)/stages --record test-all prepare-all \
 		'lint browser import' 'sanity-all unit-all' 'integration-all molecule' bench-smallest promises docs
@@ -64,7 +64,7 @@ coverage: ## which lines and branches tests/unit covers; fails under 95 % of bra
 	@echo '== coverage: which lines and branches tests/unit covers'
 	@$(tools)/coverage 95
 
-mutation: ## small changes to the pure files that no unit test notices; takes half an hour; writes a table of the docs
+mutation: ## small changes to the pure files that no unit test notices; takes ten minutes; writes a table of the docs
 	@echo '== mutation: small changes to the pure files that no unit test notices'
 	@$(tools)/mutation $(ONLY)
 
@@ -101,7 +101,7 @@ docs: ## the documentation as a site, in dist/docs
 	@echo '== docs: the documentation as a site, in dist/docs'
 	@$(run) docs $(tools)/docs "$(CURDIR)/dist/docs"
 
-fuzz: ## ten million hostile inputs for the decoders; half an hour; writes a table of the docs
+fuzz: ## ten million hostile inputs for the decoders; a quarter of an hour; writes a table of the docs
 	@echo '== fuzz: ten million hostile inputs for the decoders'
 	@$(tools)/fuzz 10000000
 
@@ -109,11 +109,11 @@ differential: ## our terms, handshake and calls against Erlang's own, with milli
 	@echo "== differential: our terms, handshake and calls against Erlang's own"
 	@$(tools)/differential 500000
 
-killed: ## a repair killed, or refused, at each of its system calls; takes an hour; not a part of test
+killed: ## a repair killed, or refused, at each of its system calls; takes ten minutes; not a part of test
 	@echo '== killed: a repair killed, or refused, at each of its system calls'
 	@$(tools)/killed
 
-soak: ## 20,000 runs against one node, with losses and restarts among them; takes an hour; not a part of test
+soak: ## 20,000 runs against one node, with losses and restarts among them; takes a quarter of an hour; not a part of test
 	@echo '== soak: 20,000 runs against one node, with losses and restarts among them'
 	@$(tools)/soak
 

@@ -106,7 +106,7 @@ class FakeServer:
         finally:
             with self._lock:
                 self._connections.discard(connection)
-            # Closing alone would not end it where a child of this process was forked meanwhile, and has it, too.
+            # A child that was forked meanwhile has a copy, so closing ours would not end the connection.
             _shut_down(connection)
             connection.close()
 

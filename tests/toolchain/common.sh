@@ -16,6 +16,11 @@ BEAMOPS_CACHE=${BEAMOPS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/beamops.epmd}
 export BEAMOPS_CACHE
 mkdir -p "$BEAMOPS_CACHE"
 
+# Tests mostly wait, so they have more workers than processors; with `--dist load`, this option of pytest-xdist puts each
+# worker on a private host, where it meets no port and no process of the others.
+workers=$(($(nproc) * 2))
+on_private_hosts="--tx=$workers*popen//python=$offline/private_python"
+
 # The oldest that a target may have.
 oldest_psutil=5.4.0
 

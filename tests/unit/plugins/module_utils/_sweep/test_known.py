@@ -199,6 +199,7 @@ GOOD: dict[str, Any] = {**Known().kept(), "names": {"vic": 1}, "gone": {"vic": 5
         {**GOOD, "gone": {"vic": 10**400}},
         {**GOOD, "down": -1},
         {**GOOD, "down": 1 << 37},
+        {**GOOD, "down": 1e12},
     ],
 )
 def test_what_no_watch_wrote_is_refused(kept: Any) -> None:
