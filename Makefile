@@ -109,7 +109,7 @@ differential: ## our terms, handshake and calls against Erlang's own, with milli
 	@echo "== differential: our terms, handshake and calls against Erlang's own"
 	@$(tools)/differential 500000
 
-killed: ## a repair killed, or refused, at each of its system calls; takes ten minutes; not a part of test
+killed: ## a repair killed, or refused, at each of its system calls; takes half an hour; not a part of test
 	@echo '== killed: a repair killed, or refused, at each of its system calls'
 	@$(tools)/killed
 

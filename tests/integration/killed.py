@@ -4,9 +4,8 @@
 """A run of epmd_register that is killed at one of its system calls, or whose system call is refused.
 
 Shared by test_killed.py, which tries a few points, and `tests/toolchain/killed`, which tries all. `killed.py try SCENE
-RELEASE KILLED STEP SHARE SHARES` prints a line of JSON for each try (see `every` for KILLED and STEP; of the tries it
-makes this share of so many), `killed.py table FILE...` makes the table for runs.rst from such lines, `killed.py note
-DOCS` puts its counts into the table of faults.
+RELEASE SHARE SHARES` makes this share of so many of all tries, and prints a line of JSON for each, `killed.py table
+FILE...` makes the table for runs.rst from such lines, `killed.py note DOCS` puts its counts into the table of faults.
 
 Standard: the errors of the system calls in errno(3); what of the module's own promises has to hold, see `Scene.check`.
 """
@@ -320,28 +319,17 @@ def scene(name: str, otp: Otp) -> Iterator[Scene]:
         yield found
 
 
-def every(points: Sequence[Point], killed: int, step: int) -> list[tuple[Point, str]]:
-    """Of the points one in `killed` with SIGKILL; of those where a call can be refused, one in `step` for each error.
-
-    Which ones does not depend on the others.
-    """
-    tries = [(point, KILL) for point in points if mixed(point, KILL) % killed == 0]
-    for error in ERRORS:
-        tries += [(at, error) for at in points if at.call not in NEVER_FAIL and mixed(at, error) % step == 0]
-    return tries
+def every(points: Sequence[Point], share: int, shares: int) -> list[tuple[Point, str]]:
+    """Each action at each point that has it, or this share of them; which those are, does not depend on the others."""
+    killed = [(point, KILL) for point in points]
+    refused = [(point, error) for error in ERRORS for point in points if point.call not in NEVER_FAIL]
+    return [each for each in killed + refused if zlib.crc32(repr(each).encode()) % shares == share]
 
 
-def mixed(point: Point, action: str) -> int:
-    """A number for this try, always the same."""
-    return zlib.crc32(repr((*point, action)).encode())
-
-
-def try_all(name: str, release: int, killed: int, step: int, share: int, shares: int) -> Iterator[Tried]:
+def try_all(name: str, release: int, share: int, shares: int) -> Iterator[Tried]:
     """Every point of a scene, or this share of them."""
     with scene(name, Otp.of(release)) as found:
-        for point, action in every(found.points(), killed, step):
-            if mixed(point, f"share of {action}") % shares != share:
-                continue
+        for point, action in every(found.points(), share, shares):
             tried = found.attempt(point, action)
             yield tried if tried.ending != NOT_REACHED else found.attempt(point, action)
 
@@ -390,10 +378,10 @@ def note(docs: Path) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def main(name: str, release: int, killed: int, step: int, share: int, shares: int) -> int:
+def main(name: str, release: int, share: int, shares: int) -> int:
     """Print what each try came to, a line of JSON each; returns 1 if one was not clean."""
     code = 0
-    for tried in try_all(name, release, killed, step, share, shares):
+    for tried in try_all(name, release, share, shares):
         print(json.dumps([name, release, tried]), flush=True)
         if tried.wrong:
             print(f"killed: {name}, OTP {release}, {tried.action} at {tried.point}: {tried.wrong}", file=sys.stderr)

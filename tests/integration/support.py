@@ -5,27 +5,21 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import difflib
-import importlib
 import json
 import os
 import re
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._legible import legible
-from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
-from ansible_collections.beamops.epmd.plugins.module_utils._steps.report import Outcome
 from ansible_collections.beamops.epmd.tests.lab import (
     Container,
     Epmd,
@@ -39,8 +33,6 @@ from ansible_collections.beamops.epmd.tests.lab import (
 )
 
 CHECKOUT = Path(__file__).parents[2]
-MODULE_UTILS = CHECKOUT / "plugins" / "module_utils"
-PACKAGE = "ansible_collections.beamops.epmd.plugins.module_utils"
 COOKIE = "a-cookie-that-nobody-may-see"
 RELEASES = [int(release) for release in os.environ.get("BEAMOPS_RELEASES", "23 25 27").split()]
 EVERY_RELEASE = bool(os.environ.get("BEAMOPS_EVERY_RELEASE"))
@@ -172,36 +164,6 @@ def python_with(directory: Path, *code: str) -> dict[str, str]:
     """The environment in which every Python runs this code at its start, also that of a module."""
     (directory / "sitecustomize.py").write_text("".join(code))
     return {"PYTHONPATH": os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])}
-
-
-def as_nobody(options: Options, before: Callable[[], object] = lambda: None) -> Outcome:
-    """Run the module's code in a child as the user nobody. Not through Ansible, which may not read this checkout then.
-
-    before: what the child does first, as root.
-    """
-    # Before it gives up root, since it may not read the files of lazy imports afterwards.
-    codecs.lookup("ascii")
-    importlib.import_module("pickle")
-    for path in MODULE_UTILS.rglob("*.py"):
-        importlib.import_module(".".join([*PACKAGE.split("."), *path.relative_to(MODULE_UTILS).with_suffix("").parts]))
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            before()
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            os.write(writing, json.dumps(ensure(options, Mode.REPAIR)).encode())
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, encoding="utf-8") as pipe:
-        outcome = Outcome(*json.loads(pipe.read()))
-    os.waitpid(child, 0)
-    return outcome
 
 
 def without(*capabilities: str) -> list[str]:

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     Register,
     Run,
-    as_nobody,
     life,
     lose,
 )
@@ -34,6 +34,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     holders,
     listeners,
 )
+from ansible_collections.beamops.epmd.tests.nobody import as_nobody
 
 
 def refused(run: Run, *words: str) -> Run:
@@ -179,7 +180,7 @@ def test_a_stopped_epmd(epmd: Epmd, node: Node, register: Register) -> None:
 @pytest.mark.one_release
 def test_without_rights_to_see_the_process(epmd: Epmd, node: Node) -> None:
     lose(epmd, node)
-    outcome = as_nobody(Options(["vic"], None, None, None, None, True, 10))
+    outcome = as_nobody(lambda: ensure(Options(["vic"], None, None, None, None, True, 10), Mode.REPAIR))
     assert (outcome.failed, outcome.changed) == (True, False)
     for words in ("vic", f"pid {node.pid}", "belongs to root", "nobody may not see", "run with become"):
         assert words in outcome.msg
@@ -190,7 +191,7 @@ def test_without_rights_to_see_the_process(epmd: Epmd, node: Node) -> None:
 def test_a_cookie_file_that_may_not_be_read(epmd: Epmd, node: Node) -> None:
     lose(epmd, node)
     path = str(node.home / ".erlang.cookie")
-    outcome = as_nobody(Options(["vic"], node.port, None, path, epmd.port, True, 10))
+    outcome = as_nobody(lambda: ensure(Options(["vic"], node.port, None, path, epmd.port, True, 10), Mode.REPAIR))
     assert (outcome.failed, outcome.changed) == (True, False)
     for words in (path, "can't be read", "run with become"):
         assert words in outcome.msg
@@ -209,11 +210,11 @@ def hide_processes() -> None:
 @pytest.mark.one_release
 def test_hidden_processes(epmd: Epmd, node: Node) -> None:
     lose(epmd, node)
-    outcome = as_nobody(Options(["vic"]), hide_processes)
+    outcome = as_nobody(lambda: ensure(Options(["vic"]), Mode.REPAIR), hide_processes)
     assert (outcome.failed, outcome.changed) == (True, False)
     for words in ("vic", "no such node runs here", "hides the processes of others from nobody", "run with become"):
         assert words in outcome.msg
-    unnamed = as_nobody(Options([]), hide_processes)
+    unnamed = as_nobody(lambda: ensure(Options([]), Mode.REPAIR), hide_processes)
     assert not unnamed.failed
     assert "hidepid" in unnamed.msg
     assert node.pid not in holders(epmd.port)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.beamops.epmd.plugins.module_utils._ensure import Mode, ensure
 from ansible_collections.beamops.epmd.plugins.module_utils._options import Options
 from ansible_collections.beamops.epmd.tests.integration.kinds_table import Saw
 from ansible_collections.beamops.epmd.tests.integration.support import (
     COOKIE,
     Register,
-    as_nobody,
     hand_on,
     life,
     lose,
@@ -32,6 +32,7 @@ from ansible_collections.beamops.epmd.tests.lab import (
     overwrite_command_line,
     wait_until,
 )
+from ansible_collections.beamops.epmd.tests.nobody import as_nobody
 
 
 def test_a_node_with_the_socket_backend(otp: Otp, epmd: Epmd, register: Register, saw: Saw) -> None:
@@ -102,7 +103,7 @@ def test_a_node_of_the_user_who_runs_the_module(open_otp: Otp, epmd: Epmd, saw: 
     with open_otp.node("vic", epmd_port=epmd.port, cookie=COOKIE, user="nobody", set_cookie_arg=False) as node:
         before = life(node)
         lose(epmd, node)
-        outcome = as_nobody(Options(["vic"]))
+        outcome = as_nobody(lambda: ensure(Options(["vic"]), Mode.REPAIR))
         assert outcome.changed, outcome.msg
         assert epmd.names() == {"vic": node.port}
         assert holders(epmd.port) == {node.pid}

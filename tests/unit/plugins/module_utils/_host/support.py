@@ -1,7 +1,7 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real processes to look at, and work without the rights of root, for the tests of `_host`."""
+"""Real processes to look at, for the tests of `_host`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Callable, TypeVar
+from typing import Callable
 
 import pytest
 
-from ansible_collections.beamops.epmd.plugins.module_utils._host import children
-
-T = TypeVar("T")
-
 GONE = 2**22 + 1
 """No process has such a number (PID_MAX_LIMIT)."""
-
-NOBODY = 65534
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -100,16 +94,3 @@ def apart(*kinds: str, become: Sequence[str] = ()) -> Iterator[int]:
             yield process.pid
         finally:
             process.kill()
-
-
-def as_nobody(work: Callable[[], T]) -> T:
-    """The result of work that is done in a child without the rights of root. Errors: those of the work."""
-
-    def limited() -> T:
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
-        return work()
-
-    return children.result_of(limited, 60)

@@ -17,11 +17,11 @@ import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._errors import Ended, EpmdError, NotPermitted, TimedOut
 from ansible_collections.beamops.epmd.plugins.module_utils._host import children, files, inside, namespaces, rights
+from ansible_collections.beamops.epmd.tests.nobody import as_nobody
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
     GONE,
     apart,
-    as_nobody,
     forked,
 )
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.beamops.epmd.plugins.module_utils._host import namespaces
+from ansible_collections.beamops.epmd.tests.nobody import as_nobody
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
     GONE,
     apart,
-    as_nobody,
     forked,
 )
 

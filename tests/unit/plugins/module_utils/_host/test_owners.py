@@ -26,10 +26,10 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import L
 from ansible_collections.beamops.epmd.plugins.module_utils._host.portable import Portable
 from ansible_collections.beamops.epmd.plugins.module_utils._wire.transport import Address
 from ansible_collections.beamops.epmd.tests.fakes import create_server
+from ansible_collections.beamops.epmd.tests.nobody import as_nobody
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
     GONE,
-    as_nobody,
     forked,
     listening,
 )

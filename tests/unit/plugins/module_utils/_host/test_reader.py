@@ -24,10 +24,10 @@ from ansible_collections.beamops.epmd.plugins.module_utils._host.interface impor
 from ansible_collections.beamops.epmd.plugins.module_utils._host.owners import is_epmd
 from ansible_collections.beamops.epmd.plugins.module_utils._host.vms import is_emulator
 from ansible_collections.beamops.epmd.tests.fakes import create_server
+from ansible_collections.beamops.epmd.tests.nobody import as_nobody
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
     GONE,
-    as_nobody,
     forked,
     listening,
     running,

@@ -15,7 +15,8 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import EpmdEr
 from ansible_collections.beamops.epmd.plugins.module_utils._host import rights
 from ansible_collections.beamops.epmd.plugins.module_utils._host.children import result_of
 from ansible_collections.beamops.epmd.plugins.module_utils._host.rights import Confinement, Rights
-from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import AS_ROOT, as_nobody
+from ansible_collections.beamops.epmd.tests.nobody import as_nobody
+from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import AS_ROOT
 
 SELF = os.getpid()
 

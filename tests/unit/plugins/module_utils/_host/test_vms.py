@@ -22,10 +22,10 @@ from ansible_collections.beamops.epmd.plugins.module_utils._errors import Psutil
 from ansible_collections.beamops.epmd.plugins.module_utils._host import children, namespaces, processes, vms
 from ansible_collections.beamops.epmd.plugins.module_utils._host.interface import Process, Reader
 from ansible_collections.beamops.epmd.plugins.module_utils._host.linux import Linux
+from ansible_collections.beamops.epmd.tests.nobody import as_nobody
 from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
     AS_ROOT,
     GONE,
-    as_nobody,
     forked,
     running,
 )

@@ -54,12 +54,8 @@ from ansible_collections.beamops.epmd.tests.fakes import (
     node,
     rpc,
 )
-from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import (
-    AS_ROOT,
-    NOBODY,
-    apart,
-    as_nobody,
-)
+from ansible_collections.beamops.epmd.tests.nobody import NOBODY, as_nobody
+from ansible_collections.beamops.epmd.tests.unit.plugins.module_utils._host.support import AS_ROOT, apart
 
 NO_UNITS = "Id=epmd.socket\nLoadState=not-found\n\nId=epmd.service\nLoadState=not-found\n"
 
