@@ -27,7 +27,8 @@ test: ## lint, sanity, unit, docs, browser, integration and molecule, the cheap 
 
 test-all: ## the same with every ansible-core, Python and OTP; takes half an hour; writes tables of the docs
 	@rm -rf '$(reports)' && mkdir -p '$(reports)'
-	@BEAMOPS_JUNIT='$(reports)' python3 $(tools)/leftovers.py $(tools)/stages --record test-all prepare-all \
+	@BEAMOPS_JUNIT='$(reports)' python3 $(tools)/leftovers.py $(tools)/stages --record test-all \
+		'ansible-core $(cores); CPython $(pythons) on targets; Erlang/OTP $(otps).' prepare-all \
 		'lint browser import' 'sanity-all unit-all' 'integration-all molecule' bench-smallest promises docs
 	@echo '== test-all: every stage passed'
 

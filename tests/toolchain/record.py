@@ -1,11 +1,12 @@
 # Copyright (c) beamops contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write what a long run found into docs/docsite/rst/runs.rst: `record.py NAME SECONDS`, with a table on standard input.
+"""Write what a long run found into docs/docsite/rst/runs.rst: `record.py NAME SECONDS [WORDS]`, with a table on stdin.
 
 The table is CSV, its first row the head. In the page it replaces what stands between the marks of this NAME, under one
 line with the date, the time that the run took, the machine, and the tree of `plugins` in git that was tested, so that
-`released` can tell whether the run was of what is released. What the run does is written in the page by hand.
+`released` can tell whether the run was of what is released, and under these words. What the run does is written in the
+page by hand.
 
 Standard: reStructuredText, with the csv-table of docutils.
 """
@@ -63,8 +64,8 @@ def recorded(name: str, page: str) -> tuple[str, list[dict[str, str]]]:
     return (date.group(1), rows) if date else ("", [])
 
 
-def record(name: str, seconds: float, rows: list[list[str]]) -> None:
-    """Put the table of this run into the page. Raises SystemExit if the page has no place for it."""
+def record(name: str, seconds: float, rows: list[list[str]], words: str = "") -> None:
+    """Put the table of this run into the page, below these words. Raises SystemExit if the page has no place for it."""
     begin, end = marks(name)
     before, found, rest = PAGE.read_text(encoding="utf-8").partition(begin)
     _old, closed, after = rest.partition(end)
@@ -72,8 +73,9 @@ def record(name: str, seconds: float, rows: list[list[str]]) -> None:
         raise SystemExit(
             f"record: {PAGE.name} has no marks for {name}: put {begin.strip()!r} and {end.strip()!r} there."
         )
-    PAGE.write_text(f"{before}{begin}\n{line(seconds)}\n\n{table(rows)}\n{end}{after}", encoding="utf-8")
+    paragraphs = [line(seconds), *([words] if words else []), table(rows)]
+    PAGE.write_text(f"{before}{begin}\n" + "\n\n".join(paragraphs) + f"\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    record(sys.argv[1], float(sys.argv[2]), list(csv.reader(sys.stdin)))
+    record(sys.argv[1], float(sys.argv[2]), list(csv.reader(sys.stdin)), *sys.argv[3:])

@@ -37,8 +37,9 @@ def test_a_promise_has_tests_that_exist_and_a_place_in_the_documentation(promise
             assert f"def {name}(" in source
             assert f"`{name} <" in page
     runs = (PAGES / "runs.rst").read_text(encoding="utf-8")
-    for run in promise.get("runs", {}):
-        assert f"\n.. {run}, from here\n" in runs
+    for run, column in promise.get("runs", {}).items():
+        _before, _mark, table = runs.partition(f"\n.. {run}, from here\n")
+        assert f'"{column}"' in table.partition(f"\n.. {run}, to here\n")[0]
         assert f"\n{run}:" in (CHECKOUT / "Makefile").read_text(encoding="utf-8")
 
 
