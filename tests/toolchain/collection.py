@@ -7,6 +7,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -45,7 +46,7 @@ def mirror(checkout: Path, copy: Path) -> None:
             for name in [*files, *folders]:
                 path = copy / place / name
                 if path.is_dir() and not path.is_symlink():
-                    if not any(path.iterdir()):
+                    with contextlib.suppress(OSError):  # not empty
                         path.rmdir()
                 elif place / name not in wanted:
                     path.unlink()
