@@ -29,7 +29,7 @@ def as_nobody(work: Callable[[], T], before: Callable[[], object] = lambda: None
     def limited() -> T:
         before()
         if os.geteuid() == 0:
-            codecs.lookup("ascii")
+            codecs.lookup("ascii")  # it imports a module, too, when a text is first encoded
             for module in pkgutil.walk_packages(module_utils.__path__, f"{module_utils.__name__}."):
                 importlib.import_module(module.name)
             os.setgroups([])

@@ -4,10 +4,10 @@
 """A run of epmd_register that is killed at one of its system calls, or whose system call is refused.
 
 Shared by test_killed.py, which tries a few points, and `tests/toolchain/killed`, which tries all. `killed.py try SCENE
-RELEASE SHARE SHARES` makes this share of so many of all tries, and prints a line of JSON for each, `killed.py table
+RELEASE SHARE SHARES` makes one of so many shares of the tries, and prints a line of JSON for each, `killed.py table
 FILE...` makes the table for runs.rst from such lines, `killed.py note DOCS` puts its counts into the table of faults.
 
-Standard: the errors of the system calls in errno(3); what of the module's own promises has to hold, see `Scene.check`.
+Standard: the errors of the system calls in errno(3); what of the module's own promises has to hold, see `Scene._check`.
 """
 
 from __future__ import annotations
@@ -320,7 +320,7 @@ def scene(name: str, otp: Otp) -> Iterator[Scene]:
 
 
 def every(points: Sequence[Point], share: int, shares: int) -> list[tuple[Point, str]]:
-    """Each action at each point that has it, or this share of them; which those are, does not depend on the others."""
+    """This share of all tries: each action at each point where it can be tried. A try is always in the same share."""
     killed = [(point, KILL) for point in points]
     refused = [(point, error) for error in ERRORS for point in points if point.call not in NEVER_FAIL]
     return [each for each in killed + refused if zlib.crc32(repr(each).encode()) % shares == share]

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write what a long run found into docs/docsite/rst/runs.rst: `record.py NAME SECONDS [WORDS]`, with a table on stdin.
 
-The table is CSV, its first row the head. In the page it replaces what stands between the marks of this NAME, under one
-line with the date, the time that the run took, the machine, and the tree of `plugins` in git that was tested, so that
-`released` can tell whether the run was of what is released, and under these words. What the run does is written in the
+The table is CSV, its first row the head. In the page it replaces what stands between the marks of this NAME. Above it
+stand one line with the date, the time that the run took, the machine, and the tree of `plugins` in git that was tested,
+so that `released` can tell whether the run was of what is released; and the WORDS. What the run does is written in the
 page by hand.
 
 Standard: reStructuredText, with the csv-table of docutils.
